@@ -1,0 +1,215 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import path from 'node:path';
+import { z } from 'zod';
+import type { StoreConfig } from './content/open.ts';
+import { DrayError, errnoOf, messageOf } from './errors.ts';
+
+/** Everything that can be set, resolved. Environment beats file beats default. */
+export interface Config {
+  /** Where this machine keeps drayage's files. */
+  stateDirectory: string;
+  /** No Redis was configured: the commands use the private fleet in the state folder. */
+  embedded: boolean;
+  redis: {
+    /** `redis://`, `rediss://`, or `unix:///path/to/socket`. */
+    url: string;
+    /** Before every key; in a Redis Cluster it needs a hash tag, as the default has. */
+    prefix: string;
+  };
+  store: StoreConfig;
+  worker: {
+    /** Blobs that one worker fetches at once. */
+    fetches: number;
+    /** References that one worker resolves at once. */
+    resolves: number;
+  };
+  agent: {
+    /** The node's name in the fleet. */
+    node: string;
+    /** Snapshots, containers and the node's database. */
+    root: string;
+    /** The agent's local socket. */
+    socket: string;
+    /** Layers that are applied at once. */
+    applyThreads: number;
+  };
+  registries: {
+    /** `host[:port]` that are spoken to by plain http. Loopback ones fall back to it unasked. */
+    plainHttp: string[];
+  };
+  log: { level: LogLevel };
+}
+
+const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+const nodeName = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/, 'lower-case letters, digits, "-" and "."');
+const count = z.coerce.number().int().min(1).max(1000);
+const flag = z.union([
+  z.boolean(),
+  z.enum(['true', 'false', '1', '0']).transform((v) => v === 'true' || v === '1'),
+]);
+
+const fileSchema = z.strictObject({
+  stateDirectory: z.string().startsWith('/').optional(),
+  redis: z
+    .strictObject({ url: z.string().optional(), prefix: z.string().min(1).max(64).optional() })
+    .optional(),
+  /** `folder:/path`, or `s3://bucket[/prefix]`. */
+  store: z.string().optional(),
+  s3: z
+    .strictObject({
+      endpoint: z.url().optional(),
+      region: z.string().optional(),
+      forcePathStyle: flag.optional(),
+    })
+    .optional(),
+  worker: z.strictObject({ fetches: count.optional(), resolves: count.optional() }).optional(),
+  agent: z
+    .strictObject({
+      node: nodeName.optional(),
+      root: z.string().startsWith('/').optional(),
+      socket: z.string().startsWith('/').optional(),
+      applyThreads: count.optional(),
+    })
+    .optional(),
+  registries: z.strictObject({ plainHttp: z.array(z.string()).optional() }).optional(),
+  log: z.strictObject({ level: z.enum(logLevels).optional() }).optional(),
+});
+
+type FileConfig = z.infer<typeof fileSchema>;
+
+export const defaultConfigFile = '/etc/drayage/config.json';
+
+/**
+ * Reads the configuration: the file named by DRAY_CONFIG (default /etc/drayage/config.json, which may be
+ * missing), then the environment. README.md has the table.
+ * @throws USAGE naming the setting and what it may be
+ */
+export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } = {}): Config {
+  const env = options.env ?? process.env;
+  const named = options.file ?? nonEmpty(env['DRAY_CONFIG']);
+  const file = readConfigFile(named ?? defaultConfigFile, named !== undefined);
+  const merged = parse(
+    {
+      stateDirectory: nonEmpty(env['DRAY_STATE']) ?? file.stateDirectory,
+      redis: {
+        url: nonEmpty(env['REDIS_URL']) ?? file.redis?.url,
+        prefix: nonEmpty(env['DRAY_REDIS_PREFIX']) ?? file.redis?.prefix,
+      },
+      store: nonEmpty(env['DRAY_STORE']) ?? file.store,
+      s3: {
+        endpoint:
+          nonEmpty(env['AWS_ENDPOINT_URL_S3']) ??
+          nonEmpty(env['AWS_ENDPOINT_URL']) ??
+          file.s3?.endpoint,
+        region: nonEmpty(env['AWS_REGION']) ?? file.s3?.region,
+        forcePathStyle: nonEmpty(env['DRAY_S3_PATH_STYLE']) ?? file.s3?.forcePathStyle,
+      },
+      worker: {
+        fetches: nonEmpty(env['DRAY_WORKER_FETCHES']) ?? file.worker?.fetches,
+        resolves: nonEmpty(env['DRAY_WORKER_RESOLVES']) ?? file.worker?.resolves,
+      },
+      agent: {
+        node: nonEmpty(env['DRAY_NODE']) ?? file.agent?.node,
+        root: nonEmpty(env['DRAY_AGENT_ROOT']) ?? file.agent?.root,
+        socket: nonEmpty(env['DRAY_AGENT_SOCKET']) ?? file.agent?.socket,
+        applyThreads: nonEmpty(env['DRAY_APPLY_THREADS']) ?? file.agent?.applyThreads,
+      },
+      registries: {
+        plainHttp:
+          nonEmpty(env['DRAY_PLAIN_HTTP'])?.split(',').map((host) => host.trim()) ??
+          file.registries?.plainHttp,
+      },
+      log: { level: nonEmpty(env['DRAY_LOG_LEVEL']) ?? file.log?.level },
+    },
+    'the environment',
+  );
+  const stateDirectory = path.resolve(merged.stateDirectory ?? '/var/lib/drayage');
+  const redisUrl = merged.redis?.url;
+  const socket = path.join(stateDirectory, 'redis', 'redis.sock');
+  return {
+    stateDirectory,
+    embedded: redisUrl === undefined || redisUrl === `unix://${socket}`,
+    redis: { url: redisUrl ?? `unix://${socket}`, prefix: merged.redis?.prefix ?? '{dray}' },
+    store: storeConfig(merged, stateDirectory),
+    worker: { fetches: merged.worker?.fetches ?? 4, resolves: merged.worker?.resolves ?? 8 },
+    agent: {
+      node: merged.agent?.node ?? defaultNodeName(),
+      root: merged.agent?.root ?? path.join(stateDirectory, 'node'),
+      socket: merged.agent?.socket ?? path.join(stateDirectory, 'run', 'agent.sock'),
+      applyThreads: merged.agent?.applyThreads ?? 2,
+    },
+    registries: { plainHttp: merged.registries?.plainHttp ?? [] },
+    log: { level: merged.log?.level ?? 'info' },
+  };
+}
+
+function storeConfig(merged: FileConfig, stateDirectory: string): StoreConfig {
+  const text = merged.store ?? `folder:${path.join(stateDirectory, 'content')}`;
+  if (text.startsWith('folder:')) return { kind: 'folder', path: text.slice('folder:'.length) };
+  const match = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/.exec(text);
+  const bucket = match?.[1];
+  if (bucket === undefined) {
+    throw new DrayError('USAGE', `The store "${text}" is neither a folder nor a bucket`, {
+      hint: 'Set DRAY_STORE to folder:/some/path or s3://bucket/prefix.',
+    });
+  }
+  const prefix = match?.[2] ?? '';
+  const { endpoint, region, forcePathStyle } = merged.s3 ?? {};
+  return {
+    kind: 's3',
+    bucket,
+    prefix: prefix === '' || prefix.endsWith('/') ? prefix : `${prefix}/`,
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(region === undefined ? {} : { region }),
+    forcePathStyle: forcePathStyle ?? endpoint !== undefined,
+  };
+}
+
+function readConfigFile(file: string, mustExist: boolean): FileConfig {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (!mustExist && errnoOf(error) === 'ENOENT') return {};
+    throw new DrayError('USAGE', `The configuration ${file} can't be read: ${messageOf(error)}`, {
+      hint: 'Check DRAY_CONFIG and the rights of the file.',
+      cause: error,
+    });
+  }
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch (error) {
+    throw new DrayError('USAGE', `The configuration ${file} is not JSON: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+  return parse(document, file);
+}
+
+function parse(document: unknown, source: string): FileConfig {
+  const result = fileSchema.safeParse(document);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw new DrayError(
+    'USAGE',
+    `The setting ${issue?.path.join('.') ?? ''} in ${source} is not valid: ${issue?.message ?? ''}`,
+    { hint: 'The settings are listed in README.md, under Configuration.' },
+  );
+}
+
+/** The host's name, made to fit a node's. */
+function defaultNodeName(): string {
+  const name = hostname().toLowerCase().replaceAll(/[^a-z0-9.-]/g, '-').slice(0, 63);
+  const trimmed = name.replaceAll(/^[^a-z0-9]+|[^a-z0-9]+$/g, '');
+  return trimmed === '' ? 'local' : trimmed;
+}
+
+function nonEmpty(value: string | undefined): string | undefined {
+  return value === undefined || value === '' ? undefined : value;
+}

@@ -1,0 +1,398 @@
+import { randomBytes } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import { type EncodedError, encodeError } from '../errors.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import { type Digest, isDigest } from '../image/digest.ts';
+import { type Keys, keysOf } from '../queue/names.ts';
+import type { BlobKind, NodeLayerStatus, NodeState, PullRequest, PullState } from './status.ts';
+
+/** Seconds for which the record of a finished pull is kept. */
+const keepFinished = 7 * 24 * 3600;
+/** Entries of a pull's event stream that are kept. */
+const keepEvents = 1_000;
+
+/**
+ * Derives a pull's state from its facts, so that whoever changes a fact, twice or in any order, gets the same
+ * state. A failed blob ends the pull at once; a failed node ends it when the others have settled.
+ * KEYS: pull, missing, nodes, events, open. ARGV: id, now, seconds to keep, events to keep.
+ */
+const settleScript = `
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return false end
+if state == 'ready' or state == 'failed' then return state end
+local next = state
+if redis.call('HEXISTS', KEYS[1], 'error') == 1 then
+  next = 'failed'
+elseif redis.call('HEXISTS', KEYS[1], 'planned') == 1 then
+  local waiting, failed, started = 0, 0, 0
+  local nodes = redis.call('HVALS', KEYS[3])
+  for _, value in ipairs(nodes) do
+    local node = cjson.decode(value).state
+    if node == 'failed' then failed = failed + 1
+    elseif node ~= 'ready' then waiting = waiting + 1 end
+    if node ~= 'waiting' then started = started + 1 end
+  end
+  if redis.call('SCARD', KEYS[2]) > 0 then next = 'fetching'
+  elseif waiting > 0 or redis.call('HEXISTS', KEYS[1], 'named') == 0 then
+    next = #nodes > 0 and 'unpacking' or 'fetching'
+  elseif failed > 0 then next = 'failed'
+  else next = 'ready' end
+end
+if next ~= state then redis.call('HSET', KEYS[1], 'state', next) end
+if next == 'ready' or next == 'failed' then
+  redis.call('HSET', KEYS[1], 'finishedAt', ARGV[2])
+  redis.call('SREM', KEYS[5], ARGV[1])
+  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[4], '*', 'changed', next)
+  for i = 1, 4 do redis.call('EXPIRE', KEYS[i], ARGV[3]) end
+elseif next ~= state then
+  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[4], '*', 'changed', next)
+end
+return next
+`;
+
+/** What a pull has to do with a blob: fixed by its resolve step. */
+export interface PlannedBlob {
+  descriptor: Descriptor;
+  kind: BlobKind;
+  /** It was in the store before this pull asked. */
+  existed: boolean;
+}
+
+/** How a node is with a pull, as its agent writes it. */
+export interface NodeRecord {
+  state: NodeState;
+  layers: NodeLayerStatus[];
+  error?: EncodedError;
+}
+
+/** The fixed and slow-changing part of a pull. */
+export interface PullRecord {
+  id: string;
+  reference: string;
+  platform: string;
+  nodes: string[];
+  /** Whether the image gets its name. */
+  name: boolean;
+  state: PullState;
+  createdAt: Date;
+  finishedAt?: Date;
+  target?: Descriptor;
+  manifest?: Descriptor;
+  planned: boolean;
+  named: boolean;
+  error?: EncodedError;
+  note?: string;
+}
+
+/** Descriptors come back from Redis through here: nothing that is no digest gets past. */
+const descriptorSchema = z.looseObject({
+  mediaType: z.string(),
+  digest: z.custom<Digest>((v) => typeof v === 'string' && isDigest(v)),
+  size: z.number().int().nonnegative(),
+});
+
+/**
+ * The records of pulls in Redis, and the joins: which blobs a pull waits for, and which pulls wait for a blob.
+ * Every method can run twice and at the same time as itself.
+ */
+export class PullRecords {
+  readonly keys: Keys;
+  readonly #redis: Redis;
+
+  constructor(redis: Redis, prefix: string) {
+    this.#redis = redis;
+    this.keys = keysOf(prefix);
+  }
+
+  /** Creates the record of a pull. It is accepted once its resolve job is enqueued too. */
+  async create(request: Required<PullRequest>): Promise<string> {
+    const now = Date.now();
+    const id = `${now.toString(36)}${randomBytes(4).toString('hex')}`;
+    const { keys } = this;
+    const transaction = this.#redis
+      .multi()
+      .hset(keys.pull(id), {
+        reference: request.reference,
+        platform: request.platform,
+        nodes: JSON.stringify(request.nodes),
+        state: 'queued' satisfies PullState,
+        createdAt: now,
+        ...(request.name ? { name: 1 } : { named: 1 }),
+      })
+      .zadd(keys.pulls, now, id)
+      .sadd(keys.open, id)
+      // The list shows as far back as finished pulls are kept.
+      .zremrangebyscore(keys.pulls, 0, now - keepFinished * 1_000);
+    const waiting: NodeRecord = { state: 'waiting', layers: [] };
+    for (const node of request.nodes) {
+      transaction.hset(keys.pullNodes(id), node, JSON.stringify(waiting));
+    }
+    await executed(transaction.exec());
+    return id;
+  }
+
+  async get(id: string): Promise<PullRecord | undefined> {
+    const fields = await this.#redis.hgetall(this.keys.pull(id));
+    return decodeRecord(id, fields);
+  }
+
+  async state(id: string): Promise<PullState | undefined> {
+    return ((await this.#redis.hget(this.keys.pull(id), 'state')) ?? undefined) as
+      | PullState
+      | undefined;
+  }
+
+  /** Ids of pulls that are not finished. */
+  async open(): Promise<string[]> {
+    return await this.#redis.smembers(this.keys.open);
+  }
+
+  /** Newest first. */
+  async recent(limit: number): Promise<string[]> {
+    return await this.#redis.zrevrange(this.keys.pulls, 0, limit - 1);
+  }
+
+  /** Shows people that the reference is being resolved. */
+  async resolving(id: string): Promise<void> {
+    await this.#redis.hset(this.keys.pull(id), 'state', 'resolving' satisfies PullState);
+    await this.changed(id);
+  }
+
+  /**
+   * Pins what the reference is. The first caller decides for good.
+   * @returns what is pinned, by this call or an earlier one
+   */
+  async pin(id: string, target: Descriptor): Promise<Descriptor> {
+    const key = this.keys.pull(id);
+    await this.#redis.hsetnx(key, 'target', JSON.stringify(target));
+    const pinned = decodeDescriptor(await this.#redis.hget(key, 'target'));
+    return pinned ?? target;
+  }
+
+  /** Records what the pull needs. From here on its state follows from the joins. A second plan changes nothing. */
+  async plan(id: string, manifest: Descriptor | undefined, blobs: PlannedBlob[]): Promise<void> {
+    const { keys } = this;
+    if ((await this.#redis.hexists(keys.pull(id), 'planned')) === 1) return;
+    const transaction = this.#redis.multi();
+    for (const blob of blobs) {
+      const { digest } = blob.descriptor;
+      transaction.hset(keys.pullBlobs(id), digest, JSON.stringify(blob));
+      if (!blob.existed) {
+        transaction.sadd(keys.pullMissing(id), digest).sadd(keys.blobPulls(digest), id);
+      }
+    }
+    if (manifest !== undefined) {
+      transaction.hset(keys.pull(id), 'manifest', JSON.stringify(manifest));
+    }
+    transaction.hset(keys.pull(id), 'planned', 1).hdel(keys.pull(id), 'note');
+    await executed(transaction.exec());
+    await this.settle(id);
+    await this.changed(id);
+  }
+
+  /** Makes a planned blob wanted again: it vanished from the store. */
+  async reopenBlob(id: string, digest: Digest): Promise<void> {
+    const { keys } = this;
+    if ((await this.#redis.hexists(keys.pullBlobs(id), digest)) === 0) return;
+    await executed(
+      this.#redis
+        .multi()
+        .sadd(keys.pullMissing(id), digest)
+        .sadd(keys.blobPulls(digest), id)
+        .exec(),
+    );
+  }
+
+  /** The digests that a pull still waits for. */
+  async missing(id: string): Promise<Digest[]> {
+    return (await this.#redis.smembers(this.keys.pullMissing(id))).filter(isDigest);
+  }
+
+  /** The pulls that wait for a blob. */
+  async waiting(digest: Digest): Promise<string[]> {
+    return await this.#redis.smembers(this.keys.blobPulls(digest));
+  }
+
+  async blobs(id: string): Promise<PlannedBlob[]> {
+    const values = await this.#redis.hvals(this.keys.pullBlobs(id));
+    return values.map((value) => JSON.parse(value) as PlannedBlob);
+  }
+
+  async blob(id: string, digest: Digest): Promise<PlannedBlob | undefined> {
+    const value = await this.#redis.hget(this.keys.pullBlobs(id), digest);
+    return value === null ? undefined : (JSON.parse(value) as PlannedBlob);
+  }
+
+  /**
+   * A blob is in the store: the pull waits for it no more.
+   * @returns true when the pull's content is whole and the image may get its name
+   */
+  async arrived(id: string, digest: Digest): Promise<boolean> {
+    const { keys } = this;
+    const results = await executed(
+      this.#redis
+        .multi()
+        .srem(keys.pullMissing(id), digest)
+        .srem(keys.blobPulls(digest), id)
+        .scard(keys.pullMissing(id))
+        .exec(),
+    );
+    await this.changed(id);
+    return results[2]?.[1] === 0;
+  }
+
+  /** The image has its name (or gets none). */
+  async named(id: string): Promise<PullState | undefined> {
+    await this.#redis.hset(this.keys.pull(id), 'named', 1);
+    return await this.settle(id);
+  }
+
+  /** Ends a pull for good. The first reason stays. */
+  async fail(id: string, error: unknown): Promise<void> {
+    const encoded = JSON.stringify(encodeError(error));
+    if ((await this.#redis.exists(this.keys.pull(id))) === 0) return;
+    await this.#redis.hsetnx(this.keys.pull(id), 'error', encoded);
+    const missing = await this.missing(id);
+    await Promise.all(missing.map((digest) => this.#redis.srem(this.keys.blobPulls(digest), id)));
+    await this.settle(id);
+  }
+
+  /** Says to people why a pull waits; an empty note takes it back. */
+  async note(id: string, note: string): Promise<void> {
+    if (note === '') await this.#redis.hdel(this.keys.pull(id), 'note');
+    else await this.#redis.hset(this.keys.pull(id), 'note', note);
+    await this.changed(id);
+  }
+
+  async node(id: string, node: string): Promise<NodeRecord | undefined> {
+    const value = await this.#redis.hget(this.keys.pullNodes(id), node);
+    return value === null ? undefined : (JSON.parse(value) as NodeRecord);
+  }
+
+  async nodes(id: string): Promise<Map<string, NodeRecord>> {
+    const values = await this.#redis.hgetall(this.keys.pullNodes(id));
+    return new Map(
+      Object.entries(values).map(([node, value]) => [node, JSON.parse(value) as NodeRecord]),
+    );
+  }
+
+  /** Writes how a node is with a pull, and settles the pull. */
+  async setNode(id: string, node: string, record: NodeRecord): Promise<void> {
+    await this.#redis.hset(this.keys.pullNodes(id), node, JSON.stringify(record));
+    await this.changed(id);
+    if (record.state === 'ready' || record.state === 'failed') await this.settle(id);
+  }
+
+  /** How far a transfer is. Whoever follows reads it when they look; it wakes nobody. */
+  async transfer(digest: Digest, bytes: number): Promise<void> {
+    const key = this.keys.blob(digest);
+    await this.#redis
+      .pipeline()
+      .hset(key, { bytes, at: Date.now() })
+      .expire(key, 3600)
+      .publish(this.keys.advanced, digest)
+      .exec();
+  }
+
+  /** Bytes of each transfer that was seen within the last hour. */
+  async transfers(digests: Digest[]): Promise<Map<Digest, number>> {
+    if (digests.length === 0) return new Map();
+    const pipeline = this.#redis.pipeline();
+    for (const digest of digests) pipeline.hget(this.keys.blob(digest), 'bytes');
+    const results = await executed(pipeline.exec());
+    const transfers = new Map<Digest, number>();
+    digests.forEach((digest, i) => {
+      const bytes = results[i]?.[1];
+      if (typeof bytes === 'string') transfers.set(digest, Number(bytes));
+    });
+    return transfers;
+  }
+
+  async transferEnded(digest: Digest): Promise<void> {
+    await this.#redis
+      .pipeline()
+      .del(this.keys.blob(digest))
+      .publish(this.keys.advanced, digest)
+      .exec();
+  }
+
+  /** Brings a pull's state in line with its facts. @returns the state */
+  async settle(id: string): Promise<PullState | undefined> {
+    const { keys } = this;
+    const state = (await this.#redis.eval(
+      settleScript,
+      5,
+      keys.pull(id),
+      keys.pullMissing(id),
+      keys.pullNodes(id),
+      keys.pullEvents(id),
+      keys.open,
+      id,
+      Date.now(),
+      keepFinished,
+      keepEvents,
+    )) as PullState | null;
+    if (state === 'ready' || state === 'failed') {
+      await this.#redis
+        .pipeline()
+        .expire(keys.pullBlobs(id), keepFinished)
+        .publish(keys.ended, id)
+        .exec();
+    }
+    return state ?? undefined;
+  }
+
+  /** Wakes whoever follows the pull. */
+  async changed(id: string): Promise<void> {
+    await this.#redis.xadd(
+      this.keys.pullEvents(id),
+      'MAXLEN',
+      '~',
+      keepEvents,
+      '*',
+      'changed',
+      '1',
+    );
+  }
+}
+
+function decodeRecord(id: string, fields: Record<string, string>): PullRecord | undefined {
+  const { reference, platform, state, createdAt, finishedAt, note } = fields;
+  if (reference === undefined || platform === undefined || state === undefined) return undefined;
+  const target = decodeDescriptor(fields['target']);
+  const manifest = decodeDescriptor(fields['manifest']);
+  return {
+    id,
+    reference,
+    platform,
+    nodes: JSON.parse(fields['nodes'] ?? '[]') as string[],
+    name: fields['name'] !== undefined,
+    state: state as PullState,
+    createdAt: new Date(Number(createdAt)),
+    planned: fields['planned'] !== undefined,
+    named: fields['named'] !== undefined,
+    ...(finishedAt === undefined ? {} : { finishedAt: new Date(Number(finishedAt)) }),
+    ...(target === undefined ? {} : { target }),
+    ...(manifest === undefined ? {} : { manifest }),
+    ...(fields['error'] === undefined
+      ? {}
+      : { error: JSON.parse(fields['error']) as EncodedError }),
+    ...(note === undefined ? {} : { note }),
+  };
+}
+
+function decodeDescriptor(text: string | null | undefined): Descriptor | undefined {
+  if (text === null || text === undefined) return undefined;
+  const result = descriptorSchema.safeParse(JSON.parse(text));
+  return result.success ? (result.data as Descriptor) : undefined;
+}
+
+type Results = [error: Error | null, result: unknown][];
+
+/** The results of a pipeline or transaction; the first error among them is thrown. */
+async function executed(execution: Promise<Results | null>): Promise<Results> {
+  const results = (await execution) ?? [];
+  for (const [error] of results) if (error !== null) throw error;
+  return results;
+}

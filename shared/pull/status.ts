@@ -1,0 +1,74 @@
+import type { EncodedError } from '../errors.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import type { Digest } from '../image/digest.ts';
+
+/** What a caller asks for. Everything in it is plain data: a credential is only named. */
+export interface PullRequest {
+  /** As typed; normalized by the producer before it is enqueued. */
+  reference: string;
+  /** `os/architecture[/variant]`; default: the platform of the workers' host. */
+  platform?: string;
+  /** The nodes that shall hold the image unpacked. Empty: fetch into the content store only. */
+  nodes: string[];
+  /** Also moves the image's name. False for a single object that is fetched by digest. */
+  name?: boolean;
+}
+
+export type PullState = 'queued' | 'resolving' | 'fetching' | 'unpacking' | 'ready' | 'failed';
+export type BlobState = 'waiting' | 'fetching' | 'stored' | 'failed';
+export type LayerState = 'waiting' | 'unpacking' | 'done' | 'failed';
+export type NodeState = 'waiting' | 'unpacking' | 'ready' | 'failed';
+
+export type BlobKind = 'index' | 'manifest' | 'config' | 'layer' | 'object';
+
+/** A blob of a pull, as people follow it. */
+export interface BlobStatus {
+  descriptor: Descriptor;
+  kind: BlobKind;
+  state: BlobState;
+  /** Bytes that are in the store or on their way into it. */
+  bytes: number;
+  /** It was in the store before this pull asked: no byte of it was transferred for this pull. */
+  existed: boolean;
+  error?: EncodedError;
+}
+
+export interface NodeLayerStatus {
+  /** The layer's compressed digest, as in the manifest. */
+  digest: Digest;
+  state: LayerState;
+  /** Uncompressed bytes applied so far. */
+  bytes: number;
+  /** The snapshot was there before this pull. */
+  existed: boolean;
+}
+
+export interface NodeStatus {
+  name: string;
+  state: NodeState;
+  layers: NodeLayerStatus[];
+  error?: EncodedError;
+}
+
+/** A pull as it stands. `ready` means: every asked node can run it. */
+export interface PullStatus {
+  id: string;
+  reference: string;
+  platform: string;
+  state: PullState;
+  createdAt: Date;
+  finishedAt?: Date;
+  /** What the reference was resolved to, once. */
+  target?: Descriptor;
+  /** The manifest for the platform (equal to target unless that is an index). */
+  manifest?: Descriptor;
+  blobs: BlobStatus[];
+  nodes: NodeStatus[];
+  error?: EncodedError;
+  /** Why the pull waits (a registry's rate limit, a retry), for people. */
+  note?: string;
+}
+
+export function isFinished(state: PullState): boolean {
+  return state === 'ready' || state === 'failed';
+}

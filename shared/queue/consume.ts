@@ -1,0 +1,121 @@
+import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { asDrayError, type DrayError } from '../errors.ts';
+import type { Logger } from '../logging.ts';
+import type { FollowUp, JobQueues } from './jobs.ts';
+import { jobAttempts } from './jobs.ts';
+
+export interface JobContext {
+  id: string;
+  /** Aborts when the job's lock was lost to another worker, and when the program must stop. */
+  signal: AbortSignal;
+  log: Logger;
+}
+
+export interface Consumer<Payload> {
+  queue: string;
+  concurrency: number;
+  /** Checks what came out of Redis. */
+  parse: (data: unknown) => Payload;
+  /**
+   * Does the work. Can run twice and at the same time as itself: the second finds the work done.
+   * @returns the jobs to follow, which are enqueued before the job counts as done
+   */
+  handle: (payload: Payload, context: JobContext) => Promise<FollowUp[]>;
+  /** The job failed for good: say so to whoever waits for it. Called before the job is marked failed. */
+  gaveUp: (payload: Payload, error: DrayError) => Promise<void>;
+  /** The job will be tried again. */
+  retrying?: (payload: Payload, error: DrayError) => Promise<void>;
+  /** The job has left the queue, done or failed: a job of the same deduplication id can be added again. */
+  left?: (payload: Payload) => Promise<void>;
+}
+
+export interface ConsumerServices {
+  redis: Redis;
+  prefix: string;
+  queues: JobQueues;
+  log: Logger;
+}
+
+/** Milliseconds. A worker that died loses its jobs after the lock's duration; another one takes them. */
+const lockDuration = 15_000;
+const stalledInterval = 5_000;
+/** A kill is no failure of the job: only a job that takes its workers down over and over is given up. */
+const maxStalledCount = 50;
+const newerPayloadDelay = 60_000;
+
+/** Starts taking jobs from a queue. Closing the returned worker waits for the running handlers. */
+export function consume<Payload>(
+  consumer: Consumer<Payload>,
+  services: ConsumerServices,
+): Worker {
+  const log = services.log.child({ queue: consumer.queue });
+  const worker = new Worker(
+    consumer.queue,
+    async (job: Job, token?: string, signal?: AbortSignal) => {
+      await process(job, token, signal ?? new AbortController().signal);
+    },
+    {
+      connection: services.redis,
+      prefix: services.prefix,
+      concurrency: consumer.concurrency,
+      lockDuration,
+      stalledInterval,
+      maxStalledCount,
+      drainDelay: 5,
+      skipVersionCheck: true,
+    },
+  );
+
+  async function process(job: Job, token: string | undefined, signal: AbortSignal): Promise<void> {
+    const context: JobContext = { id: job.id ?? '', signal, log: log.child({ job: job.id }) };
+    let payload: Payload | undefined;
+    try {
+      payload = consumer.parse(job.data);
+      await services.queues.add(await consumer.handle(payload, context));
+    } catch (thrown) {
+      if (signal.aborted) throw thrown;
+      const error = asDrayError(thrown);
+      if (error.code === 'PAYLOAD_NEWER') await delay(job, token, newerPayloadDelay);
+      const wait = error.context['retryAfterMs'];
+      const lastAttempt = job.attemptsMade + 1 >= (job.opts.attempts ?? jobAttempts);
+      if (error.retryable && typeof wait === 'number' && payload !== undefined) {
+        context.log.warn({ err: error }, 'job waits');
+        await consumer.retrying?.(payload, error);
+        await delay(job, token, wait);
+      }
+      if (error.retryable && !lastAttempt) {
+        context.log.warn({ err: error, attempt: job.attemptsMade + 1 }, 'job will be retried');
+        if (payload !== undefined) await consumer.retrying?.(payload, error);
+        throw error;
+      }
+      context.log.error({ err: error }, 'job failed');
+      if (payload !== undefined) await consumer.gaveUp(payload, error);
+      throw new UnrecoverableError(`${error.code}: ${error.message}`);
+    }
+  }
+
+  const left = (job: Job | undefined) => {
+    if (job === undefined || consumer.left === undefined) return;
+    try {
+      consumer.left(consumer.parse(job.data)).catch((error: unknown) => {
+        log.warn({ err: error, job: job.id }, 'follow-up of a job failed; the reconciler mends it');
+      });
+    } catch {
+      // A malformed payload has nobody waiting for it.
+    }
+  };
+  worker.on('completed', left);
+  worker.on('failed', left);
+  worker.on('lockRenewalFailed', (ids: string[]) => {
+    for (const id of ids) worker.cancelJob(id, 'its lock was lost');
+  });
+  worker.on('error', (error) => log.warn({ err: error }, 'queue connection'));
+  return worker;
+}
+
+/** Puts a job back for later without counting a try. Never returns. */
+async function delay(job: Job, token: string | undefined, ms: number): Promise<never> {
+  await job.moveToDelayed(Date.now() + ms, token);
+  throw new DelayedError();
+}

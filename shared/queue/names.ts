@@ -1,0 +1,47 @@
+import { type Digest, splitDigest } from '../image/digest.ts';
+
+/** The queues. A node's unpack queue is its own, so that only its agent takes from it. */
+export const resolveQueue = 'resolve';
+export const fetchQueue = 'fetch-blob';
+export function unpackQueue(node: string): string {
+  return `unpack@${node}`;
+}
+
+/** BullMQ ids may not contain ":". */
+export function jobIdOf(digest: Digest): string {
+  const { algorithm, hex } = splitDigest(digest);
+  return `${algorithm}-${hex}`;
+}
+
+/** The keys that are drayage's own, beside those of the queues. All start with the configured prefix. */
+export function keysOf(prefix: string) {
+  const own = `${prefix}:dray`;
+  return {
+    /** Sorted set: every pull by creation time. */
+    pulls: `${own}:pulls`,
+    /** Set: pulls that are not finished, which the reconciler looks after. */
+    open: `${own}:open`,
+    pull: (id: string) => `${own}:pull:${id}`,
+    /** Hash: digest → what the pull has to do with that blob. */
+    pullBlobs: (id: string) => `${own}:pull:${id}:blobs`,
+    /** Set: digests that are not in the store yet. Empty means that the content is whole. */
+    pullMissing: (id: string) => `${own}:pull:${id}:missing`,
+    /** Hash: node → its state. */
+    pullNodes: (id: string) => `${own}:pull:${id}:nodes`,
+    /** Stream: something changed; whoever follows the pull reads on from the last id. */
+    pullEvents: (id: string) => `${own}:pull:${id}:events`,
+    /** Hash: how far the transfer of a blob is. */
+    blob: (digest: Digest) => `${own}:blob:${digest}`,
+    /** Set: the pulls that wait for a blob. */
+    blobPulls: (digest: Digest) => `${own}:blob:${digest}:pulls`,
+    /** Hash: every node that ever registered → when it was last seen, and what it is. */
+    nodes: `${own}:nodes`,
+    /** Channel: a digest whose ingest advanced, for those who read along. A hint only. */
+    advanced: `${own}:advanced`,
+    /** Channel: the id of a pull that ended. A hint only. */
+    ended: `${own}:ended`,
+    reconcileLock: `${own}:reconcile`,
+  };
+}
+
+export type Keys = ReturnType<typeof keysOf>;

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import type { Redis } from 'ioredis';
+import { DrayError } from '../../../shared/errors.ts';
+import type { Descriptor } from '../../../shared/image/descriptor.ts';
+import { digestOf } from '../../../shared/image/digest.ts';
+import { Pulls } from '../../../shared/pull/pulls.ts';
+import { PullRecords } from '../../../shared/pull/records.ts';
+import { connectRedis } from '../../../shared/queue/connection.ts';
+import { startRedis, type TestRedis } from '../../support/redis.ts';
+
+const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';
+
+function descriptor(content: string): Descriptor {
+  return { mediaType: layerType, digest: digestOf(content), size: content.length };
+}
+
+describe('pull records', () => {
+  let server: TestRedis;
+  let redis: Redis;
+  let records: PullRecords;
+  let pulls: Pulls;
+
+  before(async () => {
+    server = await startRedis();
+    redis = connectRedis({ url: server.url, prefix: '{test}' }, { name: 'test' });
+    records = new PullRecords(redis, '{test}');
+    pulls = new Pulls(redis, '{test}');
+  });
+  after(async () => {
+    redis.disconnect();
+    await server[Symbol.asyncDispose]();
+  });
+
+  const request = { reference: 'localhost:1/a:b', platform: 'linux/amd64', name: true };
+
+  test('the first resolve pins the digest, a later one gets what was pinned', async () => {
+    const id = await records.create({ ...request, nodes: [] });
+    const first = await records.pin(id, descriptor('one'));
+    const second = await records.pin(id, descriptor('two'));
+    assert.equal(first.digest, digestOf('one'));
+    assert.equal(second.digest, digestOf('one'));
+  });
+
+  test('a pull is ready only when blobs, name and every node are', async () => {
+    const id = await records.create({ ...request, nodes: ['n1', 'n2'] });
+    const [a, b] = [descriptor('a'), descriptor('b')];
+    await records.plan(id, a, [
+      { descriptor: a, kind: 'layer', existed: false },
+      { descriptor: b, kind: 'layer', existed: false },
+    ]);
+    assert.equal(await records.state(id), 'fetching');
+    assert.deepEqual(await records.waiting(a.digest), [id]);
+    assert.equal(await records.arrived(id, a.digest), false);
+    // The same word twice is one word.
+    assert.equal(await records.arrived(id, a.digest), false);
+    assert.equal(await records.arrived(id, b.digest), true);
+    assert.equal(await records.named(id), 'unpacking');
+    await records.setNode(id, 'n1', { state: 'ready', layers: [] });
+    assert.equal(await records.state(id), 'unpacking');
+    await records.setNode(id, 'n2', { state: 'ready', layers: [] });
+    assert.equal(await records.state(id), 'ready');
+    assert.ok(!(await records.open()).includes(id));
+    const status = await pulls.get(id);
+    assert.equal(status?.state, 'ready');
+    assert.ok(status?.finishedAt instanceof Date);
+  });
+
+  test('a node that fails fails the pull once the others have settled, and says why', async () => {
+    const id = await records.create({ ...request, nodes: ['n1', 'n2'] });
+    const a = descriptor('c');
+    await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: true }]);
+    await records.named(id);
+    await records.setNode(id, 'n1', {
+      state: 'failed',
+      layers: [],
+      error: { code: 'DIFFID_MISMATCH', message: 'layer 1', retryable: false },
+    });
+    assert.equal(await records.state(id), 'unpacking');
+    await records.setNode(id, 'n2', { state: 'ready', layers: [] });
+    const status = await pulls.get(id);
+    assert.equal(status?.state, 'failed');
+    assert.equal(status?.nodes.find((n) => n.name === 'n1')?.error?.code, 'DIFFID_MISMATCH');
+  });
+
+  test('a failed blob ends the pull at once; the first reason stays; nobody waits any more', async () => {
+    const id = await records.create({ ...request, nodes: ['n1'] });
+    const a = descriptor('d');
+    await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: false }]);
+    await records.fail(
+      id,
+      new DrayError('BLOB_UNKNOWN', 'gone', { context: { digest: a.digest } }),
+    );
+    await records.fail(id, new DrayError('INTERNAL', 'later'));
+    const status = await pulls.get(id);
+    assert.equal(status?.state, 'failed');
+    assert.equal(status?.error?.code, 'BLOB_UNKNOWN');
+    assert.equal(status?.blobs[0]?.state, 'failed');
+    assert.deepEqual(await records.waiting(a.digest), []);
+  });
+
+  test('whoever watches sees each change and the end', async () => {
+    const id = await records.create({ ...request, nodes: [] });
+    const seen: string[] = [];
+    const watching = (async () => {
+      for await (const status of pulls.watch(id)) seen.push(status.state);
+    })();
+    const a = descriptor('e');
+    await records.resolving(id);
+    await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: false }]);
+    await records.transfer(a.digest, 1);
+    assert.equal((await pulls.get(id))?.blobs[0]?.state, 'fetching');
+    await records.arrived(id, a.digest);
+    await records.named(id);
+    await watching;
+    assert.equal(seen.at(-1), 'ready');
+  });
+
+  test('a watch ends by its signal', async () => {
+    const id = await records.create({ ...request, nodes: [] });
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(), 50);
+    for await (const status of pulls.watch(id, { signal: stop.signal })) {
+      assert.equal(status.state, 'queued');
+    }
+  });
+
+  test('a second plan changes nothing', async () => {
+    const id = await records.create({ ...request, nodes: [] });
+    const a = descriptor('f');
+    await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: false }]);
+    await records.arrived(id, a.digest);
+    await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: false }]);
+    assert.deepEqual(await records.missing(id), []);
+  });
+});
