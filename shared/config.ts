@@ -37,6 +37,8 @@ export interface Config {
   registries: {
     /** `host[:port]` that are spoken to by plain http. Loopback ones fall back to it unasked. */
     plainHttp: string[];
+    /** `host[:port]` that may stand at, and redirect to, loopback and private addresses. Those in plainHttp may too. */
+    allowPrivate: string[];
   };
   log: { level: LogLevel };
 }
@@ -76,7 +78,12 @@ const fileSchema = z.strictObject({
       applyThreads: count.optional(),
     })
     .optional(),
-  registries: z.strictObject({ plainHttp: z.array(z.string()).optional() }).optional(),
+  registries: z
+    .strictObject({
+      plainHttp: z.array(z.string()).optional(),
+      allowPrivate: z.array(z.string()).optional(),
+    })
+    .optional(),
   log: z.strictObject({ level: z.enum(logLevels).optional() }).optional(),
 });
 
@@ -91,40 +98,43 @@ export const defaultConfigFile = '/etc/drayage/config.json';
  */
 export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } = {}): Config {
   const env = options.env ?? process.env;
-  const named = options.file ?? nonEmpty(env['DRAY_CONFIG']);
+  const named = options.file ?? nonEmpty(env.DRAY_CONFIG);
   const file = readConfigFile(named ?? defaultConfigFile, named !== undefined);
   const merged = parse(
     {
-      stateDirectory: nonEmpty(env['DRAY_STATE']) ?? file.stateDirectory,
+      stateDirectory: nonEmpty(env.DRAY_STATE) ?? file.stateDirectory,
       redis: {
-        url: nonEmpty(env['REDIS_URL']) ?? file.redis?.url,
-        prefix: nonEmpty(env['DRAY_REDIS_PREFIX']) ?? file.redis?.prefix,
+        url: nonEmpty(env.REDIS_URL) ?? file.redis?.url,
+        prefix: nonEmpty(env.DRAY_REDIS_PREFIX) ?? file.redis?.prefix,
       },
-      store: nonEmpty(env['DRAY_STORE']) ?? file.store,
+      store: nonEmpty(env.DRAY_STORE) ?? file.store,
       s3: {
         endpoint:
-          nonEmpty(env['AWS_ENDPOINT_URL_S3']) ??
-          nonEmpty(env['AWS_ENDPOINT_URL']) ??
-          file.s3?.endpoint,
-        region: nonEmpty(env['AWS_REGION']) ?? file.s3?.region,
-        forcePathStyle: nonEmpty(env['DRAY_S3_PATH_STYLE']) ?? file.s3?.forcePathStyle,
+          nonEmpty(env.AWS_ENDPOINT_URL_S3) ?? nonEmpty(env.AWS_ENDPOINT_URL) ?? file.s3?.endpoint,
+        region: nonEmpty(env.AWS_REGION) ?? file.s3?.region,
+        forcePathStyle: nonEmpty(env.DRAY_S3_PATH_STYLE) ?? file.s3?.forcePathStyle,
       },
       worker: {
-        fetches: nonEmpty(env['DRAY_WORKER_FETCHES']) ?? file.worker?.fetches,
-        resolves: nonEmpty(env['DRAY_WORKER_RESOLVES']) ?? file.worker?.resolves,
+        fetches: nonEmpty(env.DRAY_WORKER_FETCHES) ?? file.worker?.fetches,
+        resolves: nonEmpty(env.DRAY_WORKER_RESOLVES) ?? file.worker?.resolves,
       },
       agent: {
-        node: nonEmpty(env['DRAY_NODE']) ?? file.agent?.node,
-        root: nonEmpty(env['DRAY_AGENT_ROOT']) ?? file.agent?.root,
-        socket: nonEmpty(env['DRAY_AGENT_SOCKET']) ?? file.agent?.socket,
-        applyThreads: nonEmpty(env['DRAY_APPLY_THREADS']) ?? file.agent?.applyThreads,
+        node: nonEmpty(env.DRAY_NODE) ?? file.agent?.node,
+        root: nonEmpty(env.DRAY_AGENT_ROOT) ?? file.agent?.root,
+        socket: nonEmpty(env.DRAY_AGENT_SOCKET) ?? file.agent?.socket,
+        applyThreads: nonEmpty(env.DRAY_APPLY_THREADS) ?? file.agent?.applyThreads,
       },
       registries: {
         plainHttp:
-          nonEmpty(env['DRAY_PLAIN_HTTP'])?.split(',').map((host) => host.trim()) ??
-          file.registries?.plainHttp,
+          nonEmpty(env.DRAY_PLAIN_HTTP)
+            ?.split(',')
+            .map((host) => host.trim()) ?? file.registries?.plainHttp,
+        allowPrivate:
+          nonEmpty(env.DRAY_ALLOW_PRIVATE)
+            ?.split(',')
+            .map((host) => host.trim()) ?? file.registries?.allowPrivate,
       },
-      log: { level: nonEmpty(env['DRAY_LOG_LEVEL']) ?? file.log?.level },
+      log: { level: nonEmpty(env.DRAY_LOG_LEVEL) ?? file.log?.level },
     },
     'the environment',
   );
@@ -143,7 +153,10 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
       socket: merged.agent?.socket ?? path.join(stateDirectory, 'run', 'agent.sock'),
       applyThreads: merged.agent?.applyThreads ?? 2,
     },
-    registries: { plainHttp: merged.registries?.plainHttp ?? [] },
+    registries: {
+      plainHttp: merged.registries?.plainHttp ?? [],
+      allowPrivate: merged.registries?.allowPrivate ?? [],
+    },
     log: { level: merged.log?.level ?? 'info' },
   };
 }
@@ -205,7 +218,10 @@ function parse(document: unknown, source: string): FileConfig {
 
 /** The host's name, made to fit a node's. */
 function defaultNodeName(): string {
-  const name = hostname().toLowerCase().replaceAll(/[^a-z0-9.-]/g, '-').slice(0, 63);
+  const name = hostname()
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9.-]/g, '-')
+    .slice(0, 63);
   const trimmed = name.replaceAll(/^[^a-z0-9]+|[^a-z0-9]+$/g, '');
   return trimmed === '' ? 'local' : trimmed;
 }

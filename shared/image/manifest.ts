@@ -108,11 +108,11 @@ export function parseIndexOrManifest(
   }
   const document = parseJSON(bytes, source);
   const record = document as Record<string, unknown>;
-  if (record['schemaVersion'] === 1) throw schema1(source);
+  if (record.schemaVersion === 1) throw schema1(source);
   if (mediaType === mediaTypes.dockerSchema1 || mediaType === mediaTypes.dockerSchema1Signed) {
     throw schema1(source);
   }
-  const declared = typeof record['mediaType'] === 'string' ? record['mediaType'] : undefined;
+  const declared = typeof record.mediaType === 'string' ? record.mediaType : undefined;
   if (declared !== undefined && declared !== mediaType) {
     throw invalid(source, `it says mediaType "${declared}" but was served as "${mediaType}"`);
   }
@@ -137,6 +137,19 @@ export function parseIndexOrManifest(
   throw new DrayError('MANIFEST_UNSUPPORTED', `${source} has media type "${mediaType}"`, {
     hint: 'drayage pulls OCI and Docker schema 2 images and indexes.',
   });
+}
+
+/**
+ * The media type of an index or manifest of which only the digest is known: what it says itself, else what its
+ * shape says (OCI documents may leave `mediaType` out).
+ * @throws MANIFEST_INVALID
+ */
+export function sniffMediaType(bytes: Uint8Array, source: string): string {
+  const record = parseJSON(bytes, source) as Record<string, unknown>;
+  if (typeof record.mediaType === 'string') return record.mediaType;
+  if ('manifests' in record) return mediaTypes.ociIndex;
+  if ('layers' in record) return mediaTypes.ociManifest;
+  throw invalid(source, 'it is neither an index nor a manifest');
 }
 
 /** Parses a manifest. @throws MANIFEST_INVALID, also when it is an index */

@@ -87,9 +87,7 @@ export function fallbacks(wanted: Platform): Platform[] {
   const platform = normalizePlatform(wanted);
   if (platform.architecture === 'arm' && platform.variant !== undefined) {
     const version = Number(platform.variant.slice(1));
-    return [8, 7, 6, 5]
-      .filter((v) => v <= version)
-      .map((v) => ({ ...platform, variant: `v${v}` }));
+    return [8, 7, 6, 5].filter((v) => v <= version).map((v) => ({ ...platform, variant: `v${v}` }));
   }
   if (platform.architecture === 'amd64' && platform.variant !== undefined) {
     const version = Number(platform.variant.slice(1));

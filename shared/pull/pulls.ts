@@ -95,7 +95,7 @@ function blobStatus(
   const { descriptor, kind, existed } = blob;
   const { error } = record;
   const isMissing = missing.includes(descriptor.digest);
-  const failed = error?.context?.['digest'] === descriptor.digest;
+  const failed = error?.context?.digest === descriptor.digest;
   const moved = transfers.get(descriptor.digest);
   let state: BlobState = 'stored';
   if (failed) state = 'failed';

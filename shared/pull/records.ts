@@ -5,7 +5,14 @@ import { type EncodedError, encodeError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, isDigest } from '../image/digest.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
-import type { BlobKind, NodeLayerStatus, NodeState, PullRequest, PullState } from './status.ts';
+import {
+  type BlobKind,
+  isFinished,
+  type NodeLayerStatus,
+  type NodeState,
+  type PullRequest,
+  type PullState,
+} from './status.ts';
 
 /** Seconds for which the record of a finished pull is kept. */
 const keepFinished = 7 * 24 * 3600;
@@ -175,9 +182,9 @@ export class PullRecords {
     const { keys } = this;
     if ((await this.#redis.hexists(keys.pull(id), 'planned')) === 1) return;
     const transaction = this.#redis.multi();
-    for (const blob of blobs) {
+    for (const [order, blob] of blobs.entries()) {
       const { digest } = blob.descriptor;
-      transaction.hset(keys.pullBlobs(id), digest, JSON.stringify(blob));
+      transaction.hset(keys.pullBlobs(id), digest, JSON.stringify({ ...blob, order }));
       if (!blob.existed) {
         transaction.sadd(keys.pullMissing(id), digest).sadd(keys.blobPulls(digest), id);
       }
@@ -214,9 +221,12 @@ export class PullRecords {
     return await this.#redis.smembers(this.keys.blobPulls(digest));
   }
 
+  /** What a pull needs, in the order of its plan. */
   async blobs(id: string): Promise<PlannedBlob[]> {
     const values = await this.#redis.hvals(this.keys.pullBlobs(id));
-    return values.map((value) => JSON.parse(value) as PlannedBlob);
+    return values
+      .map((value) => JSON.parse(value) as PlannedBlob & { order: number })
+      .sort((a, b) => a.order - b.order);
   }
 
   async blob(id: string, digest: Digest): Promise<PlannedBlob | undefined> {
@@ -236,6 +246,7 @@ export class PullRecords {
         .srem(keys.pullMissing(id), digest)
         .srem(keys.blobPulls(digest), id)
         .scard(keys.pullMissing(id))
+        .hdel(keys.pull(id), 'note')
         .exec(),
     );
     await this.changed(id);
@@ -251,7 +262,8 @@ export class PullRecords {
   /** Ends a pull for good. The first reason stays. */
   async fail(id: string, error: unknown): Promise<void> {
     const encoded = JSON.stringify(encodeError(error));
-    if ((await this.#redis.exists(this.keys.pull(id))) === 0) return;
+    const state = await this.state(id);
+    if (state === undefined || isFinished(state)) return;
     await this.#redis.hsetnx(this.keys.pull(id), 'error', encoded);
     const missing = await this.missing(id);
     await Promise.all(missing.map((digest) => this.#redis.srem(this.keys.blobPulls(digest), id)));
@@ -360,24 +372,22 @@ export class PullRecords {
 function decodeRecord(id: string, fields: Record<string, string>): PullRecord | undefined {
   const { reference, platform, state, createdAt, finishedAt, note } = fields;
   if (reference === undefined || platform === undefined || state === undefined) return undefined;
-  const target = decodeDescriptor(fields['target']);
-  const manifest = decodeDescriptor(fields['manifest']);
+  const target = decodeDescriptor(fields.target);
+  const manifest = decodeDescriptor(fields.manifest);
   return {
     id,
     reference,
     platform,
-    nodes: JSON.parse(fields['nodes'] ?? '[]') as string[],
-    name: fields['name'] !== undefined,
+    nodes: JSON.parse(fields.nodes ?? '[]') as string[],
+    name: fields.name !== undefined,
     state: state as PullState,
     createdAt: new Date(Number(createdAt)),
-    planned: fields['planned'] !== undefined,
-    named: fields['named'] !== undefined,
+    planned: fields.planned !== undefined,
+    named: fields.named !== undefined,
     ...(finishedAt === undefined ? {} : { finishedAt: new Date(Number(finishedAt)) }),
     ...(target === undefined ? {} : { target }),
     ...(manifest === undefined ? {} : { manifest }),
-    ...(fields['error'] === undefined
-      ? {}
-      : { error: JSON.parse(fields['error']) as EncodedError }),
+    ...(fields.error === undefined ? {} : { error: JSON.parse(fields.error) as EncodedError }),
     ...(note === undefined ? {} : { note }),
   };
 }

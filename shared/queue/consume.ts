@@ -35,6 +35,8 @@ export interface ConsumerServices {
   prefix: string;
   queues: JobQueues;
   log: Logger;
+  /** Aborts when the program must stop: running jobs are handed back, for another program or the next start. */
+  stopping: AbortSignal;
 }
 
 /** Milliseconds. A worker that died loses its jobs after the lock's duration; another one takes them. */
@@ -45,15 +47,12 @@ const maxStalledCount = 50;
 const newerPayloadDelay = 60_000;
 
 /** Starts taking jobs from a queue. Closing the returned worker waits for the running handlers. */
-export function consume<Payload>(
-  consumer: Consumer<Payload>,
-  services: ConsumerServices,
-): Worker {
+export function consume<Payload>(consumer: Consumer<Payload>, services: ConsumerServices): Worker {
   const log = services.log.child({ queue: consumer.queue });
   const worker = new Worker(
     consumer.queue,
     async (job: Job, token?: string, signal?: AbortSignal) => {
-      await process(job, token, signal ?? new AbortController().signal);
+      await take(job, token, signal ?? new AbortController().signal);
     },
     {
       connection: services.redis,
@@ -63,21 +62,27 @@ export function consume<Payload>(
       stalledInterval,
       maxStalledCount,
       drainDelay: 5,
+      runRetryDelay: 1_000,
       skipVersionCheck: true,
     },
   );
 
-  async function process(job: Job, token: string | undefined, signal: AbortSignal): Promise<void> {
-    const context: JobContext = { id: job.id ?? '', signal, log: log.child({ job: job.id }) };
+  async function take(job: Job, token: string | undefined, signal: AbortSignal): Promise<void> {
+    const context: JobContext = {
+      id: job.id ?? '',
+      signal: AbortSignal.any([signal, services.stopping]),
+      log: log.child({ job: job.id }),
+    };
     let payload: Payload | undefined;
     try {
       payload = consumer.parse(job.data);
       await services.queues.add(await consumer.handle(payload, context));
     } catch (thrown) {
       if (signal.aborted) throw thrown;
+      if (services.stopping.aborted) await delay(job, token, 0);
       const error = asDrayError(thrown);
       if (error.code === 'PAYLOAD_NEWER') await delay(job, token, newerPayloadDelay);
-      const wait = error.context['retryAfterMs'];
+      const wait = error.context.retryAfterMs;
       const lastAttempt = job.attemptsMade + 1 >= (job.opts.attempts ?? jobAttempts);
       if (error.retryable && typeof wait === 'number' && payload !== undefined) {
         context.log.warn({ err: error }, 'job waits');

@@ -34,6 +34,8 @@ export function keysOf(prefix: string) {
     blob: (digest: Digest) => `${own}:blob:${digest}`,
     /** Set: the pulls that wait for a blob. */
     blobPulls: (digest: Digest) => `${own}:blob:${digest}:pulls`,
+    /** Held by the worker that fetches a small blob in its resolve step. */
+    fetchLease: (digest: Digest) => `${own}:lease:${digest}`,
     /** Hash: every node that ever registered → when it was last seen, and what it is. */
     nodes: `${own}:nodes`,
     /** Channel: a digest whose ingest advanced, for those who read along. A hint only. */

@@ -1,0 +1,260 @@
+import { createHash, type Hash } from 'node:crypto';
+import { DrayError } from '../../errors.ts';
+import type { Descriptor } from '../../image/descriptor.ts';
+import { splitDigest } from '../../image/digest.ts';
+import { digestMismatch, sizeMismatch } from '../blob.ts';
+import type { CallOptions, Ingest } from '../store.ts';
+import { assemble, smallestPart } from './assemble.ts';
+import type { Bucket } from './bucket.ts';
+import { type Keys, offsetKey } from './keys.ts';
+import { chainOf, type FoundPart, forEachAtMost, listParts, type Part } from './parts.ts';
+import { readObject } from './read.ts';
+
+/** Parts of one ingest that are on their way to the bucket while the next one fills. */
+const partsInFlight = 2;
+/** S3's limit, less a few that a resumed ingest may have made smaller. */
+const mostParts = 9_000;
+/** Milliseconds that cleaning up may take, whatever the caller's signal says. */
+export const cleanUpTime = 10_000;
+
+/** Opens an ingest, and goes on after the parts that other writers left (or store right now). */
+export async function openS3Ingest(
+  bucket: Bucket,
+  keys: Keys,
+  descriptor: Descriptor,
+  options: CallOptions & { partSize: number },
+): Promise<Ingest> {
+  const { partSize, signal } = options;
+  const call = signal === undefined ? {} : { signal };
+  const found: FoundPart[] = [];
+  for await (const part of listParts(bucket, keys, keys.ingest(descriptor.digest), call)) {
+    if (part.offset + part.size <= descriptor.size) found.push(part);
+  }
+  const ingest = new S3Ingest(bucket, keys, descriptor, partSize, signal);
+  for (const part of chainOf(found)) {
+    if (!(await ingest.takeOver(part))) break;
+  }
+  return ingest;
+}
+
+class S3Ingest implements Ingest {
+  readonly #bucket: Bucket;
+  readonly #keys: Keys;
+  readonly #descriptor: Descriptor;
+  readonly #partSize: number;
+  readonly #signal: AbortSignal | undefined;
+  readonly #writer: string;
+  /** Ends transfers in the background when the disposal has waited long enough. */
+  readonly #background = new AbortController();
+  #hash: Hash;
+  #parts: Part[] = [];
+  #inFlight = new Set<Promise<void>>();
+  #failure: { error: unknown } | undefined;
+  /** The part that fills. */
+  #buffer: Buffer | undefined;
+  #filled = 0;
+  #spare: Buffer[] = [];
+  #offset = 0;
+  #open = true;
+
+  constructor(
+    bucket: Bucket,
+    keys: Keys,
+    descriptor: Descriptor,
+    partSize: number,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#bucket = bucket;
+    this.#keys = keys;
+    this.#descriptor = descriptor;
+    this.#partSize = Math.max(partSize, smallestPart, Math.ceil(descriptor.size / mostParts));
+    this.#signal = signal;
+    this.#writer = keys.writer(descriptor.digest, descriptor.size);
+    this.#hash = this.#newHash();
+  }
+
+  get offset(): number {
+    return this.#offset;
+  }
+
+  /**
+   * Reads back what another writer stored and goes on after it. Too small a part is kept in memory, to become
+   * the beginning of a larger one.
+   * @returns whether the next part may follow
+   */
+  async takeOver(part: Part): Promise<boolean> {
+    const end = part.offset + part.size;
+    const keep = this.#isSmall() || (part.size < smallestPart && end < this.#descriptor.size);
+    if (keep && part.size > this.#partSize) return false;
+    const options = this.#signal === undefined ? {} : { signal: this.#signal };
+    const before = this.#hash.copy();
+    try {
+      let length = 0;
+      for await (const chunk of readObject(this.#bucket, part.key, {
+        ...options,
+        etag: part.etag,
+      })) {
+        this.#hash.update(chunk);
+        if (keep) this.#fill(chunk);
+        length += chunk.length;
+      }
+      if (length !== part.size) throw sizeMismatch(this.#descriptor, length);
+    } catch (error) {
+      if (this.#signal?.aborted) throw error;
+      // Its writer committed or dropped it meanwhile, or it can't be read: the ingest begins where it is.
+      this.#hash = before;
+      this.#filled = 0;
+      return false;
+    }
+    this.#offset = end;
+    if (!keep) this.#parts.push(part);
+    return !keep;
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    this.#signal?.throwIfAborted();
+    this.#requireOpen();
+    this.#throwFailure();
+    if (chunk.length === 0) return;
+    const { size } = this.#descriptor;
+    if (this.#offset + chunk.length > size) {
+      throw sizeMismatch(this.#descriptor, `more than ${size}`);
+    }
+    this.#hash.update(chunk);
+    for (let rest = chunk; rest.length > 0; ) {
+      const taken = this.#fill(rest);
+      this.#offset += taken;
+      rest = rest.subarray(taken);
+      const full = this.#filled === this.#partSize || this.#offset === size;
+      if (full && !this.#isSmall()) await this.#storeFilled();
+    }
+  }
+
+  async reset(options: CallOptions = {}): Promise<void> {
+    options.signal?.throwIfAborted();
+    this.#requireOpen();
+    await Promise.all(this.#inFlight);
+    this.#failure = undefined;
+    const parts = this.#parts;
+    this.#parts = [];
+    this.#filled = 0;
+    this.#offset = 0;
+    this.#hash = this.#newHash();
+    await forEachAtMost(8, parts, ({ key }) => this.#bucket.remove(key, options));
+  }
+
+  async commit(options: CallOptions = {}): Promise<'committed' | 'exists'> {
+    options.signal?.throwIfAborted();
+    this.#requireOpen();
+    const { digest, size } = this.#descriptor;
+    await Promise.all(this.#inFlight);
+    const found = `${splitDigest(digest).algorithm}:${this.#hash.copy().digest('hex')}`;
+    const mismatch =
+      this.#offset !== size
+        ? sizeMismatch(this.#descriptor, this.#offset)
+        : found !== digest
+          ? digestMismatch(this.#descriptor, found)
+          : undefined;
+    if (mismatch !== undefined) {
+      await this.reset({ signal: AbortSignal.timeout(cleanUpTime) });
+      throw mismatch;
+    }
+    this.#throwFailure();
+    const result = await this.#publish(options);
+    this.#open = false;
+    this.#spare = [];
+    this.#buffer = undefined;
+    // Nobody needs any writer's parts any more. What remains of them is swept later.
+    await this.#removeParts().catch(() => {});
+    return result;
+  }
+
+  async #publish(options: CallOptions): Promise<'committed' | 'exists'> {
+    const { digest, size } = this.#descriptor;
+    const key = this.#keys.blob(digest);
+    const there = await this.#bucket.head(key, options);
+    if (there?.size === size) return 'exists';
+    if (this.#isSmall()) {
+      const bytes = this.#buffer?.subarray(0, this.#filled) ?? Buffer.alloc(0);
+      const ifAbsent = there === undefined;
+      const etag = await this.#bucket.put(key, bytes, { ...options, ifAbsent });
+      return etag === undefined ? 'exists' : 'committed';
+    }
+    const parts = this.#parts.toSorted((a, b) => a.offset - b.offset);
+    return await assemble(this.#bucket, key, parts, size, options);
+  }
+
+  async #removeParts(): Promise<void> {
+    const options = { signal: AbortSignal.timeout(cleanUpTime) };
+    const all = this.#bucket.list(this.#keys.ingest(this.#descriptor.digest), options);
+    await forEachAtMost(8, all, ({ key }) => this.#bucket.remove(key, options));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    const timer = setTimeout(() => this.#background.abort(), cleanUpTime);
+    try {
+      // What was not stored yet becomes one more part, for whoever resumes. Its failure costs only these bytes.
+      if (this.#failure === undefined && this.#filled > 0) await this.#storeFilled();
+      await Promise.all(this.#inFlight);
+    } finally {
+      clearTimeout(timer);
+      this.#buffer = undefined;
+      this.#spare = [];
+    }
+  }
+
+  /** Whether the blob fits one part: it is put at once at the commit, and has no part objects before. */
+  #isSmall(): boolean {
+    return this.#descriptor.size <= this.#partSize;
+  }
+
+  /** Copies what fits into the part that fills. */
+  #fill(chunk: Uint8Array): number {
+    const most = Math.min(this.#partSize, this.#descriptor.size);
+    this.#buffer ??= this.#spare.pop() ?? Buffer.allocUnsafeSlow(most);
+    const taken = Math.min(chunk.length, this.#buffer.length - this.#filled);
+    this.#buffer.set(chunk.subarray(0, taken), this.#filled);
+    this.#filled += taken;
+    return taken;
+  }
+
+  /** Sends the part that filled on its way; waits while too many are. */
+  async #storeFilled(): Promise<void> {
+    while (this.#inFlight.size >= partsInFlight) await Promise.race(this.#inFlight);
+    const buffer = this.#buffer;
+    if (buffer === undefined || this.#failure !== undefined) return;
+    const size = this.#filled;
+    const offset = this.#offset - size;
+    const key = `${this.#writer}${offsetKey(offset)}`;
+    this.#buffer = undefined;
+    this.#filled = 0;
+    const one: Promise<void> = this.#bucket
+      .put(key, buffer.subarray(0, size), { signal: this.#background.signal })
+      .then((etag = '') => {
+        this.#parts.push({ key, offset, size, etag });
+        this.#spare.push(buffer);
+      })
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+      })
+      .finally(() => this.#inFlight.delete(one));
+    this.#inFlight.add(one);
+  }
+
+  #newHash(): Hash {
+    return createHash(splitDigest(this.#descriptor.digest).algorithm);
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  #requireOpen(): void {
+    if (!this.#open) {
+      const { digest } = this.#descriptor;
+      throw new DrayError('INTERNAL', `The ingest of ${digest} has been closed already`);
+    }
+  }
+}

@@ -1,0 +1,118 @@
+import type { Descriptor } from '../image/descriptor.ts';
+import type { Digest } from '../image/digest.ts';
+
+/** What the store knows of a blob that it holds. */
+export interface ContentInfo {
+  digest: Digest;
+  /** Bytes. */
+  size: number;
+  createdAt: Date;
+}
+
+export interface CallOptions {
+  signal?: AbortSignal;
+}
+
+export interface ReadOptions extends CallOptions {
+  /** First byte; default 0. */
+  offset?: number;
+  /** Bytes to read; default up to the end. */
+  length?: number;
+}
+
+/** A write that is not visible yet. Whoever disposes an ingest that was not committed leaves its bytes for a later one to resume. */
+export interface Ingest extends AsyncDisposable {
+  /** Bytes that are in the ingest already and were hashed: where the next {@link write} goes on. */
+  readonly offset: number;
+  /**
+   * Appends a chunk. Resolves when the caller may go on (back pressure); the chunk must not be changed after.
+   * @throws SIZE_MISMATCH past the descriptor's size, STORE_UNAVAILABLE, NO_SPACE
+   */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Drops everything that was written, so that the next write starts at 0. */
+  reset(options?: CallOptions): Promise<void>;
+  /**
+   * Verifies size and digest, then publishes at once and durably. A blob that is there already is success.
+   * On a mismatch the bytes are dropped and never become readable under the digest.
+   * @throws SIZE_MISMATCH, DIGEST_MISMATCH, STORE_UNAVAILABLE
+   */
+  commit(options?: CallOptions): Promise<'committed' | 'exists'>;
+}
+
+/** An ingest as others see it: a transfer in flight, or what a dead worker left. */
+export interface IngestInfo {
+  digest: Digest;
+  /** Bytes that are stored. */
+  offset: number;
+  /** The descriptor's size. */
+  size: number;
+  updatedAt: Date;
+}
+
+/**
+ * Blobs by digest. A blob can be read under its digest only after its size and digest were verified;
+ * a crash, a cut or a lie leaves nothing readable.
+ */
+export interface ContentStore {
+  /** What is known of a blob, or undefined when the store does not hold it. */
+  info(digest: Digest, options?: CallOptions): Promise<ContentInfo | undefined>;
+  /** The bytes of a blob in order. @throws NOT_FOUND, STORE_UNAVAILABLE */
+  read(digest: Digest, options?: ReadOptions): AsyncIterable<Uint8Array>;
+  /**
+   * Opens an ingest for a blob; resumes the longest one that a dead or failed writer left
+   * (its bytes are read back and hashed: never trusted).
+   */
+  ingest(descriptor: Descriptor, options?: CallOptions): Promise<Ingest>;
+  /**
+   * The bytes of a blob while it is on its way in: from the blob if it is there, else from the ingest that
+   * grows, waiting for more. The bytes are NOT verified before the blob is committed, so that whoever
+   * publishes anything made from them must verify it by itself. The iteration ends only once the blob is committed.
+   * `advanced` wakes the reader (a hint; without it the store is polled).
+   * Does not end by itself while nothing comes: the caller's signal does.
+   */
+  follow(
+    descriptor: Descriptor,
+    options?: CallOptions & { offset?: number; advanced?: EventTarget },
+  ): AsyncIterable<Uint8Array>;
+  /** All blobs. */
+  list(options?: CallOptions): AsyncIterable<ContentInfo>;
+  /** Transfers in flight and what was left of broken ones. */
+  ingests(options?: CallOptions): AsyncIterable<IngestInfo>;
+  /**
+   * The file that holds a blob once it is committed, where the store is a folder of this machine: the fast way
+   * for whoever reads it whole. The file is read only, and says nothing about whether the blob is there.
+   */
+  pathOf?(digest: Digest): string;
+  /** Removes a blob. What is not there is success. */
+  remove(digest: Digest, options?: CallOptions): Promise<void>;
+  /** Removes what writers left that nobody has touched for `olderThanMs`. */
+  sweep(options: CallOptions & { olderThanMs: number }): Promise<void>;
+}
+
+/** A name for an index or manifest in the content store. */
+export interface ImageRecord {
+  /** The full reference: `host/repository:tag`, or `host/repository@digest`. */
+  name: string;
+  target: Descriptor;
+  /** The manifest that was selected and whose content is in the store whole, when target is an index. */
+  manifest: Descriptor;
+  updatedAt: Date;
+}
+
+/** The names of images. They stand in the same place as the content, so that they outlive Redis. */
+export interface ImageStore {
+  list(options?: CallOptions): Promise<ImageRecord[]>;
+  get(name: string, options?: CallOptions): Promise<ImageRecord | undefined>;
+  /** Creates or moves a name, at once. */
+  put(record: Omit<ImageRecord, 'updatedAt'>, options?: CallOptions): Promise<void>;
+  /** Whether there was such a name. */
+  remove(name: string, options?: CallOptions): Promise<boolean>;
+}
+
+/** One place of storage: a folder on a single machine, or a bucket. */
+export interface Store extends AsyncDisposable {
+  content: ContentStore;
+  images: ImageStore;
+  /** For people: `folder /var/lib/…`, `s3 bucket/prefix at https://…`. */
+  describe(): string;
+}

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import { loadConfig } from '../../shared/config.ts';
+import { DrayError } from '../../shared/errors.ts';
+
+describe('configuration', () => {
+  const nowhere = { DRAY_STATE: '/srv/dray' };
+
+  test('without any, everything stands in the state folder and the fleet is embedded', () => {
+    const config = loadConfig({ env: nowhere });
+    assert.equal(config.embedded, true);
+    assert.equal(config.redis.url, 'unix:///srv/dray/redis/redis.sock');
+    assert.deepEqual(config.store, { kind: 'folder', path: '/srv/dray/content' });
+    assert.equal(config.agent.socket, '/srv/dray/run/agent.sock');
+  });
+
+  test('a Redis makes it a fleet, a bucket makes the store S3', () => {
+    const config = loadConfig({
+      env: {
+        ...nowhere,
+        REDIS_URL: 'rediss://user:pw@r:6380/0',
+        DRAY_STORE: 's3://images/dray',
+        AWS_ENDPOINT_URL_S3: 'http://s3.internal:9000',
+        AWS_REGION: 'eu-1',
+      },
+    });
+    assert.equal(config.embedded, false);
+    assert.deepEqual(config.store, {
+      kind: 's3',
+      bucket: 'images',
+      prefix: 'dray/',
+      endpoint: 'http://s3.internal:9000',
+      region: 'eu-1',
+      forcePathStyle: true,
+    });
+  });
+
+  test('the environment beats the file, the file beats the default', async (t) => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'dray-config-'));
+    t.after(() => rm(folder, { recursive: true }));
+    const file = path.join(folder, 'config.json');
+    await writeFile(
+      file,
+      JSON.stringify({ worker: { fetches: 9, resolves: 3 }, agent: { node: 'from-file' } }),
+    );
+    const config = loadConfig({ env: { ...nowhere, DRAY_WORKER_FETCHES: '2', DRAY_CONFIG: file } });
+    assert.equal(config.worker.fetches, 2);
+    assert.equal(config.worker.resolves, 3);
+    assert.equal(config.agent.node, 'from-file');
+  });
+
+  test('what is wrong is named, with the place it came from', async (t) => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'dray-config-'));
+    t.after(() => rm(folder, { recursive: true }));
+    const file = path.join(folder, 'config.json');
+    await writeFile(file, JSON.stringify({ worker: { fetchs: 9 } }));
+    const usage = (pattern: RegExp) => (error: unknown) =>
+      error instanceof DrayError && error.code === 'USAGE' && pattern.test(error.message);
+    assert.throws(() => loadConfig({ env: nowhere, file }), usage(/fetchs/));
+    assert.throws(() => loadConfig({ env: nowhere, file: '/no/such/file' }), usage(/no\/such/));
+    assert.throws(
+      () => loadConfig({ env: { ...nowhere, DRAY_NODE: '../x' } }),
+      usage(/agent\.node.*environment/),
+    );
+    assert.throws(() => loadConfig({ env: { ...nowhere, DRAY_STORE: 'ftp://x' } }), usage(/ftp/));
+  });
+});

@@ -1,0 +1,402 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { putBytes, readVerified } from '../../../shared/content/blob.ts';
+import { openStore, type StoreConfig } from '../../../shared/content/open.ts';
+import type { IngestInfo, Store } from '../../../shared/content/store.ts';
+import { DrayError, type ErrorCode } from '../../../shared/errors.ts';
+import type { Descriptor } from '../../../shared/image/descriptor.ts';
+import { digestOf } from '../../../shared/image/digest.ts';
+import { collect, describeBytes, sampleBytes, toArray, untilStored, writeFrom } from './sample.ts';
+
+const MiB = 1 << 20;
+/** What both kinds of store have stored of a writer that wrote 12 MiB and was killed. */
+const surelyStored = 8 * MiB;
+
+export interface StoreUnderTest {
+  config: StoreConfig;
+  /** Removes everything that `config` leads to. */
+  close: () => Promise<void>;
+}
+
+/** What every store must do. `prepare` makes an empty one, or says by undefined that it can't be made here. */
+export function storeConformance(name: string, prepare: () => Promise<StoreUnderTest | undefined>) {
+  describe(name, () => {
+    let prepared: StoreUnderTest | undefined;
+    let opened: Store | undefined;
+    const children: ChildProcess[] = [];
+
+    before(async () => {
+      prepared = await prepare();
+      if (prepared !== undefined) opened = await openStore(prepared.config);
+    });
+    after(async () => {
+      for (const child of children) await kill(child);
+      await opened?.[Symbol.asyncDispose]();
+      await prepared?.close();
+    });
+
+    const withStore = (title: string, body: (store: Store, t: TestContext) => Promise<void>) =>
+      test(title, { timeout: 90_000 }, async (t) => {
+        if (opened === undefined) t.skip('there is no store here');
+        else await body(opened, t);
+      });
+
+    /** Starts a process that writes the first 12 MiB, and waits until the first 8 are stored. */
+    const startWriter = async (store: Store, bytes: Buffer, seed: string) => {
+      const script = path.join(import.meta.dirname, 'writer-process.ts');
+      const args = [script, JSON.stringify(prepared?.config), `${bytes.length}`, seed];
+      const child = spawn(process.execPath, [...args, `${12 * MiB}`], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      children.push(child);
+      assert(child.stdout !== null);
+      await once(child.stdout, 'data');
+      await untilStored(store.content, describeBytes(bytes), surelyStored);
+      return child;
+    };
+
+    withStore('a blob is readable after its commit and not before', async ({ content }) => {
+      for (const size of [100_000, 20 * MiB]) {
+        const bytes = sampleBytes(size, `visible ${size}`);
+        const descriptor = describeBytes(bytes);
+        await using ingest = await content.ingest(descriptor);
+        await writeFrom(ingest, bytes, 0);
+        assert.equal(ingest.offset, size);
+        assert.equal(await content.info(descriptor.digest), undefined);
+        await rejects('NOT_FOUND', collect(content.read(descriptor.digest)));
+        assert.equal(await ingest.commit(), 'committed');
+        assert.equal((await content.info(descriptor.digest))?.size, size);
+        assert(bytes.equals(await collect(content.read(descriptor.digest))));
+        assert.deepEqual(await ingestsOf(content, descriptor), []);
+      }
+    });
+
+    withStore('what does not match leaves nothing', async ({ content }) => {
+      for (const size of [5000, 9 * MiB]) {
+        const bytes = sampleBytes(size, `mismatch ${size}`);
+        const descriptor = describeBytes(bytes);
+        {
+          await using ingest = await content.ingest(descriptor);
+          await ingest.write(sampleBytes(size, 'something else'));
+          await rejects('DIGEST_MISMATCH', ingest.commit());
+          assert.equal(ingest.offset, 0);
+        }
+        assert.deepEqual(await ingestsOf(content, descriptor), []);
+        {
+          await using ingest = await content.ingest(descriptor);
+          assert.equal(ingest.offset, 0);
+          await ingest.write(bytes.subarray(0, size - 1));
+          await rejects('SIZE_MISMATCH', ingest.commit());
+        }
+        {
+          await using ingest = await content.ingest(descriptor);
+          assert.equal(ingest.offset, 0);
+          await ingest.write(bytes.subarray(0, size - 1));
+          await rejects('SIZE_MISMATCH', ingest.write(Buffer.alloc(2)));
+          await ingest.reset();
+        }
+        assert.equal(await content.info(descriptor.digest), undefined);
+        assert.deepEqual(await ingestsOf(content, descriptor), []);
+      }
+    });
+
+    withStore('an ingest is reset and written again', async ({ content }) => {
+      const bytes = sampleBytes(18 * MiB, 'reset');
+      const descriptor = describeBytes(bytes);
+      await using ingest = await content.ingest(descriptor);
+      await writeFrom(ingest, sampleBytes(17 * MiB, 'wrong'), 0);
+      await ingest.reset();
+      assert.equal(ingest.offset, 0);
+      await writeFrom(ingest, bytes, 0);
+      assert.equal(await ingest.commit(), 'committed');
+      assert(bytes.equals(await collect(content.read(descriptor.digest))));
+    });
+
+    withStore('an ingest goes on after a disposed one', async ({ content }) => {
+      for (const size of [3 * MiB, 30 * MiB]) {
+        const bytes = sampleBytes(size, `dispose ${size}`);
+        const descriptor = describeBytes(bytes);
+        let start = 0;
+        for (const end of [size / 6, size / 2]) {
+          await using ingest = await content.ingest(descriptor);
+          assert.equal(ingest.offset, start);
+          await writeFrom(ingest, bytes, start, end);
+          start = end;
+        }
+        await using ingest = await content.ingest(descriptor);
+        assert.equal(ingest.offset, size / 2);
+        await writeFrom(ingest, bytes, ingest.offset);
+        assert.equal(await ingest.commit(), 'committed');
+        assert(bytes.equals(await collect(content.read(descriptor.digest))));
+        assert.deepEqual(await ingestsOf(content, descriptor), []);
+      }
+    });
+
+    withStore('bytes that were taken over are not trusted', async ({ content }) => {
+      const bytes = sampleBytes(9 * MiB, 'trust');
+      const descriptor = describeBytes(bytes);
+      {
+        await using ingest = await content.ingest(descriptor);
+        await writeFrom(ingest, sampleBytes(9 * MiB, 'not those'), 0, 6 * MiB);
+      }
+      {
+        await using ingest = await content.ingest(descriptor);
+        assert.equal(ingest.offset, 6 * MiB);
+        await writeFrom(ingest, bytes, ingest.offset);
+        await rejects('DIGEST_MISMATCH', ingest.commit());
+      }
+      await using ingest = await content.ingest(descriptor);
+      assert.equal(ingest.offset, 0);
+      assert.equal(await content.info(descriptor.digest), undefined);
+    });
+
+    withStore('an ingest goes on after a killed writer', async (store) => {
+      const { content } = store;
+      const bytes = sampleBytes(20 * MiB, 'killed');
+      const descriptor = describeBytes(bytes);
+      const child = await startWriter(store, bytes, 'killed');
+      await kill(child);
+      assert.equal(await content.info(descriptor.digest), undefined);
+      await using ingest = await content.ingest(descriptor);
+      assert(ingest.offset >= surelyStored, `${ingest.offset} bytes were resumed`);
+      await writeFrom(ingest, bytes, ingest.offset);
+      assert.equal(await ingest.commit(), 'committed');
+      assert(bytes.equals(await collect(content.read(descriptor.digest))));
+      assert.deepEqual(await ingestsOf(content, descriptor), []);
+    });
+
+    withStore('two writers of one blob are both right', async ({ content }) => {
+      for (const size of [70_000, 20 * MiB]) {
+        const bytes = sampleBytes(size, `two ${size}`);
+        const descriptor = describeBytes(bytes);
+        const write = async () => {
+          await using ingest = await content.ingest(descriptor);
+          await writeFrom(ingest, bytes, ingest.offset);
+          return await ingest.commit();
+        };
+        const results = await Promise.all([write(), write(), write()]);
+        assert(results.includes('committed'));
+        assert(bytes.equals(await collect(content.read(descriptor.digest))));
+        assert.equal(await write(), 'exists');
+        assert.deepEqual(await ingestsOf(content, descriptor), []);
+      }
+    });
+
+    withStore('a follower reads along, and ends with the commit', async ({ content }) => {
+      const bytes = sampleBytes(30 * MiB, 'follow');
+      const descriptor = describeBytes(bytes);
+      const advanced = new EventTarget();
+      let seen = 0;
+      let ended = false;
+      const follow = async (offset: number) => {
+        const chunks: Uint8Array[] = [];
+        for await (const chunk of content.follow(descriptor, { offset, advanced })) {
+          if (offset === 0) seen += chunk.length;
+          chunks.push(chunk);
+        }
+        ended = true;
+        return Buffer.concat(chunks);
+      };
+      const followers = [follow(0), follow(0), follow(10 * MiB + 1), follow(bytes.length)];
+      await using ingest = await content.ingest(descriptor);
+      await writeFrom(ingest, bytes, 0, 17 * MiB);
+      const until = performance.now() + 10_000;
+      while (seen < 16 * MiB && performance.now() < until) await sleep(10);
+      assert(seen >= 16 * MiB, `${seen} bytes were seen before the end`);
+      await writeFrom(ingest, bytes, 17 * MiB);
+      await sleep(300);
+      assert.equal(ended, false);
+      await ingest.commit();
+      advanced.dispatchEvent(new Event('advanced'));
+      const [a, b, c, d] = await Promise.all(followers);
+      assert(a !== undefined && b !== undefined && c !== undefined);
+      assert(bytes.equals(a) && bytes.equals(b));
+      assert(bytes.subarray(10 * MiB + 1).equals(c));
+      assert.equal(d?.length, 0);
+      assert(bytes.equals(await collect(content.follow(descriptor))));
+    });
+
+    withStore('a follower goes on when the writer dies', async (store) => {
+      const { content } = store;
+      const bytes = sampleBytes(20 * MiB, 'takeover');
+      const descriptor = describeBytes(bytes);
+      const following = collect(content.follow(descriptor));
+      const child = await startWriter(store, bytes, 'takeover');
+      await sleep(200);
+      await kill(child);
+      {
+        await using ingest = await content.ingest(descriptor);
+        await writeFrom(ingest, bytes, ingest.offset, 14 * MiB);
+      }
+      await using ingest = await content.ingest(descriptor);
+      assert.equal(ingest.offset, 14 * MiB);
+      await writeFrom(ingest, bytes, ingest.offset);
+      await ingest.commit();
+      assert(bytes.equals(await following));
+    });
+
+    withStore('a signal ends every wait', async ({ content, images }) => {
+      const bytes = sampleBytes(1000, 'abort');
+      const descriptor = describeBytes(bytes);
+      const started = performance.now();
+      const timeout = AbortSignal.timeout(100);
+      await assert.rejects(collect(content.follow(descriptor, { signal: timeout })), {
+        name: 'TimeoutError',
+      });
+      assert(performance.now() - started < 3000);
+      const signal = AbortSignal.abort();
+      const aborted = { name: 'AbortError' };
+      await assert.rejects(content.info(descriptor.digest, { signal }), aborted);
+      await assert.rejects(content.ingest(descriptor, { signal }), aborted);
+      await assert.rejects(collect(content.read(descriptor.digest, { signal })), aborted);
+      await assert.rejects(images.list({ signal }), aborted);
+      const controller = new AbortController();
+      await using ingest = await content.ingest(descriptor, { signal: controller.signal });
+      await ingest.write(bytes.subarray(0, 500));
+      controller.abort();
+      await assert.rejects(ingest.write(bytes.subarray(500)), aborted);
+    });
+
+    withStore('blobs and ingests are listed, removed and swept', async ({ content }) => {
+      const bytes = sampleBytes(2000, 'list');
+      const descriptor = describeBytes(bytes);
+      assert.equal(await putBytes(content, descriptor, bytes), 'committed');
+      assert.equal(await putBytes(content, descriptor, bytes), 'exists');
+      const listed = await toArray(content.list());
+      const found = listed.find(({ digest }) => digest === descriptor.digest);
+      assert.equal(found?.size, 2000);
+      assert(Math.abs(Date.now() - (found?.createdAt.getTime() ?? 0)) < 60_000);
+      await content.remove(descriptor.digest);
+      await content.remove(descriptor.digest);
+      assert.equal(await content.info(descriptor.digest), undefined);
+
+      const large = sampleBytes(20 * MiB, 'sweep');
+      const left = describeBytes(large);
+      {
+        await using ingest = await content.ingest(left);
+        await writeFrom(ingest, large, 0, 10 * MiB);
+      }
+      const [info] = await ingestsOf(content, left);
+      assert.equal(info?.offset, 10 * MiB);
+      assert.equal(info?.size, 20 * MiB);
+      await content.sweep({ olderThanMs: 60_000 });
+      assert.equal((await ingestsOf(content, left)).length, 1);
+      await content.sweep({ olderThanMs: -5000 });
+      assert.deepEqual(await ingestsOf(content, left), []);
+    });
+
+    withStore('sha512 and empty blobs', async ({ content }) => {
+      const bytes = sampleBytes(10 * MiB, 'sha512');
+      const empty = Buffer.alloc(0);
+      for (const [blob, descriptor] of [
+        [bytes, describeBytes(bytes, 'sha512')],
+        [empty, describeBytes(empty)],
+      ] as const) {
+        const following = collect(content.follow(descriptor));
+        assert.equal(await putBytes(content, descriptor, blob), 'committed');
+        assert(blob.equals(await following));
+        assert(blob.equals(await readVerified(content, descriptor, { maxBytes: 10 * MiB })));
+        const listed = await toArray(content.list());
+        assert(
+          listed.some(({ digest, size }) => digest === descriptor.digest && size === blob.length),
+        );
+      }
+    });
+
+    withStore('a part of a blob is read', async ({ content }) => {
+      const bytes = sampleBytes(3 * MiB + 7, 'ranges');
+      const { digest } = describeBytes(bytes);
+      await putBytes(content, describeBytes(bytes), bytes);
+      for (const [offset, length] of [
+        [0, 1],
+        [5, 10],
+        [MiB, MiB + 1],
+        [3 * MiB, 1000],
+        [3 * MiB + 7, 10],
+        [0, 0],
+      ] as const) {
+        const read = await collect(content.read(digest, { offset, length }));
+        assert(bytes.subarray(offset, offset + length).equals(read), `${length} from ${offset}`);
+      }
+      const rest = await collect(content.read(digest, { offset: 2 * MiB }));
+      assert(bytes.subarray(2 * MiB).equals(rest));
+      for await (const _ of content.read(digest)) break;
+      await rejects(
+        'SIZE_MISMATCH',
+        readVerified(content, { ...describeBytes(bytes), size: 7 }, { maxBytes: 10 }),
+      );
+    });
+
+    withStore('a large blob passes with little memory', async ({ content }) => {
+      const chunk = sampleBytes(MiB / 4, 'memory');
+      const count = 4 * 64;
+      const whole = Buffer.concat(Array.from({ length: count }, () => chunk));
+      const descriptor: Descriptor = { ...describeBytes(whole), digest: digestOf(whole) };
+      const start = process.memoryUsage().arrayBuffers;
+      let most = 0;
+      const measure = () => {
+        most = Math.max(most, process.memoryUsage().arrayBuffers - start);
+      };
+      await using ingest = await content.ingest(descriptor);
+      for (let i = 0; i < count; i++) {
+        await ingest.write(chunk);
+        measure();
+      }
+      await ingest.commit();
+      let read = 0;
+      for await (const part of content.read(descriptor.digest)) {
+        read += part.length;
+        measure();
+      }
+      assert.equal(read, whole.length);
+      assert(most < 48 * MiB, `${Math.round(most / MiB)} MiB were held`);
+    });
+
+    withStore('names of images', async ({ images }) => {
+      const target = describeBytes(sampleBytes(100, 'index'));
+      const manifest = describeBytes(sampleBytes(100, 'manifest'));
+      const name = 'localhost:5000/library/redis:7.0';
+      assert.equal(await images.get(name), undefined);
+      assert.equal(await images.remove(name), false);
+      await images.put({ name, target, manifest });
+      const first = await images.get(name);
+      assert.deepEqual(first, { name, target, manifest, updatedAt: first?.updatedAt });
+      await images.put({ name, target: manifest, manifest });
+      assert.deepEqual((await images.get(name))?.target, manifest);
+      const others = Array.from({ length: 12 }, (_, i) => `example.com/a/b${i}@${target.digest}`);
+      await Promise.all(others.map((other) => images.put({ name: other, target, manifest })));
+      const listed = await images.list();
+      assert.deepEqual(
+        listed.map((record) => record.name),
+        [...others, name].sort(),
+      );
+      const removed = await Promise.all(others.map((other) => images.remove(other)));
+      assert(removed.every(Boolean));
+      assert.equal(await images.remove(name), true);
+      assert.deepEqual(await images.list(), []);
+    });
+  });
+}
+
+async function ingestsOf(content: Store['content'], { digest }: Descriptor): Promise<IngestInfo[]> {
+  return (await toArray(content.ingests())).filter((ingest) => ingest.digest === digest);
+}
+
+async function rejects(code: ErrorCode, work: Promise<unknown>): Promise<void> {
+  await assert.rejects(work, (error) => {
+    assert(error instanceof DrayError, String(error));
+    assert.equal(error.code, code, error.message);
+    return true;
+  });
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill('SIGKILL');
+  await gone;
+}

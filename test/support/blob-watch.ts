@@ -1,0 +1,37 @@
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { digestOf } from '../../shared/image/digest.ts';
+
+/** Reads every blob of a folder store as soon as it can be read, and remembers those that were not whole. */
+export function watchBlobs(store: string): {
+  stop: () => Promise<{ seen: number; broken: string[] }>;
+} {
+  const folder = path.join(store, 'blobs', 'sha256');
+  const seen = new Set<string>();
+  const broken: string[] = [];
+  let stopped = false;
+  const look = async () => {
+    for (const name of await readdir(folder).catch(() => [])) {
+      if (seen.has(name)) continue;
+      const bytes = await readFile(path.join(folder, name)).catch(() => undefined);
+      if (bytes === undefined) continue;
+      seen.add(name);
+      if (digestOf(bytes) !== `sha256:${name}`) broken.push(name);
+    }
+  };
+  const watching = (async () => {
+    while (!stopped) {
+      await look();
+      await sleep(10);
+    }
+    await look();
+  })();
+  return {
+    stop: async () => {
+      stopped = true;
+      await watching;
+      return { seen: seen.size, broken };
+    },
+  };
+}

@@ -1,0 +1,79 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Redis } from 'ioredis';
+import { enqueuePull } from '../../producer/enqueue.ts';
+import { type Config, loadConfig } from '../../shared/config.ts';
+import { Pulls } from '../../shared/pull/pulls.ts';
+import type { PullRequest, PullStatus } from '../../shared/pull/status.ts';
+import { connectRedis } from '../../shared/queue/connection.ts';
+import { startAgent, startWorker, type TestProgram } from './programs.ts';
+import { startRedis, type TestRedis } from './redis.ts';
+
+/** A fleet of real processes on this machine: one Redis, one store, any workers and nodes. */
+export interface TestFleet extends AsyncDisposable {
+  folder: string;
+  config: Config;
+  /** The environment that a `dray` command needs to talk to it. */
+  env: NodeJS.ProcessEnv;
+  server: TestRedis;
+  redis: Redis;
+  pulls: Pulls;
+  startWorker: (name: string) => Promise<TestProgram>;
+  startAgent: (node: string) => Promise<TestProgram>;
+  /** The folder of a node's agent. */
+  nodeRoot: (node: string) => string;
+  pull: (request: PullRequest) => Promise<string>;
+  /** Waits until a pull has ended. */
+  ended: (id: string, timeoutMs?: number) => Promise<PullStatus>;
+}
+
+export async function startFleet(
+  options: { env?: NodeJS.ProcessEnv; prefix?: string } = {},
+): Promise<TestFleet> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'dray-fleet-'));
+  const server = await startRedis();
+  const env = {
+    REDIS_URL: server.url,
+    DRAY_STORE: `folder:${path.join(folder, 'content')}`,
+    DRAY_STATE: path.join(folder, 'cli'),
+    ...options.env,
+  };
+  const config = loadConfig({ env });
+  const redis = connectRedis(config.redis, { name: 'test', patient: true });
+  const pulls = new Pulls(redis, config.redis.prefix);
+  const programs: TestProgram[] = [];
+  const state = (name: string) => path.join(folder, name);
+  const add = async (starting: Promise<TestProgram>) => {
+    const program = await starting;
+    programs.push(program);
+    return program;
+  };
+  return {
+    folder,
+    config,
+    env,
+    server,
+    redis,
+    pulls,
+    startWorker: (name) => add(startWorker({ state: state(name), env })),
+    startAgent: (node) => add(startAgent({ state: state(node), env: { ...env, DRAY_NODE: node } })),
+    nodeRoot: (node) => path.join(state(node), 'node'),
+    pull: (request) => enqueuePull(config, redis, request),
+    ended: async (id, timeoutMs = 60_000) => {
+      let last: PullStatus | undefined;
+      const signal = AbortSignal.timeout(timeoutMs);
+      for await (const status of pulls.watch(id, { signal })) last = status;
+      if (last === undefined || signal.aborted) {
+        throw new Error(`pull ${id} did not end: ${JSON.stringify(last)}`);
+      }
+      return last;
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all(programs.map((program) => program[Symbol.asyncDispose]()));
+      redis.disconnect();
+      await server[Symbol.asyncDispose]();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}

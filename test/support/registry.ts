@@ -1,0 +1,194 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Descriptor, mediaTypes } from '../../shared/image/descriptor.ts';
+import { digestOf } from '../../shared/image/digest.ts';
+
+/** The one user of a registry with a password. The line comes from `htpasswd -nbB -C 4 reader …`. */
+export const registryUser = { username: 'reader', password: 'canary-5w0rd' };
+const htpasswdLine = 'reader:$2b$04$4tUnbdqhxnbiuQEsQfW.rON7SGVWbZV3KQNFkGFPFe8JxUaqf5tti\n';
+
+const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';
+
+export interface AccessLogEntry {
+  method: string;
+  path: string;
+  status: number;
+  /** Of the body. */
+  bytes: number;
+}
+
+export interface PushedImage {
+  manifest: Descriptor;
+  config: Descriptor;
+  layers: Descriptor[];
+}
+
+export interface TestRegistry extends AsyncDisposable {
+  /** `localhost:PORT`. */
+  host: string;
+  pid: number;
+  /** What was asked of it, in order. */
+  accessLog(): Promise<AccessLogEntry[]>;
+  putBlob(repository: string, bytes: Uint8Array, mediaType?: string): Promise<Descriptor>;
+  /** @param reference a tag or a digest */
+  putManifest(
+    repository: string,
+    reference: string,
+    document: object | Uint8Array,
+    mediaType?: string,
+  ): Promise<Descriptor>;
+  /** Pushes an image of layers as they are; without a `config`, one that names their own digests as diffIDs. */
+  push(
+    repository: string,
+    tag: string,
+    image: { layers: (Uint8Array | { bytes: Uint8Array; mediaType: string })[]; config?: object },
+  ): Promise<PushedImage>;
+  stop(): Promise<void>;
+}
+
+/** Debian's docker-registry on a free port of loopback, on a temporary folder. */
+export async function startRegistry(
+  options: { htpasswd?: boolean; port?: number } = {},
+): Promise<TestRegistry> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'dray-registry-'));
+  const port = options.port ?? (await freePort());
+  const host = `localhost:${port}`;
+  await writeFile(path.join(folder, 'htpasswd'), htpasswdLine);
+  const config = {
+    version: '0.1',
+    log: { level: 'error' },
+    storage: {
+      filesystem: { rootdirectory: path.join(folder, 'data') },
+      delete: { enabled: true },
+    },
+    http: { addr: host, secret: 'only-for-tests' },
+    ...(options.htpasswd
+      ? { auth: { htpasswd: { realm: 'tests', path: path.join(folder, 'htpasswd') } } }
+      : {}),
+  };
+  // JSON is YAML.
+  const file = path.join(folder, 'config.yml');
+  await writeFile(file, JSON.stringify(config));
+  const child = spawn('docker-registry', ['serve', file], { stdio: ['ignore', 'pipe', 'pipe'] });
+  await once(child, 'spawn');
+  let output = '';
+  let complaints = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    complaints = (complaints + text).slice(-4000);
+  });
+
+  const authorization: Record<string, string> = options.htpasswd
+    ? {
+        authorization: `Basic ${Buffer.from(`${registryUser.username}:${registryUser.password}`).toString('base64')}`,
+      }
+    : {};
+  const call = async (method: string, url: string, body?: Uint8Array, type?: string) => {
+    const answer = await fetch(new URL(url, `http://${host}`), {
+      method,
+      headers: { ...authorization, ...(type === undefined ? {} : { 'content-type': type }) },
+      ...(body === undefined ? {} : { body: Uint8Array.from(body) }),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${url}: ${answer.status} ${text}`);
+    return answer;
+  };
+
+  const registry: TestRegistry = {
+    host,
+    pid: child.pid ?? 0,
+    async accessLog() {
+      // A line follows its answer.
+      for (let before = -1; before !== output.length; ) {
+        before = output.length;
+        await sleep(50);
+      }
+      return output.split('\n').flatMap(parseLine);
+    },
+    async putBlob(repository, bytes, mediaType = layerType) {
+      const digest = digestOf(bytes);
+      const begun = await call('POST', `/v2/${repository}/blobs/uploads/`);
+      const place = new URL(begun.headers.get('location') ?? '', `http://${host}`);
+      place.searchParams.set('digest', digest);
+      await call('PUT', place.href, bytes, 'application/octet-stream');
+      return { mediaType, digest, size: bytes.length };
+    },
+    async putManifest(repository, reference, document, mediaType = mediaTypes.ociManifest) {
+      const bytes =
+        document instanceof Uint8Array ? document : Buffer.from(JSON.stringify(document));
+      await call('PUT', `/v2/${repository}/manifests/${reference}`, bytes, mediaType);
+      return { mediaType, digest: digestOf(bytes), size: bytes.length };
+    },
+    async push(repository, tag, image) {
+      const layers: Descriptor[] = [];
+      for (const layer of image.layers) {
+        const { bytes, mediaType } =
+          layer instanceof Uint8Array ? { bytes: layer, mediaType: layerType } : layer;
+        layers.push(await registry.putBlob(repository, bytes, mediaType));
+      }
+      const config = await registry.putBlob(
+        repository,
+        Buffer.from(
+          JSON.stringify(
+            image.config ?? {
+              os: 'linux',
+              architecture: 'amd64',
+              rootfs: { type: 'layers', diff_ids: layers.map(({ digest }) => digest) },
+            },
+          ),
+        ),
+        mediaTypes.ociConfig,
+      );
+      const mediaType = mediaTypes.ociManifest;
+      const manifest = await registry.putManifest(repository, tag, {
+        ...{ schemaVersion: 2, mediaType, config, layers },
+      });
+      return { manifest, config, layers };
+    },
+    async stop() {
+      if (child.exitCode === null && child.signalCode === null) {
+        const exited = once(child, 'exit');
+        child.kill('SIGKILL');
+        await exited;
+      }
+      await rm(folder, { recursive: true, force: true });
+    },
+    async [Symbol.asyncDispose]() {
+      await registry.stop();
+    },
+  };
+
+  for (let tries = 0; ; tries++) {
+    const up = await fetch(`http://${host}/v2/`).catch(() => undefined);
+    await up?.body?.cancel();
+    if (up !== undefined) return registry;
+    if (tries === 200 || child.exitCode !== null) {
+      await registry.stop();
+      throw new Error(`docker-registry does not start: ${complaints}`);
+    }
+    await sleep(50);
+  }
+}
+
+function parseLine(line: string): AccessLogEntry[] {
+  const match = /"([A-Z]+) (\S+) HTTP\/[\d.]+" (\d{3}) (\d+)/.exec(line);
+  if (match === null) return [];
+  const [, method = '', target = '', status, bytes] = match;
+  return [{ method, path: target, status: Number(status), bytes: Number(bytes) }];
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, 'localhost');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}

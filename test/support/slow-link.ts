@@ -1,0 +1,72 @@
+import { once } from 'node:events';
+import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** A port on loopback that leads to another one, no faster than told: a registry far away. */
+export interface SlowLink extends AsyncDisposable {
+  /** `localhost:PORT`. */
+  host: string;
+  /** Changes the speed of what flows from now on; 0 stops it. */
+  setRate: (bytesPerSecond: number) => void;
+  /** Breaks every connection. */
+  cut: () => void;
+}
+
+export async function startSlowLink(
+  target: string,
+  options: { bytesPerSecond: number },
+): Promise<SlowLink> {
+  let rate = options.bytesPerSecond;
+  const sockets = new Set<net.Socket>();
+  const [targetHost = 'localhost', targetPort = ''] = target.split(':');
+  const server = net.createServer((client) => {
+    const upstream = net.connect(Number(targetPort), targetHost);
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        sockets.delete(socket);
+        client.destroy();
+        upstream.destroy();
+      });
+    }
+    client.pipe(upstream);
+    void forward(upstream, client);
+  });
+  async function forward(from: net.Socket, to: net.Socket): Promise<void> {
+    try {
+      for await (const chunk of from as AsyncIterable<Buffer>) {
+        for (let at = 0; at < chunk.length; ) {
+          while (rate === 0) {
+            if (to.destroyed) return;
+            await sleep(5);
+          }
+          const slice = chunk.subarray(at, at + Math.max(1, Math.ceil(rate / 100)));
+          at += slice.length;
+          if (!to.write(slice)) await once(to, 'drain');
+          if (rate < 1e9) await sleep((slice.length / rate) * 1000);
+        }
+      }
+      to.end();
+    } catch {
+      to.destroy();
+    }
+  }
+  server.listen(0, 'localhost');
+  await once(server, 'listening');
+  const { port } = server.address() as net.AddressInfo;
+  return {
+    host: `localhost:${port}`,
+    setRate: (bytesPerSecond) => {
+      rate = bytesPerSecond;
+    },
+    cut: () => {
+      for (const socket of sockets) socket.destroy();
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}

@@ -1,0 +1,46 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { DrayError } from '../../../shared/errors.ts';
+
+const run = promisify(execFile);
+
+/**
+ * Removes a folder and all that is in it; what is not there is success. Names may be any bytes and paths
+ * longer than PATH_MAX, and mounted file systems are not entered: what `rm` does and Node's own removal
+ * does not, which works with whole paths.
+ */
+export async function removeTree(folder: string): Promise<void> {
+  try {
+    await run('rm', ['-rf', '--one-file-system', '--', folder]);
+  } catch (error) {
+    throw new DrayError('INTERNAL', `${folder} could not be removed`, {
+      cause: error,
+      hint: stderrOf(error),
+    });
+  }
+}
+
+export interface Usage {
+  /** Bytes on disk. */
+  bytes: number;
+  /** Files, folders and all else. */
+  entries: number;
+}
+
+/** What a folder takes on its disk, itself left out of the entries. */
+export async function usageOf(
+  folder: string,
+  options: { signal?: AbortSignal } = {},
+): Promise<Usage> {
+  const count = async (flag: string) => {
+    const { stdout } = await run('du', ['-sx', flag, '--', folder], options);
+    return Number.parseInt(stdout, 10);
+  };
+  const [bytes, entries] = await Promise.all([count('-B1'), count('--inodes')]);
+  return { bytes, entries: Math.max(0, entries - 1) };
+}
+
+function stderrOf(error: unknown): string {
+  const text = error instanceof Error && 'stderr' in error ? String(error.stderr) : '';
+  return text.trim().split('\n')[0] ?? '';
+}

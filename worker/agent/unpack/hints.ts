@@ -1,0 +1,50 @@
+import type { Redis } from 'ioredis';
+import { type Digest, isDigest } from '../../../shared/image/digest.ts';
+import type { Keys } from '../../../shared/queue/names.ts';
+
+/**
+ * What the fleet says as it happens, by publish and subscribe: hints that make waiting short, and that may be lost.
+ * Everything they tell can also be read from the store and the records.
+ */
+export class Hints implements AsyncDisposable {
+  readonly #connection: Redis;
+  readonly #digests = new Map<Digest, WeakRef<EventTarget>>();
+  readonly #ended = new EventTarget();
+
+  constructor(redis: Redis, keys: Keys) {
+    this.#connection = redis.duplicate();
+    this.#connection.on('error', () => {});
+    this.#connection.on('message', (channel: string, message: string) => {
+      if (channel === keys.ended) this.#ended.dispatchEvent(new Event(message));
+      else if (isDigest(message)) {
+        this.#digests.get(message)?.deref()?.dispatchEvent(new Event('advanced'));
+      }
+    });
+    this.#connection.subscribe(keys.advanced, keys.ended).catch(() => {
+      // Without hints everything is found by looking; ioredis subscribes again when Redis is back.
+    });
+  }
+
+  /** Gets an `advanced` event when more of a blob's bytes have been stored. */
+  advanced(digest: Digest): EventTarget {
+    let target = this.#digests.get(digest)?.deref();
+    if (target === undefined) {
+      target = new EventTarget();
+      this.#digests.set(digest, new WeakRef(target));
+      for (const [known, reference] of this.#digests) {
+        if (reference.deref() === undefined) this.#digests.delete(known);
+      }
+    }
+    return target;
+  }
+
+  /** Calls back when a pull has ended. @returns stops listening */
+  onEnded(pull: string, listener: () => void): () => void {
+    this.#ended.addEventListener(pull, listener);
+    return () => this.#ended.removeEventListener(pull, listener);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#connection.disconnect();
+  }
+}

@@ -1,0 +1,180 @@
+import { setMaxListeners } from 'node:events';
+import type { ContentStore } from '../../../shared/content/store.ts';
+import { DrayError, errnoOf, messageOf } from '../../../shared/errors.ts';
+import type { Descriptor } from '../../../shared/image/descriptor.ts';
+import { type ChainID, chainIDs, type DiffID, type Digest } from '../../../shared/image/digest.ts';
+import type { ImageConfig, Manifest } from '../../../shared/image/manifest.ts';
+import type { Snapshots } from '../snapshot/snapshots.ts';
+import { type LayerApplier, type LayerContent, stageLayer } from './layer.ts';
+import type { LayerEvent } from './progress.ts';
+
+/** What of the node unpacking uses. */
+export interface ImageServices {
+  snapshots: Snapshots;
+  applier: LayerApplier;
+}
+
+/** An image whose manifest and config were verified, and where its layers are or will be. */
+export interface Image {
+  content: LayerContent;
+  manifest: Pick<Manifest, 'layers'>;
+  config: Pick<ImageConfig, 'rootfs'>;
+}
+
+export interface UnpackOptions {
+  signal?: AbortSignal;
+  /** Called on the way, as often as the applier reports. */
+  onLayer?: (event: LayerEvent) => void;
+  /** What wakes the reader of a blob that is on its way in; see {@link ContentStore.follow}. */
+  advanced?: (digest: Digest) => EventTarget;
+}
+
+/** The kinds of layer that are tar archives (image-spec, layer.md and media-types.md; Docker's schema 2). */
+const layerTypes = [
+  /^application\/vnd\.oci\.image\.layer(\.nondistributable)?\.v1\.tar(\+gzip|\+zstd)?$/,
+  /^application\/vnd\.docker\.image\.rootfs(\.foreign)?\.diff\.tar(\.gzip|\.zstd)?$/,
+];
+
+/**
+ * Makes the committed snapshots of an image's layers, and waits for blobs that are still on their way in.
+ * Layers are applied in parallel, in the order in which their bytes come; they are committed in the order
+ * of the chain, each after its diffID was verified. Snapshots that are there are kept, and one that another
+ * call in this process is making is waited for. When one layer fails the others are aborted: what was
+ * committed below stays, whole, and nothing else does.
+ * @returns the chainID of the image's file system, or undefined when it has no layers
+ * @throws LAYER_INVALID, LAYER_LIMIT, DIFFID_MISMATCH, CONFIG_INVALID, NO_SPACE, STORE_UNAVAILABLE, or the signal's reason
+ */
+export async function unpackImage(
+  image: ImageServices & Image,
+  options: UnpackOptions = {},
+): Promise<ChainID | undefined> {
+  const { layers } = image.manifest;
+  const diffIDs = image.config.rootfs.diff_ids;
+  checkLayers(layers, diffIDs);
+  const chain = chainIDs(diffIDs);
+  const failed = new AbortController();
+  const signal = AbortSignal.any([
+    failed.signal,
+    ...(options.signal === undefined ? [] : [options.signal]),
+  ]);
+  // Every layer listens, several times.
+  setMaxListeners(0, signal);
+  using holds = new DisposableStack();
+
+  let below = Promise.resolve();
+  const unpacking = layers.flatMap((descriptor, index) => {
+    const [diffID, chainID, parent] = [diffIDs[index], chain[index], chain[index - 1]];
+    if (diffID === undefined || chainID === undefined) return [];
+    const layer = { descriptor, index, diffID, chainID, below };
+    below = unpackLayer(image, parent === undefined ? layer : { ...layer, parent }, holds, {
+      ...options,
+      signal,
+    });
+    below.catch((error: unknown) => failed.abort(error));
+    return [below];
+  });
+  await Promise.allSettled(unpacking);
+  options.signal?.throwIfAborted();
+  failed.signal.throwIfAborted();
+  return chain.at(-1);
+}
+
+interface Layer {
+  descriptor: Descriptor;
+  index: number;
+  diffID: DiffID;
+  chainID: ChainID;
+  parent?: ChainID;
+  /** Resolves when the parent is committed. */
+  below: Promise<void>;
+}
+
+async function unpackLayer(
+  image: ImageServices & Image,
+  layer: Layer,
+  holds: DisposableStack,
+  options: UnpackOptions & { signal: AbortSignal },
+): Promise<void> {
+  const { snapshots } = image;
+  const { descriptor, index, chainID, diffID, parent } = layer;
+  const { digest } = descriptor;
+  const { signal, onLayer, advanced } = options;
+  const report = (state: LayerEvent['state'], bytes: number, existed: boolean) =>
+    onLayer?.({ index, digest, state, bytes, existed });
+  /** Whether the snapshot is there; if so it can't be removed before the image is whole. */
+  const keep = () => {
+    if (snapshots.committed(chainID) === undefined) return false;
+    holds.use(snapshots.hold(chainID));
+    return true;
+  };
+  if (keep()) return report('done', 0, true);
+  let applied = 0;
+  try {
+    using _claim = await snapshots.claim(chainID, { signal });
+    if (keep()) return report('done', 0, false);
+    await using staged = await stageLayer(
+      image,
+      { descriptor, diffID, chainID },
+      {
+        signal,
+        onProgress: (bytes) => {
+          applied = bytes;
+          report('unpacking', bytes, false);
+        },
+        ...(advanced === undefined ? {} : { advanced: advanced(digest) }),
+      },
+    );
+    await layer.below;
+    await staged.commit({ ...(parent === undefined ? {} : { parent }), signal });
+    keep();
+    report('done', staged.tarBytes, false);
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    report('failed', applied, false);
+    throw naming(error, layer, image.manifest.layers.length);
+  }
+}
+
+function checkLayers(layers: readonly Descriptor[], diffIDs: readonly DiffID[]): void {
+  if (layers.length !== diffIDs.length) {
+    throw new DrayError(
+      'CONFIG_INVALID',
+      `The image has ${layers.length} layers, but its configuration has ${diffIDs.length} diffIDs`,
+      { hint: 'The image is broken. Build and push it again.' },
+    );
+  }
+  layers.forEach(({ mediaType, digest }, index) => {
+    if (layerTypes.some((type) => type.test(mediaType))) return;
+    throw new DrayError(
+      'LAYER_INVALID',
+      `Layer ${index + 1} of ${layers.length} has media type "${mediaType}", which is no layer of a file system`,
+      {
+        hint: 'drayage unpacks tar layers: plain, gzip or zstd.',
+        context: { layer: index, digest },
+      },
+    );
+  });
+}
+
+/** The error as one that says which layer it was. */
+function naming(error: unknown, { index, descriptor }: Layer, count: number): DrayError {
+  const { digest } = descriptor;
+  const known = error instanceof DrayError ? error : fromSystem(error);
+  return new DrayError(known.code, `Layer ${index + 1} of ${count} (${digest}): ${known.message}`, {
+    cause: error,
+    retryable: known.retryable,
+    ...(known.hint === undefined ? {} : { hint: known.hint }),
+    context: { ...known.context, layer: index, digest },
+  });
+}
+
+function fromSystem(error: unknown): DrayError {
+  const errno = errnoOf(error);
+  if (errno === 'ENOSPC' || errno === 'EDQUOT') {
+    return new DrayError('NO_SPACE', messageOf(error), {
+      retryable: true,
+      hint: 'Free space on the disk of the agent, then pull again.',
+    });
+  }
+  return new DrayError('INTERNAL', messageOf(error));
+}

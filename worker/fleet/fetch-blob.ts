@@ -1,0 +1,142 @@
+import { asDrayError, DrayError } from '../../shared/errors.ts';
+import type { Descriptor } from '../../shared/image/descriptor.ts';
+import type { Digest } from '../../shared/image/digest.ts';
+import { parseReference, type Reference } from '../../shared/image/reference.ts';
+import type { FollowUp } from '../../shared/queue/jobs.ts';
+import type { FetchPayload } from '../../shared/queue/payloads.ts';
+import { blobArrived } from './join.ts';
+import { fetchBlob } from './registry/fetch.ts';
+import type { FleetServices } from './services.ts';
+
+/** Where a blob can be had, and which pulls named that place. */
+interface Source {
+  reference: Reference;
+  descriptor: Descriptor;
+  pulls: string[];
+}
+
+/** Milliseconds between two words about a transfer. */
+const progressInterval = 100;
+
+/**
+ * Brings one blob into the store, once for all pulls that wait for it: from the first of their repositories
+ * that gives it. A pull whose own repository refuses for good fails with that repository's answer, even when
+ * the blob could be had elsewhere: it may not have what its registry does not give it.
+ */
+export async function fetchBlobJob(
+  payload: FetchPayload,
+  services: FleetServices,
+  options: { signal: AbortSignal },
+): Promise<FollowUp[]> {
+  const { digest } = payload;
+  const { records, store } = services;
+  const tried = new Set<string>();
+  let passing: DrayError | undefined;
+  for (;;) {
+    if ((await store.content.info(digest, options)) !== undefined) {
+      await blobArrived(services, digest, options);
+      return [];
+    }
+    const source = (await sourcesOf(digest, services)).find((s) => !tried.has(sourceKey(s)));
+    if (source === undefined) break;
+    tried.add(sourceKey(source));
+    try {
+      await transfer(source, services, options);
+    } catch (thrown) {
+      if (options.signal.aborted) throw thrown;
+      const error = withDigest(asDrayError(thrown), digest);
+      if (error.retryable) passing = error;
+      else await Promise.all(source.pulls.map((pull) => records.fail(pull, error)));
+    }
+  }
+  if (passing !== undefined) throw passing;
+  return [];
+}
+
+/** The job failed for good: so do all pulls that still wait for the blob. */
+export async function fetchBlobGaveUp(
+  payload: FetchPayload,
+  services: Pick<FleetServices, 'records'>,
+  error: DrayError,
+): Promise<void> {
+  const failure = withDigest(error, payload.digest);
+  const pulls = await services.records.waiting(payload.digest);
+  await Promise.all(pulls.map((pull) => services.records.fail(pull, failure)));
+  await services.records.transferEnded(payload.digest);
+}
+
+async function transfer(
+  source: Source,
+  services: FleetServices,
+  options: { signal: AbortSignal },
+): Promise<void> {
+  const { digest } = source.descriptor;
+  const { records, store, client } = services;
+  let last = 0;
+  const report = (bytes: number) => {
+    const now = performance.now();
+    if (now - last < progressInterval) return;
+    last = now;
+    records.transfer(digest, bytes).catch((error: unknown) => {
+      services.log.debug({ err: error, digest }, 'progress could not be written');
+    });
+  };
+  await records.transfer(digest, 0);
+  // Bytes that do not match the digest get one more chance: a cache on the way may have been at fault.
+  for (let chance = 1; ; chance--) {
+    await using ingest = await store.content.ingest(source.descriptor, options);
+    try {
+      await fetchBlob(client, source.reference, source.descriptor, ingest, {
+        ...options,
+        onProgress: report,
+      });
+      await ingest.commit(options);
+      break;
+    } catch (error) {
+      const code = asDrayError(error).code;
+      if (chance <= 0 || (code !== 'DIGEST_MISMATCH' && code !== 'SIZE_MISMATCH')) throw error;
+      services.log.warn(
+        { err: error, digest },
+        'the registry sent wrong bytes; fetching once more',
+      );
+    }
+  }
+  await blobArrived(services, digest, options);
+  await records.transferEnded(digest);
+}
+
+async function sourcesOf(
+  digest: Digest,
+  services: Pick<FleetServices, 'records'>,
+): Promise<Source[]> {
+  const sources = new Map<string, Source>();
+  for (const pull of await services.records.waiting(digest)) {
+    const [record, planned] = await Promise.all([
+      services.records.get(pull),
+      services.records.blob(pull, digest),
+    ]);
+    if (record === undefined || planned === undefined) continue;
+    const source: Source = {
+      reference: parseReference(record.reference),
+      descriptor: planned.descriptor,
+      pulls: [pull],
+    };
+    const known = sources.get(sourceKey(source));
+    if (known === undefined) sources.set(sourceKey(source), source);
+    else known.pulls.push(pull);
+  }
+  return [...sources.values()];
+}
+
+function sourceKey({ reference, descriptor }: Source): string {
+  return `${reference.registry}/${reference.repository} ${descriptor.size}`;
+}
+
+function withDigest(error: DrayError, digest: Digest): DrayError {
+  return new DrayError(error.code, error.message, {
+    retryable: error.retryable,
+    cause: error.cause,
+    context: { ...error.context, digest },
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+  });
+}

@@ -1,0 +1,90 @@
+/** The program `dray worker`: takes resolve and fetch-blob jobs. Stateless; any number may run. */
+import { loadConfig } from '../../shared/config.ts';
+import { openStore } from '../../shared/content/open.ts';
+import { runProgram } from '../../shared/program.ts';
+import { PullRecords } from '../../shared/pull/records.ts';
+import { connectRedis } from '../../shared/queue/connection.ts';
+import { consume } from '../../shared/queue/consume.ts';
+import { JobQueues } from '../../shared/queue/jobs.ts';
+import { fetchQueue, resolveQueue } from '../../shared/queue/names.ts';
+import { parseFetchPayload, parseResolvePayload } from '../../shared/queue/payloads.ts';
+import { fetchBlobGaveUp, fetchBlobJob } from './fetch-blob.ts';
+import { FetchLeases } from './lease.ts';
+import { reconcileForever } from './reconcile.ts';
+import { RegistryClient } from './registry/client.ts';
+import { createDockerCredentials } from './registry/credentials.ts';
+import { resolveJob } from './resolve.ts';
+import type { FleetServices } from './services.ts';
+
+/** Milliseconds after which what dead workers left in the store is removed. */
+const abandonedAfter = 24 * 3600 * 1000;
+
+const config = loadConfig();
+
+await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
+  const redis = connectRedis(config.redis, { name: 'worker', patient: true });
+  cleanUp.defer(() => redis.disconnect());
+  const store = await openStore(config.store, { signal: stopping });
+  cleanUp.use(store);
+  const client = new RegistryClient({
+    plainHttp: (registry) => config.registries.plainHttp.includes(registry),
+    allowPrivate: (registry) => config.registries.allowPrivate.includes(registry),
+    credentials: createDockerCredentials(),
+  });
+  cleanUp.defer(() => client.close());
+  const records = new PullRecords(redis, config.redis.prefix);
+  const queues = new JobQueues(redis, config.redis.prefix);
+  cleanUp.use(queues);
+  const leases = new FetchLeases(redis, config.redis.prefix, store.content);
+  const services: FleetServices = { store, client, records, leases, log };
+  const ends = { redis, prefix: config.redis.prefix, queues, log, stopping };
+
+  const resolves = consume(
+    {
+      queue: resolveQueue,
+      concurrency: config.worker.resolves,
+      parse: parseResolvePayload,
+      handle: (payload, context) => resolveJob(payload, services, context),
+      gaveUp: (payload, error) => records.fail(payload.pull, error),
+      retrying: (payload, error) => records.note(payload.pull, `waiting: ${error.message}`),
+    },
+    ends,
+  );
+  const fetches = consume(
+    {
+      queue: fetchQueue,
+      concurrency: config.worker.fetches,
+      parse: parseFetchPayload,
+      handle: (payload, context) => fetchBlobJob(payload, services, context),
+      gaveUp: (payload, error) => fetchBlobGaveUp(payload, services, error),
+      retrying: async (payload, error) => {
+        for (const pull of await records.waiting(payload.digest)) {
+          await records.note(pull, `waiting: ${error.message}`);
+        }
+      },
+      // A pull may have begun to wait after the job had looked, and before another could be added.
+      left: async ({ digest }) => {
+        const waiting = await records.waiting(digest);
+        if (waiting.length > 0) await queues.add([{ queue: 'fetch-blob', digest }]);
+      },
+    },
+    ends,
+  );
+  cleanUp.defer(async () => {
+    await Promise.all([resolves.close(), fetches.close()]);
+  });
+  await Promise.all([resolves.waitUntilReady(), fetches.waitUntilReady()]);
+  const reconciling = reconcileForever(
+    { redis, records, store, queues, log },
+    { signal: stopping },
+  );
+  cleanUp.defer(() => reconciling);
+  const sweep = () =>
+    store.content
+      .sweep({ olderThanMs: abandonedAfter, signal: stopping })
+      .catch((error: unknown) => log.warn({ err: error }, 'sweeping the store failed'));
+  void sweep();
+  const sweeping = setInterval(sweep, 3_600_000);
+  cleanUp.defer(() => clearInterval(sweeping));
+  log.info({ store: store.describe() }, 'worker takes jobs');
+});

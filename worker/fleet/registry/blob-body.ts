@@ -1,0 +1,70 @@
+import { DrayError } from '../../../shared/errors.ts';
+import type { Descriptor } from '../../../shared/image/descriptor.ts';
+import {
+  type Answer,
+  decodedBody,
+  encodingOf,
+  headerOf,
+  lengthOf,
+  protocolError,
+} from './answer.ts';
+
+/** A blob on its way. */
+export interface BlobBody {
+  /** Where the bytes begin: 0 when the registry did not go along with a range. */
+  offset: number;
+  /** May end early, or never: whoever reads it counts. */
+  body: AsyncIterable<Uint8Array>;
+  /** Who sends it. */
+  url: URL;
+}
+
+/** Whether a range that was asked for can't be had: not satisfiable, or of a form that was encoded. */
+export function restartNeeded(answer: Answer): boolean {
+  return answer.status === 416 || (answer.status === 206 && encodingOf(answer) !== undefined);
+}
+
+/** Checks what the headers say of a blob, and gives its body. @throws REGISTRY_PROTOCOL, SIZE_MISMATCH */
+export function toBlobBody(answer: Answer, descriptor: Descriptor, asked: number): BlobBody {
+  try {
+    const offset = answer.status === 206 ? asked : 0;
+    const expected =
+      answer.status === 206 ? rangeLength(answer, descriptor, asked) : descriptor.size;
+    const announced = lengthOf(answer);
+    if (answer.status === 416) throw protocolError(answer, 'without a range asked for');
+    if (announced !== undefined && announced !== expected && encodingOf(answer) === undefined) {
+      throw new DrayError(
+        'SIZE_MISMATCH',
+        `${answer.url.host} announces ${announced} bytes of ${descriptor.digest} where ${expected} are expected`,
+        {
+          retryable: true,
+          context: { host: answer.url.host, digest: descriptor.digest },
+          hint: 'The image or the registry is broken. Push the image again.',
+        },
+      );
+    }
+    return { offset, body: decodedBody(answer), url: answer.url };
+  } catch (error) {
+    answer.body.on('error', () => {}).destroy();
+    throw error;
+  }
+}
+
+/** The bytes that a 206 holds, which begin where they shall (RFC 9110, section 14.4). */
+function rangeLength(answer: Answer, descriptor: Descriptor, asked: number): number {
+  const text = headerOf(answer.headers, 'content-range') ?? '';
+  const match = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16}|\*)$/i.exec(text.trim());
+  const [first, last, whole] = [Number(match?.[1]), Number(match?.[2]), match?.[3]];
+  const fits =
+    match !== null &&
+    asked > 0 &&
+    first === asked &&
+    last >= first &&
+    last < descriptor.size &&
+    (whole === '*' || Number(whole) === descriptor.size);
+  if (fits) return last - first + 1;
+  throw protocolError(
+    answer,
+    `with the Content-Range "${text.slice(0, 100)}" where bytes from ${asked} of ${descriptor.size} were asked for`,
+  );
+}

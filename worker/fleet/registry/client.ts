@@ -1,0 +1,361 @@
+import type { LookupFunction } from 'node:net';
+import { DrayError, type ErrorCode } from '../../../shared/errors.ts';
+import {
+  type Descriptor,
+  isIndexType,
+  isManifestType,
+  mediaTypes,
+} from '../../../shared/image/descriptor.ts';
+import { type Digest, digestOf, parseDigest, splitDigest } from '../../../shared/image/digest.ts';
+import { maxManifestBytes } from '../../../shared/image/manifest.ts';
+import { formatReference, type Reference } from '../../../shared/image/reference.ts';
+import {
+  type Answer,
+  discard,
+  errorOf,
+  headerOf,
+  lengthOf,
+  protocolError,
+  readAtMost,
+} from './answer.ts';
+import { Authorizer } from './authorizer.ts';
+import { retrying } from './backoff.ts';
+import { type BlobBody, restartNeeded, toBlobBody } from './blob-body.ts';
+import { parseChallenges } from './challenge.ts';
+import type { CredentialSource } from './credentials.ts';
+import { Endpoints } from './endpoint.ts';
+import { type Timeouts, Transport } from './transport.ts';
+
+/** All in milliseconds, but `tries`. */
+export interface RegistryLimits extends Timeouts {
+  /** Until a manifest is there whole. */
+  documentMs: number;
+  /** Calls for a manifest or a token at most, while they fail for reasons that pass. */
+  tries: number;
+  backoffMs: number;
+}
+
+export const defaultLimits: RegistryLimits = {
+  connectMs: 10_000,
+  headersMs: 30_000,
+  silenceMs: 60_000,
+  documentMs: 120_000,
+  tries: 3,
+  backoffMs: 200,
+};
+
+export interface RegistryClientOptions {
+  /** Registries that are spoken to by plain http. Those on this machine are unasked, where they do not speak https. */
+  plainHttp: (registry: string) => boolean;
+  credentials: CredentialSource;
+  /** Registries that may stand at, and redirect to, loopback and private addresses. Default: none but those on this machine and those in `plainHttp`. */
+  allowPrivate?: (registry: string) => boolean;
+  userAgent?: string;
+  /** Certificates (PEM) that are trusted besides the system's. */
+  ca?: string;
+  /** In place of dns.lookup. */
+  lookup?: LookupFunction;
+  limits?: Partial<RegistryLimits>;
+}
+
+export interface CallOptions {
+  signal?: AbortSignal | undefined;
+}
+
+interface Request {
+  method: 'GET' | 'HEAD';
+  /** Under the repository: `manifests/latest`. */
+  path: string;
+  what: string;
+  unknown: ErrorCode;
+  headers?: Record<string, string>;
+}
+
+const acceptManifests = [
+  mediaTypes.ociIndex,
+  mediaTypes.ociManifest,
+  mediaTypes.dockerList,
+  mediaTypes.dockerManifest,
+  mediaTypes.dockerSchema1Signed,
+  '*/*',
+].join(', ');
+
+/** The pull side of the distribution specification. One client serves all registries. */
+export class RegistryClient {
+  readonly #limits: RegistryLimits;
+  readonly #transport: Transport;
+  readonly #endpoints: Endpoints;
+  readonly #authorizer: Authorizer;
+
+  constructor(options: RegistryClientOptions) {
+    const { userAgent = 'drayage', ca, lookup, plainHttp, credentials } = options;
+    const { allowPrivate = () => false } = options;
+    this.#limits = { ...defaultLimits, ...options.limits };
+    this.#transport = new Transport({ userAgent, ca, lookup, timeouts: this.#limits });
+    this.#endpoints = new Endpoints({ plainHttp, allowPrivate }, this.#transport);
+    const { tries, backoffMs } = this.#limits;
+    this.#authorizer = new Authorizer({
+      ...{ transport: this.#transport, credentials, retry: { tries, backoffMs } },
+    });
+  }
+
+  /**
+   * Asks what a reference is. The descriptor's digest is of the bytes that came; it agrees with the reference's
+   * and with the registry's own word. The bytes are not parsed.
+   * @throws IMAGE_UNKNOWN, DIGEST_MISMATCH, MANIFEST_INVALID past the size limit, and what every call throws:
+   * UNAUTHORIZED, DENIED, RATE_LIMITED (context.retryAfterMs), REGISTRY_UNAVAILABLE, REGISTRY_PROTOCOL, ADDRESS_REFUSED
+   */
+  async resolve(
+    reference: Reference,
+    options: CallOptions = {},
+  ): Promise<{ descriptor: Descriptor; bytes: Buffer }> {
+    return await this.#getManifest(reference, reference.digest, options);
+  }
+
+  /** The descriptor of a manifest by its headers alone; undefined when the registry does not have it. */
+  async head(reference: Reference, options: CallOptions = {}): Promise<Descriptor | undefined> {
+    const target = reference.digest ?? reference.tag ?? 'latest';
+    const headers = { accept: acceptManifests };
+    const answer = await this.#head(reference, { path: `manifests/${target}`, headers }, options);
+    if (answer === undefined) return undefined;
+    const named = headerOf(answer.headers, 'docker-content-digest');
+    const digest = named === undefined ? reference.digest : checkedDigest(answer, named);
+    const size = lengthOf(answer);
+    if (digest === undefined || size === undefined) {
+      return (await this.resolve(reference, options)).descriptor;
+    }
+    if (reference.digest !== undefined && digest !== reference.digest) {
+      throw otherDigest(formatReference(reference), reference.digest, digest);
+    }
+    return { mediaType: mediaTypeOf(answer), digest, size };
+  }
+
+  /**
+   * What an object is by its digest: a blob, or a manifest or index.
+   * @throws BLOB_UNKNOWN when it is neither
+   */
+  async describe(
+    reference: Reference,
+    digest: Digest,
+    options: CallOptions = {},
+  ): Promise<Descriptor> {
+    const { registry, repository } = reference;
+    // Blobs first: asked for a blob as a manifest, docker-registry answers with status 500.
+    const answer = await this.#head(reference, { path: `blobs/${digest}` }, options);
+    if (answer !== undefined) {
+      const size = lengthOf(answer);
+      if (size === undefined) throw protocolError(answer, 'without a Content-Length');
+      return { mediaType: 'application/octet-stream', digest, size };
+    }
+    const manifest = await this.head({ registry, repository, digest }, options);
+    if (manifest !== undefined) return manifest;
+    const what = `${registry}/${repository}@${digest}`;
+    throw new DrayError('BLOB_UNKNOWN', `${registry} has neither blob nor manifest ${what}`, {
+      context: { host: registry, digest },
+      hint: 'Check repository and digest.',
+    });
+  }
+
+  /** The bytes of a manifest or index, verified. @throws IMAGE_UNKNOWN, DIGEST_MISMATCH, SIZE_MISMATCH */
+  async manifest(
+    reference: Reference,
+    descriptor: Descriptor,
+    options: CallOptions = {},
+  ): Promise<Buffer> {
+    const what = `${reference.registry}/${reference.repository}@${descriptor.digest}`;
+    if (descriptor.size > maxManifestBytes) throw tooLarge(what);
+    const { bytes } = await this.#getManifest(reference, descriptor.digest, options);
+    if (bytes.length !== descriptor.size) {
+      throw new DrayError(
+        'SIZE_MISMATCH',
+        `${what} has ${bytes.length} bytes where its descriptor says ${descriptor.size}`,
+        { context: { digest: descriptor.digest }, hint: 'The image is broken. Push it again.' },
+      );
+    }
+    return bytes;
+  }
+
+  /**
+   * Begins to read a blob, once: no retries, no verification. Its length as announced agrees with the descriptor.
+   * The body must be read to its end or be broken off.
+   * @throws BLOB_UNKNOWN, SIZE_MISMATCH (retryable) when another length is announced
+   */
+  async blob(
+    reference: Reference,
+    descriptor: Descriptor,
+    options: CallOptions & { offset?: number } = {},
+  ): Promise<BlobBody> {
+    const { mediaType, digest } = descriptor;
+    const kind = isIndexType(mediaType) || isManifestType(mediaType) ? 'manifests' : 'blobs';
+    const ask = async (offset: number) =>
+      await this.#send(
+        reference,
+        {
+          method: 'GET',
+          path: `${kind}/${parseDigest(digest)}`,
+          what: `${reference.registry}/${reference.repository}@${digest}`,
+          unknown: 'BLOB_UNKNOWN',
+          headers: {
+            accept: kind === 'blobs' ? '*/*' : acceptManifests,
+            ...(offset === 0 ? {} : { range: `bytes=${offset}-` }),
+          },
+        },
+        options,
+      );
+    let { offset = 0 } = options;
+    let answer = await ask(offset);
+    if (offset > 0 && restartNeeded(answer)) {
+      answer.body.on('error', () => {}).destroy();
+      offset = 0;
+      answer = await ask(offset);
+    }
+    return toBlobBody(answer, descriptor, offset);
+  }
+
+  /** Breaks off what is under way and closes all connections. */
+  async close(): Promise<void> {
+    await this.#transport.close();
+  }
+
+  async #getManifest(
+    reference: Reference,
+    digest: Digest | undefined,
+    options: CallOptions,
+  ): Promise<{ descriptor: Descriptor; bytes: Buffer }> {
+    const { registry, repository, tag = 'latest' } = reference;
+    const wanted =
+      digest === undefined ? { registry, repository, tag } : { registry, repository, digest };
+    const what = formatReference(wanted);
+    const request: Request = {
+      method: 'GET',
+      path: `manifests/${digest ?? tag}`,
+      what,
+      unknown: 'IMAGE_UNKNOWN',
+      headers: { accept: acceptManifests },
+    };
+    return await this.#retrying(options, async (bounded) => {
+      const answer = await this.#send(reference, request, bounded);
+      const announced = lengthOf(answer);
+      if (announced !== undefined && announced > maxManifestBytes) {
+        answer.body.on('error', () => {}).destroy();
+        throw tooLarge(what);
+      }
+      const bytes = await readAtMost(answer, maxManifestBytes, bounded);
+      if (bytes.length > maxManifestBytes) throw tooLarge(what);
+      const algorithm = digest === undefined ? 'sha256' : splitDigest(digest).algorithm;
+      const found = digestOf(bytes, algorithm);
+      if (digest !== undefined && found !== digest) throw otherDigest(what, digest, found);
+      const named = headerOf(answer.headers, 'docker-content-digest');
+      if (named !== undefined) {
+        const claimed = checkedDigest(answer, named);
+        const same = digestOf(bytes, splitDigest(claimed).algorithm);
+        if (same !== claimed) throw otherDigest(what, claimed, same);
+      }
+      const mediaType = mediaTypeOf(answer);
+      return { descriptor: { mediaType, digest: found, size: bytes.length }, bytes };
+    });
+  }
+
+  /** The answer to a HEAD, whose body is gone; undefined for 404. */
+  async #head(
+    reference: Reference,
+    request: Pick<Request, 'path' | 'headers'>,
+    options: CallOptions,
+  ): Promise<Answer | undefined> {
+    const what = `${reference.registry}/${reference.repository} ${request.path}`;
+    try {
+      return await this.#retrying(options, async (bounded) => {
+        const sent = { ...request, method: 'HEAD', what, unknown: 'BLOB_UNKNOWN' } as const;
+        const answer = await this.#send(reference, sent, bounded);
+        await discard(answer.body);
+        return answer;
+      });
+    } catch (error) {
+      if (error instanceof DrayError && error.code === 'BLOB_UNKNOWN') return undefined;
+      throw error;
+    }
+  }
+
+  /** Repeats what fails for reasons that pass, each time within the limit for documents. */
+  async #retrying<T>(
+    options: CallOptions,
+    work: (bounded: { signal: AbortSignal }) => Promise<T>,
+  ): Promise<T> {
+    const { documentMs, tries, backoffMs } = this.#limits;
+    const { signal } = options;
+    return await retrying(
+      async () => {
+        const deadline = AbortSignal.timeout(documentMs);
+        return await work({
+          signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+        });
+      },
+      { tries, backoffMs, signal },
+    );
+  }
+
+  /** Sends a request, logs in when asked to, and gives the successful answer. */
+  async #send(reference: Reference, request: Request, options: CallOptions): Promise<Answer> {
+    const { registry, repository } = reference;
+    const endpoint = await this.#endpoints.find(registry, options);
+    const { base, allowPrivate } = endpoint;
+    const wanted = { endpoint, scope: `repository:${repository}:pull` };
+    const { method, path, what, unknown, headers = {} } = request;
+    const url = new URL(`/v2/${repository}/${path}`, base);
+    let authorization = this.#authorizer.known(wanted);
+    for (let refreshed = false; ; refreshed = true) {
+      const sent = { method, url, headers, authorization, allowPrivate, signal: options.signal };
+      const answer = await this.#transport.send(sent).catch((error: unknown) => {
+        this.#endpoints.forget(registry);
+        throw error;
+      });
+      if (answer.status === 200 || answer.status === 206 || answer.status === 416) return answer;
+      const challenges = parseChallenges(answer.headers['www-authenticate']);
+      // Only the registry itself may ask for a login, and only once.
+      const asks = answer.status === 401 && answer.url.origin === url.origin;
+      if (!asks || refreshed || challenges.length === 0) {
+        throw await errorOf(answer, { what, unknown, authorization });
+      }
+      await discard(answer.body);
+      authorization = await this.#authorizer.answer(wanted, challenges, authorization, options);
+    }
+  }
+}
+
+function mediaTypeOf(answer: Answer): string {
+  const type = headerOf(answer.headers, 'content-type')?.split(';')[0]?.trim().toLowerCase();
+  if (type === undefined || type === '') throw protocolError(answer, 'without a Content-Type');
+  return type;
+}
+
+/** A digest from a header, before it goes anywhere. */
+function checkedDigest(answer: Answer, text: string): Digest {
+  try {
+    return parseDigest(text);
+  } catch (error) {
+    throw new DrayError(
+      'REGISTRY_PROTOCOL',
+      `${answer.url.host} sent a Docker-Content-Digest that is none`,
+      { cause: error, hint: 'The registry is broken.', context: { host: answer.url.host } },
+    );
+  }
+}
+
+function otherDigest(what: string, expected: Digest, found: Digest): DrayError {
+  return new DrayError(
+    'DIGEST_MISMATCH',
+    `${what} came with the digest ${found}, not ${expected}`,
+    {
+      context: { expected, found },
+      hint: 'The registry, or something in between, changed the bytes.',
+    },
+  );
+}
+
+function tooLarge(what: string): DrayError {
+  return new DrayError(
+    'MANIFEST_INVALID',
+    `The manifest ${what} has more than ${maxManifestBytes} bytes`,
+    { hint: 'Registries take no manifests that large: check what answers there.' },
+  );
+}

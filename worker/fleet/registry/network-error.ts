@@ -1,0 +1,73 @@
+import { DrayError, errnoOf, messageOf } from '../../../shared/errors.ts';
+
+const certificateProblem = /CERT|SELF_SIGNED|UNABLE_TO_(?:GET|VERIFY|DECRYPT)|HOSTNAME_MISMATCH/;
+const noTLS = /^(?:ERR_SSL_|EPROTO)/;
+const notHTTP = /^(?:HPE_|UND_ERR_HEADERS_OVERFLOW$|UND_ERR_RESPONSE$)/;
+
+/** Whether a failed https request may have failed because the other side speaks plain http. */
+export function mayBePlainHttp(error: unknown): boolean {
+  if (!(error instanceof DrayError) || error.code !== 'REGISTRY_UNAVAILABLE') return false;
+  const code = String(error.context.cause ?? '');
+  return code !== 'ECONNREFUSED' && !certificateProblem.test(code);
+}
+
+/**
+ * What went wrong between us and `url`, as an error that says so. A caller's own reason to stop passes through.
+ * @param action what was being done, as in `GET /v2/…`
+ */
+export function networkError(
+  error: unknown,
+  action: string,
+  url: URL,
+  signal?: AbortSignal,
+): unknown {
+  if (signal?.aborted && !isTimeout(signal.reason)) return signal.reason;
+  if (error instanceof DrayError) return error;
+  const { code, message } = rootOf(error);
+  const place = hostAndPort(url);
+  const context = { host: place, cause: code };
+  if (certificateProblem.test(code)) {
+    return new DrayError(
+      'REGISTRY_UNAVAILABLE',
+      `The certificate of ${place} is not trusted: ${message}`,
+      {
+        cause: error,
+        context,
+        hint: "Add the registry's authority to the system's, or to the file that NODE_EXTRA_CA_CERTS names.",
+      },
+    );
+  }
+  if (notHTTP.test(code)) {
+    return new DrayError('REGISTRY_PROTOCOL', `${place} does not speak HTTP: ${message}`, {
+      cause: error,
+      context,
+      hint: 'Check host and port.',
+    });
+  }
+  return new DrayError('REGISTRY_UNAVAILABLE', `${place} failed: ${message} (${action})`, {
+    retryable: true,
+    cause: error,
+    context,
+    hint: noTLS.test(code)
+      ? 'If it is yours and speaks plain http, name it in DRAY_PLAIN_HTTP or registries.plainHttp.'
+      : 'Check that the registry is up and can be reached from the workers.',
+  });
+}
+
+export function hostAndPort(url: URL): string {
+  return url.port === '' ? `${url.hostname}:${url.protocol === 'http:' ? 80 : 443}` : url.host;
+}
+
+function isTimeout(reason: unknown): boolean {
+  return reason instanceof Error && reason.name === 'TimeoutError';
+}
+
+/** Several addresses that failed come as one error without a message: the first of them says more. */
+function rootOf(error: unknown): { code: string; message: string } {
+  if (error instanceof AggregateError && error.errors.length > 0) {
+    const all = [...new Set(error.errors.map(messageOf))].join('; ');
+    return { code: errnoOf(error.errors[0]) ?? errnoOf(error) ?? '', message: all };
+  }
+  if (isTimeout(error)) return { code: 'TIMEOUT', message: 'it took too long' };
+  return { code: errnoOf(error) ?? '', message: messageOf(error) };
+}

@@ -1,0 +1,216 @@
+import { putBytes, readVerified } from '../../shared/content/blob.ts';
+import { DrayError } from '../../shared/errors.ts';
+import { type Descriptor, isIndexType, isManifestType } from '../../shared/image/descriptor.ts';
+import {
+  isImageConfigType,
+  type Manifest,
+  maxConfigBytes,
+  maxManifestBytes,
+  parseImageConfig,
+  parseIndexOrManifest,
+  parseManifest,
+  selectPlatform,
+} from '../../shared/image/manifest.ts';
+import { parsePlatform } from '../../shared/image/platform.ts';
+import { parseReference, type Reference } from '../../shared/image/reference.ts';
+import type { PlannedBlob, PullRecord } from '../../shared/pull/records.ts';
+import { isFinished } from '../../shared/pull/status.ts';
+import type { FollowUp } from '../../shared/queue/jobs.ts';
+import type { ResolvePayload } from '../../shared/queue/payloads.ts';
+import { blobArrived, contentComplete } from './join.ts';
+import { fetchBlob } from './registry/fetch.ts';
+import type { FleetServices } from './services.ts';
+
+interface CallOptions {
+  signal: AbortSignal;
+}
+
+/**
+ * Turns a pull's reference into a pinned digest, stores what is small (index, manifest, config), and plans the
+ * rest: which blobs are missing, which nodes shall unpack. Each step finds what an earlier run has done.
+ */
+export async function resolveJob(
+  payload: ResolvePayload,
+  services: FleetServices,
+  options: CallOptions,
+): Promise<FollowUp[]> {
+  const { records } = services;
+  const record = await records.get(payload.pull);
+  if (record === undefined || isFinished(record.state)) return [];
+  if (!record.planned) await plan(record, services, options);
+  return await followUps(record.id, services, options);
+}
+
+/** What a planned pull still needs to have enqueued. Used by the resolve step, and to mend what a crash lost. */
+export async function followUps(
+  id: string,
+  services: Pick<FleetServices, 'records' | 'store'>,
+  options: { signal?: AbortSignal },
+): Promise<FollowUp[]> {
+  const { records, store } = services;
+  const record = await records.get(id);
+  if (record === undefined || isFinished(record.state) || !record.planned) return [];
+  const jobs: FollowUp[] = [];
+  for (const digest of await records.missing(id)) {
+    // Looked up after the pull said that it waits: a fetch that ended in between is seen here.
+    if ((await store.content.info(digest, options)) !== undefined) {
+      await blobArrived(services, digest, options);
+    } else {
+      jobs.push({ queue: 'fetch-blob', digest });
+    }
+  }
+  if (jobs.length === 0 && !record.named) await contentComplete(services, id, options);
+  if (record.manifest !== undefined) {
+    for (const [node, { state }] of await records.nodes(id)) {
+      if (state === 'ready' || state === 'failed') continue;
+      jobs.push({ queue: 'unpack', node, pull: id, manifest: record.manifest });
+    }
+  }
+  return jobs;
+}
+
+async function plan(
+  record: PullRecord,
+  services: FleetServices,
+  options: CallOptions,
+): Promise<void> {
+  const { records, store, client } = services;
+  const reference = parseReference(record.reference);
+  await records.resolving(record.id);
+  const blobs: PlannedBlob[] = [];
+  if (!record.name) {
+    const target = await records.pin(record.id, await describeObject(reference, services, options));
+    const existed = (await store.content.info(target.digest, options)) !== undefined;
+    await records.plan(record.id, undefined, [{ descriptor: target, kind: 'object', existed }]);
+    return;
+  }
+
+  const pinned = await pin(record, reference, services, options);
+  const { target } = pinned;
+  const top = await stored(target);
+  const parsed = parseIndexOrManifest(top.bytes, target.mediaType, record.reference);
+  let manifestDescriptor = target;
+  let manifest: Manifest;
+  if ('index' in parsed) {
+    blobs.push({ descriptor: target, kind: 'index', existed: pinned.existed });
+    const platform = parsePlatform(record.platform);
+    manifestDescriptor = selectPlatform(parsed.index, platform, record.reference);
+    const { bytes, existed } = await stored(manifestDescriptor);
+    manifest = parseManifest(bytes, manifestDescriptor.mediaType, record.reference);
+    blobs.push({ descriptor: manifestDescriptor, kind: 'manifest', existed });
+  } else {
+    manifest = parsed.manifest;
+    blobs.push({ descriptor: target, kind: 'manifest', existed: pinned.existed });
+  }
+  blobs.push(await config(manifest));
+  blobs.push(...(await layers(manifest)));
+  await records.plan(record.id, manifestDescriptor, blobs);
+
+  /** An index or manifest by its digest: from the store, else from the registry into the store. */
+  async function stored(descriptor: Descriptor): Promise<{ bytes: Buffer; existed: boolean }> {
+    if ((await store.content.info(descriptor.digest, options)) !== undefined) {
+      const limits = { maxBytes: maxManifestBytes, ...options };
+      const bytes = await readVerified(store.content, descriptor, limits);
+      return { bytes, existed: true };
+    }
+    await services.leases.once(descriptor.digest, options, async () => {
+      const bytes = await client.manifest(reference, descriptor, options);
+      await putBytes(store.content, descriptor, bytes, options);
+    });
+    const limits = { maxBytes: maxManifestBytes, ...options };
+    return { bytes: await readVerified(store.content, descriptor, limits), existed: false };
+  }
+
+  /** The image's configuration, checked against the manifest before any layer is fetched. */
+  async function config(of: Manifest): Promise<PlannedBlob> {
+    const descriptor = of.config;
+    const existed = (await store.content.info(descriptor.digest, options)) !== undefined;
+    if (descriptor.size > maxConfigBytes && isImageConfigType(descriptor.mediaType)) {
+      throw new DrayError(
+        'CONFIG_INVALID',
+        `The configuration of ${record.reference} has ${descriptor.size} bytes, more than ${maxConfigBytes}`,
+      );
+    }
+    if (!existed) {
+      await services.leases.once(descriptor.digest, options, async () => {
+        await using ingest = await store.content.ingest(descriptor, options);
+        await fetchBlob(client, reference, descriptor, ingest, options);
+        await ingest.commit(options);
+      });
+    }
+    if (isImageConfigType(descriptor.mediaType)) {
+      const limits = { maxBytes: maxConfigBytes, ...options };
+      const bytes = await readVerified(store.content, descriptor, limits);
+      parseImageConfig(bytes, of, record.reference);
+    }
+    return { descriptor, kind: 'config', existed };
+  }
+
+  /** A layer that stands in a manifest twice is fetched once. */
+  async function layers(of: Manifest): Promise<PlannedBlob[]> {
+    const distinct = new Map(of.layers.map((layer) => [layer.digest, layer]));
+    return await Promise.all(
+      [...distinct.values()].map(async (descriptor): Promise<PlannedBlob> => {
+        const info = await store.content.info(descriptor.digest, options);
+        return { descriptor, kind: 'layer', existed: info?.size === descriptor.size };
+      }),
+    );
+  }
+}
+
+interface Pinned {
+  target: Descriptor;
+  /** It was in the store before. */
+  existed: boolean;
+}
+
+/** Asks the registry what the reference is and pins the answer, unless an earlier run pinned one. */
+async function pin(
+  record: PullRecord,
+  reference: Reference,
+  services: FleetServices,
+  options: CallOptions,
+): Promise<Pinned> {
+  const { records, store, client } = services;
+  if (record.target !== undefined) return { target: record.target, existed: false };
+  const known = await inStore(record, reference, services, options);
+  if (known !== undefined) return { target: await records.pin(record.id, known), existed: true };
+  const { descriptor, bytes } = await client.resolve(reference, options);
+  if (!isIndexType(descriptor.mediaType) && !isManifestType(descriptor.mediaType)) {
+    // Throws what is wrong with it, before it gets into the store.
+    parseIndexOrManifest(bytes, descriptor.mediaType, record.reference);
+  }
+  const existed = (await store.content.info(descriptor.digest, options)) !== undefined;
+  if (!existed) await putBytes(store.content, descriptor, bytes, options);
+  return { target: await records.pin(record.id, descriptor), existed };
+}
+
+/** A reference by digest whose bytes are in the store needs no registry: the digest says what they are. */
+async function inStore(
+  record: PullRecord,
+  reference: Reference,
+  services: FleetServices,
+  options: CallOptions,
+): Promise<Descriptor | undefined> {
+  const { digest } = reference;
+  if (digest === undefined) return undefined;
+  const image = await services.store.images.get(record.reference, options);
+  if (image?.target.digest !== digest) return undefined;
+  const info = await services.store.content.info(digest, options);
+  return info === undefined ? undefined : image.target;
+}
+
+/** What a single object is: a blob or a manifest, by what the registry says. */
+async function describeObject(
+  reference: Reference,
+  services: FleetServices,
+  options: CallOptions,
+): Promise<Descriptor> {
+  const { digest } = reference;
+  if (digest === undefined) {
+    throw new DrayError('REFERENCE_INVALID', 'A single object is fetched by its digest', {
+      hint: 'Write it as host/repository@sha256:…',
+    });
+  }
+  return await services.client.describe(reference, digest, options);
+}

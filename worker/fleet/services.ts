@@ -1,0 +1,14 @@
+import type { Store } from '../../shared/content/store.ts';
+import type { Logger } from '../../shared/logging.ts';
+import type { PullRecords } from '../../shared/pull/records.ts';
+import type { FetchLeases } from './lease.ts';
+import type { RegistryClient } from './registry/client.ts';
+
+/** What the handlers of a fleet worker stand on. */
+export interface FleetServices {
+  store: Store;
+  client: RegistryClient;
+  records: PullRecords;
+  leases: FetchLeases;
+  log: Logger;
+}
