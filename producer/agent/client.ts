@@ -1,0 +1,246 @@
+import { Readable } from 'node:stream';
+import { Client, type Dispatcher } from 'undici';
+import type {
+  ContainerExit,
+  ContainerStatus,
+  CreateContainerRequest,
+  MountStatus,
+  OutputChunk,
+  SnapshotStatus,
+} from '../../shared/agent/containers.ts';
+import { decodeFrames } from '../../shared/agent/frames.ts';
+import {
+  DrayError,
+  decodeError,
+  type EncodedError,
+  errnoOf,
+  messageOf,
+} from '../../shared/errors.ts';
+import type { Digest } from '../../shared/image/digest.ts';
+
+export interface CallOptions {
+  signal?: AbortSignal;
+}
+
+/** Milliseconds to reach the socket: it is local, and there or not. */
+const connectBound = 10_000;
+/** The largest answer that is read whole: lists of snapshots and containers. */
+const maxAnswerBytes = 64 * 1024 * 1024;
+
+/** The typed client of one agent's API. Each call has a connection of its own, so that none waits for another. */
+export class AgentClient {
+  readonly socketPath: string;
+
+  constructor(options: { socketPath: string }) {
+    this.socketPath = options.socketPath;
+  }
+
+  health(options: CallOptions = {}): Promise<{ status: string; node: string; version: string }> {
+    return this.#json('GET', '/v1/health', undefined, options);
+  }
+
+  /** Makes a container, which does not run yet. */
+  createContainer(
+    request: CreateContainerRequest,
+    options: CallOptions = {},
+  ): Promise<ContainerStatus> {
+    return this.#json('POST', '/v1/containers', request, options);
+  }
+
+  /** Runs its command. @throws RUNTIME_FAILED with `context.exitCode` */
+  startContainer(id: string, options: CallOptions = {}): Promise<ContainerStatus> {
+    return this.#json('POST', `${containerPath(id)}/start`, undefined, options);
+  }
+
+  /** All containers, oldest first. */
+  async listContainers(options: CallOptions = {}): Promise<ContainerStatus[]> {
+    const { containers } = await this.#json<{ containers: ContainerStatus[] }>(
+      'GET',
+      '/v1/containers',
+      undefined,
+      options,
+    );
+    return containers;
+  }
+
+  inspectContainer(id: string, options: CallOptions = {}): Promise<ContainerStatus> {
+    return this.#json('GET', containerPath(id), undefined, options);
+  }
+
+  /** @param signalName a name as SIGTERM, or a number */
+  async killContainer(id: string, signalName: string, options: CallOptions = {}): Promise<void> {
+    await this.#json('POST', `${containerPath(id)}/kill`, { signal: signalName }, options);
+  }
+
+  /** Waits until it has ended, however long that takes. */
+  waitContainer(id: string, options: CallOptions = {}): Promise<ContainerExit> {
+    return this.#json('GET', `${containerPath(id)}/wait`, undefined, options);
+  }
+
+  async removeContainer(
+    id: string,
+    options: CallOptions & { force?: boolean } = {},
+  ): Promise<void> {
+    const query = options.force === true ? '?force=true' : '';
+    await this.#json('DELETE', `${containerPath(id)}${query}`, undefined, options);
+  }
+
+  /** The exact bytes that it wrote. Once this resolves, the agent holds the log open. */
+  async containerLogs(
+    id: string,
+    options: CallOptions & { follow?: boolean } = {},
+  ): Promise<AsyncIterable<OutputChunk>> {
+    const query = options.follow === true ? '?follow=true' : '';
+    const body = await this.#open('GET', `${containerPath(id)}/logs${query}`, options);
+    return decodeFrames(this.#translated(body, options.signal));
+  }
+
+  async listSnapshots(options: CallOptions = {}): Promise<SnapshotStatus[]> {
+    const { snapshots } = await this.#json<{ snapshots: SnapshotStatus[] }>(
+      'GET',
+      '/v1/snapshots',
+      undefined,
+      options,
+    );
+    return snapshots;
+  }
+
+  async removeSnapshot(name: string, options: CallOptions = {}): Promise<void> {
+    await this.#json('DELETE', `/v1/snapshots/${encodeURIComponent(name)}`, undefined, options);
+  }
+
+  /** Opens a writable snapshot of an image. */
+  prepareSnapshot(
+    request: { key: string; image: string },
+    options: CallOptions = {},
+  ): Promise<{ key: string; mounts: MountStatus[] }> {
+    return this.#json('POST', '/v1/snapshots', request, options);
+  }
+
+  /** Unpacks an image whose manifest is in the store. */
+  unpack(digest: Digest, options: CallOptions = {}): Promise<{ chainID?: string }> {
+    return this.#json('POST', '/v1/unpack', { digest }, options);
+  }
+
+  /** Applies a layer to a folder of the node. @param target an absolute path */
+  apply(
+    layer: AsyncIterable<Uint8Array>,
+    target: string,
+    options: CallOptions = {},
+  ): Promise<{ diffID: string }> {
+    const query = new URLSearchParams({ target }).toString();
+    return this.#json('POST', `/v1/apply?${query}`, Readable.from(layer), options);
+  }
+
+  async #json<T>(
+    method: Dispatcher.HttpMethod,
+    path: string,
+    body: object | undefined,
+    options: CallOptions,
+  ): Promise<T> {
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    const answer = await this.#open(method, path, options, body);
+    for await (const chunk of this.#translated(answer, options.signal)) {
+      bytes += chunk.length;
+      if (bytes > maxAnswerBytes) throw this.#unavailable(new Error('its answer is too large'));
+      chunks.push(chunk);
+    }
+    return (bytes === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString())) as T;
+  }
+
+  /** The body of an answer, whose connection closes with it. */
+  async #open(
+    method: Dispatcher.HttpMethod,
+    path: string,
+    { signal }: CallOptions,
+    body?: object,
+  ): Promise<AsyncIterable<Uint8Array>> {
+    signal?.throwIfAborted();
+    const connection = new Client('http://agent', {
+      socketPath: this.socketPath,
+      connect: { timeout: connectBound },
+      // Waiting for a container, and following its output, takes as long as it runs.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+    try {
+      const isStream = body instanceof Readable;
+      const type = isStream ? 'application/octet-stream' : 'application/json';
+      const answer = await connection.request({
+        method,
+        path,
+        ...(body === undefined
+          ? {}
+          : { body: isStream ? body : JSON.stringify(body), headers: { 'content-type': type } }),
+        ...(signal === undefined ? {} : { signal }),
+      });
+      if (answer.statusCode >= 400) throw decodeAnswer(await answer.body.text());
+      return closing(answer.body, connection);
+    } catch (error) {
+      await connection.destroy();
+      signal?.throwIfAborted();
+      throw error instanceof DrayError ? error : this.#unavailable(error);
+    }
+  }
+
+  async *#translated(
+    source: AsyncIterable<Uint8Array>,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<Uint8Array> {
+    try {
+      yield* source;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw this.#unavailable(error);
+    }
+  }
+
+  #unavailable(error: unknown): DrayError {
+    const errno = errnoOf(error);
+    if (errno === 'EACCES') {
+      return new DrayError(
+        'AGENT_UNAVAILABLE',
+        `The agent at ${this.socketPath} is not yours to use`,
+        {
+          hint: 'Use sudo, or join the group of the socket.',
+          cause: error,
+        },
+      );
+    }
+    const isDown = errno === 'ENOENT' || errno === 'ECONNREFUSED';
+    const why = isDown ? 'no agent listens there' : messageOf(error);
+    return new DrayError(
+      'AGENT_UNAVAILABLE',
+      `The agent at ${this.socketPath} does not answer: ${why}`,
+      {
+        retryable: true,
+        hint: 'dray status shows what runs; dray up starts it.',
+        cause: error,
+      },
+    );
+  }
+}
+
+async function* closing(
+  body: AsyncIterable<Uint8Array>,
+  connection: Client,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body;
+  } finally {
+    await connection.destroy();
+  }
+}
+
+function decodeAnswer(text: string): DrayError {
+  try {
+    return decodeError((JSON.parse(text) as { error: EncodedError }).error);
+  } catch {
+    return new DrayError('AGENT_UNAVAILABLE', `The agent answered: ${text.slice(0, 300)}`);
+  }
+}
+
+function containerPath(id: string): string {
+  return `/v1/containers/${encodeURIComponent(id)}`;
+}

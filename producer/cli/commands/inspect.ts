@@ -1,0 +1,16 @@
+import type { Command } from 'commander';
+
+/** `dray inspect`: all that is known of containers, as JSON. */
+export function register(program: Command): void {
+  program
+    .command('inspect')
+    .description('print all that is known of containers, as a JSON list')
+    .argument('<id...>', 'the containers')
+    .action(async (ids: string[], _options: object, command: Command) => {
+      const { openContext } = await import('../context.ts');
+      const client = await (await openContext(command)).agent();
+      const found = [];
+      for (const id of ids) found.push(await client.inspectContainer(id));
+      process.stdout.write(`${JSON.stringify(found, undefined, 2)}\n`);
+    });
+}

@@ -1,0 +1,17 @@
+import type { Command } from 'commander';
+
+/** `dray kill`: sends a signal to containers. */
+export function register(program: Command): void {
+  program
+    .command('kill')
+    .description('send a signal to the first process of containers')
+    .argument('<id...>', 'the containers')
+    .option('-s, --signal <signal>', 'a name or number', 'SIGKILL')
+    .action(async (ids: string[], options: { signal: string }, command: Command) => {
+      const { eachContainer } = await import('../each-container.ts');
+      await eachContainer(command, ids, async (client, id) => {
+        await client.killContainer(id, options.signal);
+        process.stdout.write(`${id}\n`);
+      });
+    });
+}

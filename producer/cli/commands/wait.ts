@@ -1,0 +1,16 @@
+import type { Command } from 'commander';
+
+/** `dray wait`: waits for the end of containers. */
+export function register(program: Command): void {
+  program
+    .command('wait')
+    .description('wait until containers have ended, and print their exit codes')
+    .argument('<id...>', 'the containers')
+    .action(async (ids: string[], _options: object, command: Command) => {
+      const { eachContainer } = await import('../each-container.ts');
+      await eachContainer(command, ids, async (client, id) => {
+        const { exitCode } = await client.waitContainer(id);
+        process.stdout.write(`${exitCode}\n`);
+      });
+    });
+}

@@ -1,0 +1,85 @@
+import type { Command } from 'commander';
+import type { Redis } from 'ioredis';
+import { type Config, loadConfig } from '../../shared/config.ts';
+import type { Store } from '../../shared/content/store.ts';
+import type { AgentClient } from '../agent/client.ts';
+
+interface CallOptions {
+  signal?: AbortSignal;
+}
+
+/** The connection of a command to the queue. */
+export interface QueueConnection extends AsyncDisposable {
+  redis: Redis;
+}
+
+/** What a command stands on. Nothing is opened, started or loaded before it is asked for. */
+export interface Context {
+  readonly config: Config;
+  /** The embedded fleet is up, where this machine has no other. Costs next to nothing when it is. */
+  fleet(options?: CallOptions): Promise<void>;
+  /** The agent of this machine; that of the embedded fleet is started where it is missing. */
+  agent(options?: CallOptions): Promise<AgentClient>;
+  /** The agent of this machine where there is one: nothing is started. */
+  agentIfAny(): Promise<AgentClient | undefined>;
+  /** Redis; that of the embedded fleet is started where it is missing. */
+  openQueue(options?: CallOptions): Promise<QueueConnection>;
+  openStore(options?: CallOptions): Promise<Store>;
+}
+
+/** Reads the configuration that a command was called with. @throws USAGE */
+export async function openContext(command: Command): Promise<Context> {
+  const { config: file } = command.optsWithGlobals<{ config?: string }>();
+  if (file !== undefined) {
+    const { resolve } = await import('node:path');
+    // The programs of the embedded fleet read the same file.
+    process.env['DRAY_CONFIG'] = resolve(file);
+  }
+  return contextOf(loadConfig());
+}
+
+export function contextOf(config: Config): Context {
+  const say = (line: string) => process.stderr.write(`${line}\n`);
+
+  async function fleet(options: CallOptions = {}): Promise<void> {
+    if (!config.embedded) return;
+    const { ensureFleet } = await import('../embedded/fleet.ts');
+    await ensureFleet(config, { ...options, say });
+  }
+
+  async function agentClient(): Promise<AgentClient> {
+    const { AgentClient } = await import('../agent/client.ts');
+    return new AgentClient({ socketPath: config.agent.socket });
+  }
+
+  return {
+    config,
+    fleet,
+    async agent(options = {}) {
+      await fleet(options);
+      return await agentClient();
+    },
+    async agentIfAny() {
+      const { existsSync } = await import('node:fs');
+      if (!existsSync(config.agent.socket)) return undefined;
+      const client = await agentClient();
+      const signal = AbortSignal.timeout(2_000);
+      return await client.health({ signal }).then(
+        () => client,
+        () => undefined,
+      );
+    },
+    async openQueue(options = {}) {
+      const [{ connectRedis }] = await Promise.all([
+        import('../../shared/queue/connection.ts'),
+        fleet(options),
+      ]);
+      const redis = connectRedis(config.redis, { name: 'cli' });
+      return { redis, [Symbol.asyncDispose]: async () => redis.disconnect() };
+    },
+    async openStore(options = {}) {
+      const { openStore } = await import('../../shared/content/open.ts');
+      return await openStore(config.store, options);
+    },
+  };
+}

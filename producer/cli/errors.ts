@@ -1,0 +1,28 @@
+import { asDrayError, type DrayError } from '../../shared/errors.ts';
+import { printable } from './output.ts';
+
+/** Exit codes, as the README has them. `dray run` ends with its command's own, or with 125 to 128 + n. */
+export const exitCodes = { ok: 0, failure: 1, usage: 2, interrupted: 130 } as const;
+
+/** What a failed command ends with. */
+export function exitCodeOf(error: DrayError): number {
+  const chosen = error.context['exitCode'];
+  if (typeof chosen === 'number') return chosen;
+  if (error.code === 'CANCELLED') return exitCodes.interrupted;
+  return usageCodes.has(error.code) ? exitCodes.usage : exitCodes.failure;
+}
+
+/** What can be seen to be wrong from the command line alone. */
+const usageCodes = new Set(['USAGE', 'REFERENCE_INVALID', 'DIGEST_INVALID', 'PLATFORM_INVALID']);
+
+/** Says on stderr what went wrong and what to do. @returns the exit code */
+export function reportError(thrown: unknown): number {
+  const error = asDrayError(thrown);
+  const kind = error.code === 'CANCELLED' ? '' : 'error: ';
+  let text = `dray: ${kind}${printable(error.message)}\n`;
+  if (error.hint !== undefined && error.hint !== '') text += `  hint: ${printable(error.hint)}\n`;
+  const isOurFault = error.code === 'INTERNAL' && thrown instanceof Error;
+  if (isOurFault && process.env['DRAY_DEBUG'] !== undefined) text += `${thrown.stack}\n`;
+  process.stderr.write(text);
+  return exitCodeOf(error);
+}

@@ -1,0 +1,139 @@
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ContainerExit, OutputChunk, OutputStream } from '../../shared/agent/containers.ts';
+import { DrayError, errnoOf } from '../../shared/errors.ts';
+import type { AgentClient } from '../agent/client.ts';
+
+/** Milliseconds for which an agent that went away is waited for: its container runs on. */
+const absenceBound = 60_000;
+const retryInterval = 500;
+
+/** Signals that mean the container when they reach the command that runs it. */
+const passedOn = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
+
+export interface FollowOptions {
+  /** Finds the agent, and starts it again where that is this command's business. */
+  connect: () => Promise<AgentClient>;
+  /** Says something to the person who looks. */
+  say?: (message: string) => void;
+  signal?: AbortSignal;
+}
+
+/**
+ * The output of a container up to its end, each byte once, also when its agent is replaced meanwhile.
+ * The log is open once the first value (undefined) has come: what is started then loses nothing.
+ */
+export async function* followOutput(
+  id: string,
+  options: FollowOptions,
+): AsyncGenerator<OutputChunk | undefined> {
+  const delivered: Record<OutputStream, number> = { stdout: 0, stderr: 0 };
+  for (let attempt = 0; ; attempt++) {
+    const skip = { ...delivered };
+    try {
+      const logs = await withAgent(options, (client) =>
+        client.containerLogs(id, { follow: true, ...signalOf(options) }),
+      );
+      if (attempt === 0) yield undefined;
+      for await (const { stream, bytes } of logs) {
+        const seen = Math.min(skip[stream], bytes.length);
+        skip[stream] -= seen;
+        if (seen === bytes.length) continue;
+        delivered[stream] += bytes.length - seen;
+        yield { stream, bytes: bytes.subarray(seen) };
+      }
+      return;
+    } catch (error) {
+      if (!(error instanceof DrayError)) throw error;
+      // Removed once it had ended, while no agent was there to tell.
+      if (error.code === 'NOT_FOUND' && attempt > 0) return;
+      if (error.code !== 'AGENT_UNAVAILABLE') throw error;
+      options.say?.(`The agent went away; container ${id} runs on. Waiting for the agent …`);
+    }
+  }
+}
+
+/** Waits for the end of a container, also when its agent is replaced meanwhile. */
+export async function waitForEnd(id: string, options: FollowOptions): Promise<ContainerExit> {
+  for (;;) {
+    try {
+      return await withAgent(options, (client) => client.waitContainer(id, signalOf(options)));
+    } catch (error) {
+      if (!(error instanceof DrayError) || error.code !== 'AGENT_UNAVAILABLE') throw error;
+    }
+  }
+}
+
+/** Calls the agent; one that is not there is waited for, within a bound. */
+async function withAgent<T>(
+  { connect, signal }: FollowOptions,
+  call: (client: AgentClient) => Promise<T>,
+): Promise<T> {
+  const bound = Date.now() + absenceBound;
+  for (;;) {
+    signal?.throwIfAborted();
+    try {
+      return await call(await connect());
+    } catch (error) {
+      const isAway = error instanceof DrayError && error.code === 'AGENT_UNAVAILABLE';
+      if (!isAway || Date.now() > bound) throw error;
+      await sleep(retryInterval, undefined, signal === undefined ? {} : { signal });
+    }
+  }
+}
+
+/**
+ * Passes this process's signals on to a container until it is disposed. The second SIGINT kills: what
+ * runs as the first process of a container ignores SIGINT unless it handles it.
+ */
+export function passSignals(
+  id: string,
+  options: FollowOptions & { onError: (error: unknown) => void },
+): Disposable {
+  let interrupts = 0;
+  const handlers = passedOn.map((name) => {
+    const handler = () => {
+      if (name === 'SIGINT') interrupts++;
+      const sent = name === 'SIGINT' && interrupts > 1 ? 'SIGKILL' : name;
+      options
+        .connect()
+        .then((client) => client.killContainer(id, sent, signalOf(options)))
+        .catch((error: unknown) => {
+          // It has just ended.
+          if (!(error instanceof DrayError && error.code === 'CONFLICT')) options.onError(error);
+        });
+    };
+    process.on(name, handler);
+    return () => process.off(name, handler);
+  });
+  return {
+    [Symbol.dispose]: () => {
+      for (const remove of handlers) remove();
+    },
+  };
+}
+
+/** Writes with back pressure. @returns false when nobody reads any more */
+export async function writeOut(stream: NodeJS.WriteStream, bytes: Uint8Array): Promise<boolean> {
+  if (stream.destroyed) return false;
+  const failed = new AbortController();
+  const onError = (error: Error) => failed.abort(error);
+  stream.once('error', onError);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      stream.write(bytes, (error) => (error ? reject(error) : resolve()));
+    });
+    if (stream.writableNeedDrain) await once(stream, 'drain', { signal: failed.signal });
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'EPIPE' || stream.destroyed) return false;
+    throw error;
+  } finally {
+    // Node tells of a broken pipe once more after the callback.
+    setImmediate(() => stream.off('error', onError));
+  }
+}
+
+function signalOf({ signal }: FollowOptions): { signal?: AbortSignal } {
+  return signal === undefined ? {} : { signal };
+}

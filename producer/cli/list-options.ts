@@ -1,0 +1,17 @@
+import { type Command, Option } from 'commander';
+
+/** The options that every listing has: `-o table|json` and `-q`. */
+export function listOptions(command: Command, quiet: string): Command {
+  return outputOption(command).option('-q, --quiet', quiet);
+}
+
+export function outputOption(command: Command): Command {
+  return command.addOption(
+    new Option('-o, --output <form>', 'table or json').choices(['table', 'json']).default('table'),
+  );
+}
+
+/** For an option that may stand several times. */
+export function collect(value: string, before: string[] = []): string[] {
+  return [...before, value];
+}

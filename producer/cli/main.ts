@@ -1,0 +1,77 @@
+/** The `dray` command. Only what the called command needs is loaded: people wait for it. */
+import { Command, CommanderError } from 'commander';
+import { catalogue } from './catalogue.ts';
+
+const footer = `
+Without configuration the first command that needs it starts a fleet of its own on this machine
+(a private Redis, a worker and an agent): dray up, dray status, dray down.
+
+Examples:
+  dray pull docker.io/library/redis:latest
+  dray run --rm docker.io/library/redis:latest redis-server --version
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C. dray run: that of its command,
+125 when dray failed, 126 and 127 when the command can't be run, 128 + n when signal n ended it.`;
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(args: string[]): Promise<number> {
+  leaveWhenNobodyReads();
+  const program = new Command('dray')
+    .description('Moves container images from registries to nodes, and runs them there.')
+    .usage('[--config FILE] COMMAND [ARGUMENTS]')
+    .option('--config <file>', 'configuration file (default: DRAY_CONFIG or /etc/drayage/config.json)')
+    .version(await version(args), '-v, --version', 'print the version')
+    .helpCommand('help [command]', 'show the help of a command')
+    .addHelpText('after', footer)
+    .showHelpAfterError('(dray --help lists the commands)')
+    .exitOverride();
+  const called = calledCommand(args);
+  for (const { heading, commands } of catalogue) {
+    for (const { name, summary, load } of commands) {
+      if (name === called) {
+        (await load()).register(program);
+        const command = program.commands.at(-1);
+        command?.helpGroup(heading).summary(summary).copyInheritedSettings(program);
+        for (const child of command?.commands ?? []) child.copyInheritedSettings(program);
+      } else {
+        program.command(name).description(summary).helpGroup(heading);
+      }
+    }
+  }
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return typeof process.exitCode === 'number' ? process.exitCode : 0;
+  } catch (error) {
+    // Commander has printed its message already.
+    if (error instanceof CommanderError) return error.exitCode === 0 || args.length === 0 ? 0 : 2;
+    const { reportError } = await import('./errors.ts');
+    return reportError(error);
+  }
+}
+
+/** The first word that is neither an option of `dray` itself nor its value. */
+function calledCommand(args: readonly string[]): string | undefined {
+  for (let i = 0; i < args.length; i++) {
+    const word = args[i] ?? '';
+    if (word === '--config') i++;
+    else if (word !== 'help' && !word.startsWith('-')) return word;
+  }
+  return undefined;
+}
+
+async function version(args: readonly string[]): Promise<string> {
+  if (!args.includes('-v') && !args.includes('--version')) return '';
+  const { ownVersion } = await import('./version.ts');
+  return ownVersion();
+}
+
+/** As other tools in a pipe do: when its reader is gone, so is the command (128 + SIGPIPE). */
+function leaveWhenNobodyReads(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit(141);
+      throw error;
+    });
+  }
+}

@@ -1,0 +1,83 @@
+/** How `dray` prints: tables, sizes and times for people, JSON for programs. */
+
+export type OutputForm = 'table' | 'json';
+
+const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+
+/** Bytes as `0 B`, `1.2 KiB`, `58.0 MiB`. */
+export function formatBytes(bytes: number): string {
+  const { value, unit } = scale(bytes, bytes);
+  return `${value} ${unit}`;
+}
+
+/** `12.3/58.0 MiB`: both in the unit of the whole. */
+export function formatBytesOf(done: number, total: number): string {
+  const part = scale(done, total);
+  const whole = scale(total, total);
+  return `${part.value}/${whole.value} ${whole.unit}`;
+}
+
+function scale(bytes: number, reference: number): { value: string; unit: string } {
+  let power = 0;
+  // What would print as 1024.0 belongs to the next unit.
+  while (reference / 1024 ** power >= 1023.95 && power < units.length - 1) power++;
+  const value = bytes / 1024 ** power;
+  return { value: power === 0 ? String(Math.round(value)) : value.toFixed(1), unit: units[power] ?? 'B' };
+}
+
+/** Milliseconds as `0.4s`, `12.3s`, `3m07s`, `2h05m`. */
+export function formatDuration(ms: number): string {
+  const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 59.95) return `${seconds.toFixed(1)}s`;
+  const whole = Math.round(seconds);
+  const two = (n: number) => String(n).padStart(2, '0');
+  if (whole < 3600) return `${Math.floor(whole / 60)}m${two(whole % 60)}s`;
+  return `${Math.floor(whole / 3600)}h${two(Math.floor((whole % 3600) / 60))}m`;
+}
+
+const ages: [string, number][] = [
+  ['d', 86_400],
+  ['h', 3_600],
+  ['min', 60],
+];
+
+/** The time since then in its largest whole unit: `3 min ago`. */
+export function formatAge(since: Date, now: Date): string {
+  const seconds = Math.max(0, Math.round((now.getTime() - since.getTime()) / 1000));
+  const [unit, size] = ages.find(([, size]) => seconds >= size) ?? ['s', 1];
+  return `${Math.floor(seconds / size)} ${unit} ago`;
+}
+
+/** Text from outside without what a terminal would obey. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, (c) => (c === '\n' || c === '\t' ? ' ' : '?'));
+}
+
+/** Rows below their headings, the columns aligned; the last column has no padding. */
+export function formatTable(headings: readonly string[], rows: readonly string[][]): string {
+  const table = [headings, ...rows.map((row) => row.map(printable))];
+  const widths = headings.map((_, i) => Math.max(...table.map((row) => row[i]?.length ?? 0)));
+  return table
+    .map((row) => `${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('   ').trimEnd()}\n`)
+    .join('');
+}
+
+export interface ListOptions {
+  output: OutputForm;
+  quiet?: boolean;
+}
+
+/** Prints a list as the options say: a table, JSON, or one name a line. */
+export function printList<T>(
+  items: readonly T[],
+  options: ListOptions,
+  columns: { headings: string[]; row: (item: T) => string[]; name: (item: T) => string },
+): void {
+  const text =
+    options.quiet === true
+      ? items.map((item) => `${columns.name(item)}\n`).join('')
+      : options.output === 'json'
+        ? `${JSON.stringify(items, undefined, 2)}\n`
+        : formatTable(columns.headings, items.map(columns.row));
+  process.stdout.write(text);
+}

@@ -1,0 +1,128 @@
+import type { Command } from 'commander';
+import type {
+  ContainerStatus,
+  CreateContainerRequest,
+  NetworkMode,
+  RunOptions,
+} from '../../shared/agent/containers.ts';
+import { asDrayError, DrayError, decodeError } from '../../shared/errors.ts';
+import { isDigest } from '../../shared/image/digest.ts';
+import { formatReference, parseReference } from '../../shared/image/reference.ts';
+import { parseEnv, parseMount, randomID } from './container-options.ts';
+import { type Context, openContext } from './context.ts';
+import { followOutput, passSignals, waitForEnd, writeOut } from './foreground.ts';
+import { pullImage } from './pull.ts';
+
+export interface RunRequest {
+  reference: string;
+  args: string[];
+  id?: string;
+  rm?: boolean;
+  detach?: boolean;
+  env?: string[];
+  workdir?: string;
+  user?: string;
+  mount?: string[];
+  net: string;
+  hostname?: string;
+}
+
+/** What dray itself ends with when it could not run the container. */
+const drayFailed = 125;
+/** What a program ends with whose output nobody reads: 128 + SIGPIPE. */
+const brokenPipe = 141;
+
+/** `dray run`. @returns the exit code of the command, see its help */
+export async function runImage(command: Command, request: RunRequest): Promise<number> {
+  try {
+    const create = createRequest(request);
+    const context = await openContext(command);
+    const { id } = await createContainer(context, request.reference, create);
+    if (request.detach === true) {
+      await (await context.agent()).startContainer(id);
+      process.stdout.write(`${id}\n`);
+      return 0;
+    }
+    return await runInForeground(context, id);
+  } catch (error) {
+    const failure = asDrayError(error);
+    throw new DrayError(failure.code, failure.message, {
+      cause: error,
+      retryable: failure.retryable,
+      ...(failure.hint === undefined ? {} : { hint: failure.hint }),
+      context: { exitCode: drayFailed, ...failure.context },
+    });
+  }
+}
+
+function createRequest(request: RunRequest): CreateContainerRequest {
+  const { reference, args, id = randomID(), env, workdir, user, mount, net, hostname } = request;
+  if (!isNetwork(net)) {
+    throw new DrayError('USAGE', `There is no network "${net}"`, {
+      hint: "Choose --net host (the node's network) or --net none (only loopback).",
+    });
+  }
+  const options: RunOptions = {
+    network: net,
+    ...(args.length === 0 ? {} : { args }),
+    ...(env === undefined ? {} : { env: parseEnv(env, process.env) }),
+    ...(workdir === undefined ? {} : { workingDirectory: workdir }),
+    ...(user === undefined ? {} : { user }),
+    ...(mount === undefined ? {} : { mounts: mount.map(parseMount) }),
+    ...(hostname === undefined ? {} : { hostname }),
+  };
+  const image = isDigest(reference) ? reference : formatReference(parseReference(reference));
+  return { id, image, options, autoRemove: request.rm ?? false };
+}
+
+function isNetwork(text: string): text is NetworkMode {
+  return text === 'host' || text === 'none';
+}
+
+/** Pulls the image when the store or the node does not have it. */
+async function createContainer(
+  context: Context,
+  reference: string,
+  create: CreateContainerRequest,
+): Promise<ContainerStatus> {
+  try {
+    return await (await context.agent()).createContainer(create);
+  } catch (error) {
+    const isAbsent =
+      error instanceof DrayError && (error.code === 'IMAGE_UNKNOWN' || error.code === 'NOT_FOUND');
+    if (!isAbsent || isDigest(reference)) throw error;
+  }
+  const pull = await pullImage(context, { reference });
+  if (pull.error !== undefined) throw decodeError(pull.error);
+  const image = pull.manifest?.digest ?? create.image;
+  return await (await context.agent()).createContainer({ ...create, image });
+}
+
+async function runInForeground(context: Context, id: string): Promise<number> {
+  const follow = {
+    connect: () => context.agent(),
+    say: (message: string) => process.stderr.write(`${message}\n`),
+  };
+  const output = followOutput(id, follow);
+  // The log is open before the container runs: one that is removed at once is read all the same.
+  await output.next();
+  await (await context.agent()).startContainer(id);
+  using _signals = passSignals(id, {
+    ...follow,
+    onError: (error) => process.stderr.write(`${asDrayError(error).message}\n`),
+  });
+  for await (const chunk of output) {
+    if (chunk === undefined) continue;
+    const isRead = await writeOut(process[chunk.stream], chunk.bytes);
+    if (!isRead) {
+      process.stderr.write(
+        `Nobody reads the output; container ${id} runs on: dray logs -f ${id}\n`,
+      );
+      await output.return(undefined);
+      return brokenPipe;
+    }
+  }
+  const { exitCode, error } = await waitForEnd(id, follow);
+  if (error !== undefined) process.stderr.write(`${error}\n`);
+  return exitCode;
+}

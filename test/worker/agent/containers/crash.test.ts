@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startTestAgent, type TestAgent } from './agent.ts';
+import { imageName, outputOf, requireContainers } from './node.ts';
+
+const script = (text: string) => ({ args: ['/bin/sh', '-c', text] });
+
+async function textOf(agent: TestAgent, id: string): Promise<string> {
+  const logs = (name: string, options: object) => agent.client.containerLogs(name, options);
+  return (await outputOf({ logs }, id)).stdout.toString();
+}
+
+describe('containers outlive their agent', () => {
+  test('one that runs on is found again: nothing of its output is lost, its exit code is known', async (t) => {
+    if (!requireContainers(t)) return;
+    await using agent = await startTestAgent();
+    const { client } = agent;
+    const options = script('for i in $(seq 1 40); do echo $i; sleep 0.05; done; exit 5');
+    await client.createContainer({ id: 'lasting', image: imageName, options });
+    await client.startContainer('lasting');
+    const { pid } = await client.inspectContainer('lasting');
+    await sleep(300);
+    await agent.kill();
+    await sleep(300);
+    await agent.start();
+    const found = await client.inspectContainer('lasting');
+    assert.deepEqual([found.state, found.pid], ['running', pid]);
+    const wanted = `${Array.from({ length: 40 }, (_, i) => i + 1).join('\n')}\n`;
+    assert.equal(await textOf(agent, 'lasting'), wanted);
+    assert.equal((await client.waitContainer('lasting')).exitCode, 5);
+  });
+
+  test('one that ended while no agent was there has its exit code; --rm removes it', async (t) => {
+    if (!requireContainers(t)) return;
+    await using agent = await startTestAgent();
+    const { client } = agent;
+    const options = script('sleep 0.3; echo done; exit 9');
+    await client.createContainer({ id: 'kept', image: imageName, options });
+    await client.createContainer({ id: 'brief', image: imageName, options, autoRemove: true });
+    await client.startContainer('kept');
+    await client.startContainer('brief');
+    await agent.kill();
+    await sleep(600);
+    await agent.start();
+    assert.equal((await client.waitContainer('kept')).exitCode, 9);
+    assert.equal(await textOf(agent, 'kept'), 'done\n');
+    while ((await client.listContainers()).length > 1) await sleep(10);
+    assert.equal((await client.waitContainer('brief')).exitCode, 9);
+    assert(!(await readFile('/proc/self/mountinfo', 'utf8')).includes(agent.root));
+  });
+
+  test('a monitor that is killed is noticed: the container has ended, and its code is not known', async (t) => {
+    if (!requireContainers(t)) return;
+    await using agent = await startTestAgent();
+    const { client } = agent;
+    await client.createContainer({ id: 'orphan', image: imageName, options: script('sleep 60') });
+    await client.startContainer('orphan');
+    const [instance = ''] = await readdir(path.join(agent.root, 'containers'));
+    const file = path.join(agent.root, 'containers', instance, 'conmon.pid');
+    const { pid = 0 } = await client.inspectContainer('orphan');
+    process.kill(Number(await readFile(file, 'utf8')), 'SIGKILL');
+    process.kill(pid, 'SIGKILL');
+    const { exitCode, error } = await client.waitContainer('orphan');
+    assert.equal(exitCode, 255);
+    assert.match(error ?? '', /monitor/);
+  });
+
+  test('an agent that is killed at any moment of a start leaves nothing that the next does not mend', async (t) => {
+    if (!requireContainers(t)) return;
+    await using agent = await startTestAgent();
+    const { client } = agent;
+    for (const delay of [0, 4, 12, 25, 40, 60]) {
+      const id = `at-${delay}`;
+      await client.createContainer({ id, image: imageName, options: script('sleep 60') });
+      const started = client.startContainer(id).catch(() => undefined);
+      await sleep(delay);
+      await agent.kill();
+      await started;
+      await agent.start();
+      const { state } = await client.inspectContainer(id);
+      assert(['created', 'running', 'exited'].includes(state), `${id} is ${state}`);
+      await client.removeContainer(id, { force: true });
+    }
+    assert.deepEqual(await client.listContainers(), []);
+    assert.deepEqual(await readdir(path.join(agent.root, 'containers')), []);
+    assert.deepEqual(await readdir(path.join(agent.root, 'exits')), []);
+    assert(!(await readFile('/proc/self/mountinfo', 'utf8')).includes(agent.root));
+    assert.deepEqual(await programsWith(agent.root, 'conmon'), []);
+  });
+});
+
+async function programsWith(root: string, name: string): Promise<string[]> {
+  const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
+  const lines = await Promise.all(
+    pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
+  );
+  return lines.filter((line) => line.includes(name) && line.includes(root));
+}

@@ -1,0 +1,292 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openFolderStore } from '../../../../shared/content/folder/store.ts';
+import { type ChainID, chainIDs, digestOf } from '../../../../shared/image/digest.ts';
+import { openLayerApplier } from '../../../../worker/agent/layer/apply.ts';
+import type { Snapshots } from '../../../../worker/agent/snapshot/snapshots.ts';
+import { unpackImage } from '../../../../worker/agent/unpack/image.ts';
+import type { LayerApplier } from '../../../../worker/agent/unpack/layer.ts';
+import type { LayerEvent } from '../../../../worker/agent/unpack/progress.ts';
+import { requireRoot } from '../../../support/requirements.ts';
+import { openRoot, temporaryFolder } from '../snapshot/agent-root.ts';
+import { imageOf, layerOf, MemoryContent, type TestLayer } from './layers.ts';
+
+/** An applier that counts what it was asked for. */
+class CountingApplier implements LayerApplier {
+  readonly #applier: LayerApplier;
+  readonly targets: string[] = [];
+  constructor(applier: LayerApplier) {
+    this.#applier = applier;
+  }
+  apply(...call: Parameters<LayerApplier['apply']>) {
+    this.targets.push(call[1]);
+    return this.#applier.apply(...call);
+  }
+}
+
+describe('unpackImage', () => {
+  const shared = openLayerApplier({ threads: 2 });
+  after(() => shared[Symbol.asyncDispose]());
+
+  async function setUp() {
+    await using stack = new AsyncDisposableStack();
+    const root = stack.use(await temporaryFolder());
+    const { snapshots } = stack.use(await openRoot(root.path));
+    const content = new MemoryContent();
+    const owned = stack.move();
+    return {
+      services: { snapshots, content, applier: new CountingApplier(shared) },
+      folders: () => readdir(join(root.path, 'snapshots')),
+      [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    };
+  }
+
+  const stack = (count: number): Promise<TestLayer[]> =>
+    Promise.all(
+      Array.from({ length: count }, (_, i) =>
+        layerOf({ 'folder/': null, [`file-${i}`]: `${i}`, top: `layer ${i}` }),
+      ),
+    );
+  const topOf = async (snapshots: Snapshots, chainID: ChainID | undefined) => {
+    assert.ok(chainID !== undefined);
+    const folders = snapshots.lowerDirectories(chainID);
+    return await Promise.all(folders.map((folder) => readFile(join(folder, 'top'), 'utf8')));
+  };
+
+  test('unpacks what is in the store, once, and tells so', async (t) => {
+    if (!requireRoot(t)) return;
+    await using env = await setUp();
+    const { snapshots, content, applier } = env.services;
+    const layers = await stack(5);
+    content.commit(...layers);
+    const events: LayerEvent[] = [];
+    const onLayer = (event: LayerEvent) => events.push(event);
+    const image = { ...env.services, ...imageOf(layers) };
+    const chainID = await unpackImage(image, { onLayer });
+    assert.equal(chainID, chainIDs(layers.map(({ diffID }) => diffID)).at(-1));
+    assert.deepEqual(
+      await topOf(snapshots, chainID),
+      [4, 3, 2, 1, 0].map((i) => `layer ${i}`),
+    );
+    const done = () => events.filter(({ state }) => state === 'done');
+    assert.deepEqual(
+      done().map(({ index, existed }) => [index, existed]),
+      [0, 1, 2, 3, 4].map((index) => [index, false]),
+    );
+    assert.ok(done().every(({ bytes }) => bytes > 0));
+
+    events.length = 0;
+    assert.equal(await unpackImage(image, { onLayer }), chainID);
+    assert.equal(applier.targets.length, 5);
+    assert.equal(done().filter(({ existed }) => existed).length, 5);
+  });
+
+  test('an image without layers has no file system; the same layer twice is applied twice', async (t) => {
+    if (!requireRoot(t)) return;
+    await using env = await setUp();
+    const { snapshots, content } = env.services;
+    assert.equal(await unpackImage({ ...env.services, ...imageOf([]) }), undefined);
+    const [layer] = await stack(1);
+    assert.ok(layer !== undefined);
+    content.commit(layer);
+    const chainID = await unpackImage({ ...env.services, ...imageOf([layer, layer]) });
+    assert.equal((await topOf(snapshots, chainID)).length, 2);
+  });
+
+  test('applies layers as their bytes come, and commits them in the order of the chain', async (t) => {
+    if (!requireRoot(t)) return;
+    await using env = await setUp();
+    const { snapshots, content, applier } = env.services;
+    // More layers than threads: one whose bytes have not begun must hold none.
+    const layers = await stack(6);
+    const chain = chainIDs(layers.map(({ diffID }) => diffID));
+    const order: number[] = [];
+    const onLayer = ({ index, state }: LayerEvent) => {
+      if (state === 'done') order.push(index);
+    };
+    const unpacking = unpackImage({ ...env.services, ...imageOf(layers) }, { onLayer });
+    for (const [index, layer] of [...layers.entries()].reverse()) {
+      const { blob, descriptor } = layer;
+      content.set(descriptor.digest, blob.subarray(0, 40), false);
+      await sleep(20);
+      content.set(descriptor.digest, blob, index % 2 === 0);
+      if (index % 2 === 1) await sleep(5);
+      content.commit(layer);
+      await until(() => applier.targets.length === layers.length - index);
+      assert.deepEqual(order, []);
+      assert.equal(snapshots.committed(chain[index] as ChainID), undefined);
+    }
+    await unpacking;
+    assert.deepEqual(order, [0, 1, 2, 3, 4, 5]);
+  });
+
+  test('two images that share layers unpack each once', async (t) => {
+    if (!requireRoot(t)) return;
+    await using env = await setUp();
+    const { content, applier } = env.services;
+    const layers = await stack(6);
+    const [a, b] = [layers.slice(0, 5), [...layers.slice(0, 4), ...layers.slice(5)]];
+    const both = [a, b, a].map((each) => unpackImage({ ...env.services, ...imageOf(each) }));
+    await sleep(10);
+    content.commit(...layers);
+    const [first, second, third] = await Promise.all(both);
+    assert.equal(first, third);
+    assert.notEqual(first, second);
+    assert.equal(applier.targets.length, 6);
+    assert.equal((await env.folders()).length, 6);
+  });
+
+  test('whoever waits for another pull tries itself when that one is aborted or fails', async (t) => {
+    if (!requireRoot(t)) return;
+    await using env = await setUp();
+    const { content, applier } = env.services;
+    const [shared, other] = await stack(2);
+    assert.ok(shared !== undefined && other !== undefined);
+    const leaving = new AbortController();
+    const image = { ...env.services, ...imageOf([shared]) };
+    const first = unpackImage(image, { signal: leaving.signal });
+    const broken = { ...other, diffID: shared.diffID };
+    const second = unpackImage({ ...env.services, ...imageOf([broken]) });
+    const third = unpackImage(image);
+    leaving.abort(new Error('no longer wanted'));
+    await assert.rejects(first, /no longer wanted/);
+    content.commit(shared, other);
+    await assert.rejects(second, { code: 'DIFFID_MISMATCH' });
+    assert.equal(await third, chainIDs([shared.diffID])[0]);
+    assert.equal(applier.targets.length, 2);
+    assert.equal((await env.folders()).length, 1);
+  });
+
+  test('a wrong diffID commits nothing of that layer or above it', async (t) => {
+    if (!requireRoot(t)) return;
+    await using env = await setUp();
+    const { snapshots, content } = env.services;
+    const layers = await stack(4);
+    content.commit(...layers);
+    const [, , third] = layers;
+    assert.ok(third !== undefined);
+    const wrong = digestOf('something else') as string as typeof third.diffID;
+    const lies = layers.map((layer) => (layer === third ? { ...layer, diffID: wrong } : layer));
+    const states: LayerEvent[] = [];
+    const unpacking = unpackImage(
+      { ...env.services, ...imageOf(lies) },
+      { onLayer: (event) => states.push(event) },
+    );
+    await assert.rejects(unpacking, (error: Error & { code: string }) => {
+      assert.equal(error.code, 'DIFFID_MISMATCH');
+      for (const part of ['Layer 3 of 4', third.descriptor.digest, wrong, third.diffID]) {
+        assert.ok(error.message.includes(part), `"${error.message}" names ${part}`);
+      }
+      return true;
+    });
+    const chain = chainIDs(lies.map(({ diffID }) => diffID));
+    assert.deepEqual(
+      chain.slice(2).map((chainID) => snapshots.committed(chainID)),
+      [undefined, undefined],
+    );
+    assert.equal((await env.folders()).length, snapshots.list().length);
+    assert.deepEqual(
+      states.filter(({ state }) => state === 'failed').map(({ index }) => index),
+      [2],
+    );
+  });
+
+  test('a failing layer aborts the others, which leave nothing', async (t) => {
+    if (!requireRoot(t)) return;
+    await using env = await setUp();
+    const { snapshots, content } = env.services;
+    const layers = await stack(3);
+    const [first, second, third] = layers;
+    assert.ok(first !== undefined && second !== undefined && third !== undefined);
+    // The first has begun and goes no further; the second never begins.
+    content.set(first.descriptor.digest, first.blob.subarray(0, 30), false);
+    content.set(third.descriptor.digest, third.blob.subarray(0, 60), true);
+    await assert.rejects(unpackImage({ ...env.services, ...imageOf(layers) }), {
+      code: 'LAYER_INVALID',
+      message: /^Layer 3 of 3/,
+    });
+    assert.deepEqual(await env.folders(), []);
+    assert.deepEqual(snapshots.list(), []);
+  });
+
+  test('broken bytes of an ingest are tried once more, from the committed blob', async (t) => {
+    if (!requireRoot(t)) return;
+    await using env = await setUp();
+    const { snapshots, content, applier } = env.services;
+    const [layer, other] = await stack(2);
+    assert.ok(layer !== undefined && other !== undefined);
+    const { digest } = layer.descriptor;
+    for (const lie of [Buffer.alloc(layer.blob.length, 'no gzip'), other.blob]) {
+      content.set(digest, lie, false);
+      applier.targets.length = 0;
+      const unpacking = unpackImage({ ...env.services, ...imageOf([layer]) });
+      await until(() => applier.targets.length === 1);
+      await sleep(100);
+      content.commit(layer);
+      const chainID = await unpacking;
+      assert.ok(chainID !== undefined);
+      assert.equal(applier.targets.length, 2);
+      assert.deepEqual(await topOf(snapshots, chainID), ['layer 0']);
+      await snapshots.remove(chainID);
+    }
+    assert.deepEqual(await env.folders(), []);
+  });
+
+  test('unpacks from a folder store what is in it, and what is on its way into it', async (t) => {
+    if (!requireRoot(t)) return;
+    await using env = await setUp();
+    await using folder = await temporaryFolder();
+    await using store = await openFolderStore({ path: join(folder.path, 'content') });
+    const { content } = store;
+    const layers = await stack(4);
+    const [first, ...rest] = layers;
+    assert.ok(first !== undefined);
+    const write = async ({ descriptor, blob }: TestLayer) => {
+      await using ingest = await content.ingest(descriptor);
+      for (let at = 0; at < blob.length; at += 50) {
+        await ingest.write(blob.subarray(at, at + 50));
+        await sleep(2);
+      }
+      await ingest.commit();
+    };
+    await write(first);
+    const unpacking = unpackImage({ ...env.services, content, ...imageOf(layers) });
+    await Promise.all(rest.reverse().map(write));
+    assert.deepEqual(
+      await topOf(env.services.snapshots, await unpacking),
+      [3, 2, 1, 0].map((i) => `layer ${i}`),
+    );
+    assert.equal(env.services.applier.targets.length, 4);
+  });
+
+  test('what is no tar layer, and a configuration of other layers, are refused before anything starts', async () => {
+    await using env = await setUp();
+    const layers = await stack(2);
+    const { manifest, config } = imageOf(layers);
+    const [first, second] = manifest.layers;
+    assert.ok(first !== undefined && second !== undefined);
+    const foreign = { ...second, mediaType: 'application/vnd.in-toto+json' };
+    await assert.rejects(
+      unpackImage({ ...env.services, manifest: { layers: [first, foreign] }, config }),
+      { code: 'LAYER_INVALID', message: /Layer 2 of 2.*in-toto/ },
+    );
+    await assert.rejects(unpackImage({ ...env.services, manifest: { layers: [first] }, config }), {
+      code: 'CONFIG_INVALID',
+    });
+    await assert.rejects(
+      unpackImage({ ...env.services, manifest, config }, { signal: AbortSignal.abort() }),
+      { name: 'AbortError' },
+    );
+    assert.deepEqual(await env.folders(), []);
+  });
+});
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let waited = 0; !condition(); waited += 5) {
+    assert.ok(waited < 10_000, 'it did not happen within 10 s');
+    await sleep(5);
+  }
+}

@@ -1,0 +1,69 @@
+import { Readable } from 'node:stream';
+import type { FastifyInstance } from 'fastify';
+import type { OutputChunk } from '../../../shared/agent/containers.ts';
+import { encodeFrame, maxFrameBytes } from '../../../shared/agent/frames.ts';
+import type { Containers } from '../containers/containers.ts';
+import {
+  containerID,
+  createContainerBody,
+  followQuery,
+  forceQuery,
+  killBody,
+  parse,
+  signalOf,
+} from './requests.ts';
+
+/** Large enough for an environment that is too large, which gets its own answer. */
+const createBodyLimit = 4 * 1024 * 1024;
+
+/** The routes of containers: see {@link Containers} for what each promises. */
+export function containerRoutes(server: FastifyInstance, containers: Containers): void {
+  server.get('/v1/containers', () => ({ containers: containers.list() }));
+
+  server.post('/v1/containers', { bodyLimit: createBodyLimit }, async (request, reply) => {
+    const body = parse(createContainerBody, request.body);
+    const created = await containers.create(body, { signal: signalOf(reply) });
+    return reply.code(201).send(created);
+  });
+
+  server.get('/v1/containers/:id', (request) => containers.inspect(containerID(request)));
+
+  server.post('/v1/containers/:id/start', (request, reply) =>
+    containers.start(containerID(request), { signal: signalOf(reply) }),
+  );
+
+  server.post('/v1/containers/:id/kill', async (request, reply) => {
+    const { signal } = parse(killBody, request.body);
+    await containers.kill(containerID(request), signal);
+    return reply.code(204).send();
+  });
+
+  server.get('/v1/containers/:id/wait', (request, reply) =>
+    containers.wait(containerID(request), { signal: signalOf(reply) }),
+  );
+
+  server.delete('/v1/containers/:id', async (request, reply) => {
+    const { force = false } = parse(forceQuery, request.query);
+    await containers.remove(containerID(request), { force, signal: signalOf(reply) });
+    return reply.code(204).send();
+  });
+
+  server.get('/v1/containers/:id/logs', async (request, reply) => {
+    const { follow = false } = parse(followQuery, request.query);
+    const signal = signalOf(reply);
+    const output = await containers.logs(containerID(request), { follow, signal });
+    return reply
+      .type('application/octet-stream')
+      .send(Readable.from(frames(output), { objectMode: false }));
+  });
+}
+
+/** The first frame is empty: with it the headers leave, and the caller knows that it misses nothing from here on. */
+async function* frames(output: AsyncIterable<OutputChunk>): AsyncGenerator<Buffer> {
+  yield encodeFrame({ stream: 'stdout', bytes: Buffer.alloc(0) });
+  for await (const { stream, bytes } of output) {
+    for (let at = 0; at < bytes.length; at += maxFrameBytes) {
+      yield encodeFrame({ stream, bytes: bytes.subarray(at, at + maxFrameBytes) });
+    }
+  }
+}

@@ -1,0 +1,52 @@
+import { chmod, mkdir, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
+import type { Logger } from '../../../shared/logging.ts';
+import type { Containers } from '../containers/containers.ts';
+import { containerRoutes } from './container-routes.ts';
+import { sendError } from './http-errors.ts';
+import { type StorageServices, storageRoutes } from './storage-routes.ts';
+
+/** What the agent's API stands on. */
+export interface AgentServices extends StorageServices {
+  node: string;
+  version: string;
+  containers: Containers;
+  log: Logger;
+}
+
+/** The agent's API, version 1: JSON over HTTP, errors as `{ error: EncodedError }`. It does not listen yet. */
+export function createAgentServer(services: AgentServices): FastifyInstance {
+  const server = fastify({
+    loggerInstance: services.log as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+    // A caller that follows an output must not hold up the end of the program.
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 512 },
+  });
+  server.setErrorHandler(sendError);
+  server.setNotFoundHandler((request, reply) => {
+    const message = `The agent has no ${request.method} ${request.url.slice(0, 200)}`;
+    void reply.code(404).send({ error: { code: 'NOT_FOUND', message, retryable: false } });
+  });
+  // A layer is handed on as it comes, whatever its size.
+  server.addContentTypeParser('application/octet-stream', (_request, payload, done) =>
+    done(null, payload),
+  );
+  const { node, version } = services;
+  server.get('/v1/health', () => ({ status: 'ok', node, version }));
+  containerRoutes(server, services.containers);
+  storageRoutes(server, services);
+  return server;
+}
+
+/**
+ * Listens on a unix socket for root and its group. One that a dead agent left is replaced: the node's
+ * database, which only one agent can hold, was opened before.
+ */
+export async function listenOnSocket(server: FastifyInstance, socket: string): Promise<void> {
+  await mkdir(dirname(socket), { recursive: true, mode: 0o750 });
+  await rm(socket, { force: true });
+  await server.listen({ path: socket });
+  await chmod(socket, 0o660);
+}

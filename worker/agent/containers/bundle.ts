@@ -1,0 +1,85 @@
+import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { hostname as nodeName } from 'node:os';
+import type { RunOptions } from '../../../shared/agent/containers.ts';
+import { DrayError } from '../../../shared/errors.ts';
+import { readHost } from '../runtime/host.ts';
+import { writeNetworkFiles } from '../runtime/network-files.ts';
+import type { Spec } from '../runtime/runtime-spec.ts';
+import { createSpec } from '../runtime/spec.ts';
+import type { Container } from './container.ts';
+import type { ContainerImage } from './image.ts';
+import { bundleOf } from './layout.ts';
+import { type ContainerServices, containerLabel } from './services.ts';
+
+/**
+ * Makes all that a container needs before it can start: its writable snapshot, mounted, and its bundle.
+ * When anything fails, what was made is undone in reverse order.
+ */
+export async function makeBundle(
+  services: ContainerServices,
+  container: Pick<Container, 'id' | 'instance' | 'options'>,
+  image: ContainerImage,
+  options: { signal?: AbortSignal } = {},
+): Promise<Spec> {
+  const { layout, snapshots } = services;
+  const { id, instance } = container;
+  const { bundle, rootfs, config, log } = bundleOf(layout, instance);
+  await using undo = new AsyncDisposableStack();
+  if (image.chainID !== undefined && snapshots.committed(image.chainID) === undefined) {
+    throw new DrayError('NOT_FOUND', `${image.name} is not unpacked on this node`, {
+      hint: `Pull it to this node: dray pull ${image.name}`,
+    });
+  }
+  await snapshots.prepare(instance, image.chainID, {
+    labels: { [containerLabel]: id },
+    ...options,
+  });
+  undo.defer(async () => {
+    await snapshots.remove(instance);
+  });
+  undo.defer(() => rm(bundle, { recursive: true, force: true }));
+  await mkdir(bundle, { mode: 0o700 });
+  await mkdir(rootfs, { mode: 0o700 });
+  undo.defer(() => snapshots.unmount(rootfs));
+  await snapshots.mount(instance, rootfs, options);
+
+  const network = container.options.network ?? 'host';
+  const hostname = hostnameOf(id, container.options);
+  const spec = await createSpec({
+    imageConfig: image.config,
+    options: container.options,
+    rootfs,
+    hostname,
+    host: await readHost(options),
+    cgroupsPath: `${layout.cgroupPrefix}${instance}`,
+    networkFiles: await writeNetworkFiles({ bundle, hostname, network, ...options }),
+    ...options,
+  });
+  await writeFile(config, JSON.stringify(spec), { mode: 0o600, ...options });
+  await (await open(log, 'a', 0o640)).close();
+  undo.move();
+  return spec;
+}
+
+/** Removes all that {@link makeBundle} made and the container wrote. What is not there is success. */
+export async function removeBundle(services: ContainerServices, instance: string): Promise<void> {
+  const { layout, snapshots } = services;
+  const { bundle, rootfs, exit } = bundleOf(layout, instance);
+  await snapshots.unmount(rootfs);
+  await snapshots.remove(instance);
+  await rm(bundle, { recursive: true, force: true });
+  await rm(exit, { force: true });
+}
+
+/** The container's config.json. */
+export async function readSpec(services: ContainerServices, instance: string): Promise<Spec> {
+  return JSON.parse(await readFile(bundleOf(services.layout, instance).config, 'utf8')) as Spec;
+}
+
+/** As in the field: the node's name in the node's network, the container's id otherwise. */
+function hostnameOf(id: string, options: RunOptions): string {
+  const name = options.hostname ?? ((options.network ?? 'host') === 'host' ? nodeName() : id);
+  if (/^[A-Za-z0-9_.-]{1,64}$/.test(name)) return name;
+  if (options.hostname === undefined) return name.replaceAll(/[^A-Za-z0-9_.-]/g, '-').slice(0, 64);
+  throw new DrayError('CONFIG_INVALID', `"${name.slice(0, 70)}" is not a host name`);
+}

@@ -1,0 +1,115 @@
+import type { ContainerState, RunOptions } from '../../../shared/agent/containers.ts';
+import { DrayError } from '../../../shared/errors.ts';
+import { parseDigest } from '../../../shared/image/digest.ts';
+import type { NodeDatabase, Row } from '../node-database.ts';
+import type { Container } from './container.ts';
+
+const steps = [
+  `CREATE TABLE containers (
+    id TEXT PRIMARY KEY,
+    instance TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    image TEXT NOT NULL,
+    manifest TEXT NOT NULL,
+    options TEXT NOT NULL,
+    args TEXT NOT NULL,
+    stop_signal TEXT NOT NULL,
+    auto_remove INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    started_at INTEGER,
+    finished_at INTEGER,
+    pid INTEGER,
+    exit_code INTEGER,
+    error TEXT
+  ) STRICT`,
+];
+
+/** The rows of the node's containers. */
+export class ContainerRows {
+  readonly #database: NodeDatabase;
+
+  constructor(database: NodeDatabase) {
+    database.migrate('containers', steps);
+    this.#database = database;
+  }
+
+  /** All containers, oldest first. */
+  list(): Container[] {
+    return this.#database.all('SELECT * FROM containers ORDER BY created_at, id').map(fromRow);
+  }
+
+  get(id: string): Container | undefined {
+    const row = this.#database.get('SELECT * FROM containers WHERE id = ?', id);
+    return row === undefined ? undefined : fromRow(row);
+  }
+
+  byInstance(instance: string): Container | undefined {
+    const row = this.#database.get('SELECT * FROM containers WHERE instance = ?', instance);
+    return row === undefined ? undefined : fromRow(row);
+  }
+
+  /** @throws CONFLICT when the id is taken */
+  insert(container: Container): void {
+    const inserted = this.#database.run(
+      `INSERT INTO containers
+        (id, instance, state, image, manifest, options, args, stop_signal, auto_remove, created_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+      container.id,
+      container.instance,
+      container.state,
+      container.image,
+      container.manifest,
+      JSON.stringify(container.options),
+      JSON.stringify(container.args),
+      container.stopSignal,
+      container.autoRemove ? 1 : 0,
+      container.createdAt.getTime(),
+    );
+    if (inserted === 1) return;
+    throw new DrayError('CONFLICT', `There is a container ${container.id} already`, {
+      hint: `Choose another id, or remove it: dray rm ${container.id}`,
+    });
+  }
+
+  /** Writes what changes in a container's life. */
+  update(container: Container): void {
+    this.#database.run(
+      `UPDATE containers SET state = ?, args = ?, stop_signal = ?, started_at = ?, finished_at = ?,
+        pid = ?, exit_code = ?, error = ? WHERE instance = ?`,
+      container.state,
+      JSON.stringify(container.args),
+      container.stopSignal,
+      container.startedAt?.getTime() ?? null,
+      container.finishedAt?.getTime() ?? null,
+      container.pid ?? null,
+      container.exitCode ?? null,
+      container.error ?? null,
+      container.instance,
+    );
+  }
+
+  delete(instance: string): void {
+    this.#database.run('DELETE FROM containers WHERE instance = ?', instance);
+  }
+}
+
+function fromRow(row: Row): Container {
+  const { started_at, finished_at, pid, exit_code, error } = row;
+  return {
+    id: String(row.id),
+    instance: String(row.instance),
+    state: String(row.state) as ContainerState,
+    image: String(row.image),
+    manifest: parseDigest(String(row.manifest)),
+    options: JSON.parse(String(row.options)) as RunOptions,
+    args: JSON.parse(String(row.args)) as string[],
+    stopSignal: String(row.stop_signal),
+    autoRemove: row.auto_remove === 1,
+    createdAt: new Date(Number(row.created_at)),
+    ...(started_at === null ? {} : { startedAt: new Date(Number(started_at)) }),
+    ...(finished_at === null ? {} : { finishedAt: new Date(Number(finished_at)) }),
+    ...(pid === null ? {} : { pid: Number(pid) }),
+    ...(exit_code === null ? {} : { exitCode: Number(exit_code) }),
+    ...(error === null ? {} : { error: String(error) }),
+  };
+}

@@ -1,0 +1,41 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+
+/** Where the files of containers lie on the node. */
+export interface Layout {
+  /** One bundle for each container, named after its instance. */
+  bundles: string;
+  /** Files with the exit codes of containers that ended, named after the instance. */
+  exits: string;
+  /** Sockets for attaching. */
+  sockets: string;
+  /** The runtime's own state: on a file system that a reboot empties. */
+  runtime: string;
+  /** Before the instance in the name of a cgroup. Two agents on one node do not share it. */
+  cgroupPrefix: string;
+}
+
+/** @param root the agent's root folder, without symlinks @param run such a folder; default below /run */
+export function layoutOf(root: string, run?: string): Layout {
+  const key = createHash('sha256').update(root).digest('hex').slice(0, 12);
+  const folder = run ?? `/run/drayage/${key}`;
+  return {
+    bundles: join(root, 'containers'),
+    exits: join(root, 'exits'),
+    sockets: join(folder, 'sockets'),
+    runtime: join(folder, 'runtime'),
+    cgroupPrefix: `/drayage/${key}-`,
+  };
+}
+
+/** The files of one container. */
+export function bundleOf(layout: Layout, instance: string) {
+  const bundle = join(layout.bundles, instance);
+  return {
+    bundle,
+    config: join(bundle, 'config.json'),
+    rootfs: join(bundle, 'rootfs'),
+    log: join(bundle, 'output.log'),
+    exit: join(layout.exits, instance),
+  };
+}

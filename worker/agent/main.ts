@@ -1,0 +1,116 @@
+/** The program `dray agent`: makes one node hold images unpacked, and runs containers on it. Needs root. */
+import { readFileSync } from 'node:fs';
+import { loadConfig } from '../../shared/config.ts';
+import { openStore } from '../../shared/content/open.ts';
+import { DrayError } from '../../shared/errors.ts';
+import { formatPlatform, hostPlatform } from '../../shared/image/platform.ts';
+import { heartbeat, heartbeatInterval } from '../../shared/node/registry.ts';
+import { runProgram } from '../../shared/program.ts';
+import { PullRecords } from '../../shared/pull/records.ts';
+import { connectRedis } from '../../shared/queue/connection.ts';
+import { consume } from '../../shared/queue/consume.ts';
+import { JobQueues } from '../../shared/queue/jobs.ts';
+import { unpackQueue } from '../../shared/queue/names.ts';
+import { parseUnpackPayload } from '../../shared/queue/payloads.ts';
+import { createAgentServer, listenOnSocket } from './api/server.ts';
+import { Containers } from './containers/containers.ts';
+import { imagesOf } from './containers/image.ts';
+import { LayerApplier } from './layer/apply.ts';
+import { NodeDatabase } from './node-database.ts';
+import { Snapshots } from './snapshot/snapshots.ts';
+import { Hints } from './unpack/hints.ts';
+import { unpackImage } from './unpack/image.ts';
+import { unpackGaveUp, unpackJob } from './unpack/job.ts';
+import { findManifest, readImage } from './unpack/stored-image.ts';
+
+/** Images that one node unpacks at once. One that waits for its blobs costs next to nothing. */
+const concurrentImages = 64;
+
+const config = loadConfig();
+const { version } = JSON.parse(
+  readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+) as { version: string };
+
+await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
+  if (process.getuid?.() !== 0) {
+    throw new DrayError('NOT_ROOT', 'The agent mounts file systems and runs containers as root', {
+      hint: 'Start it with sudo, or as a systemd service.',
+    });
+  }
+  // Layers say what the mode of each file is.
+  process.umask(0);
+  const { node, root, socket, applyThreads } = config.agent;
+
+  const database = cleanUp.use(NodeDatabase.open(root));
+  const snapshots = await Snapshots.open({ root, database, signal: stopping });
+  const store = cleanUp.use(await openStore(config.store, { signal: stopping }));
+  const images = imagesOf(store);
+  const containers = cleanUp.use(
+    await Containers.open({ root, database, snapshots, images, log, signal: stopping }),
+  );
+  await snapshots.sweep({
+    isClaimed: (target) => containers.isClaimed(target),
+    signal: stopping,
+  });
+  const applier = cleanUp.use(new LayerApplier({ threads: applyThreads }));
+
+  const redis = connectRedis(config.redis, { name: `agent-${node}`, patient: true });
+  cleanUp.defer(() => redis.disconnect());
+  const records = new PullRecords(redis, config.redis.prefix);
+  const queues = cleanUp.use(new JobQueues(redis, config.redis.prefix));
+  const hints = cleanUp.use(new Hints(redis, records.keys));
+  const services = { node, store, snapshots, applier, records, hints, log };
+  const unpacking = consume(
+    {
+      queue: unpackQueue(node),
+      concurrency: concurrentImages,
+      parse: parseUnpackPayload,
+      handle: (payload, context) => unpackJob(payload, services, context),
+      gaveUp: (payload, error) => unpackGaveUp(payload, services, error),
+    },
+    { redis, prefix: config.redis.prefix, queues, log, stopping },
+  );
+  cleanUp.defer(() => unpacking.close());
+
+  const server = createAgentServer({
+    node,
+    version,
+    containers,
+    snapshots,
+    images,
+    log,
+    unpack: async (digest, options) => {
+      const { manifest, config: image } = await readImage(
+        store.content,
+        await findManifest(store.content, digest, options),
+        options,
+      );
+      if (image === undefined) {
+        throw new DrayError('MANIFEST_UNSUPPORTED', `${digest} is an artifact, not an image`, {
+          hint: 'Only images are unpacked. Its blobs can be had with: dray content get DIGEST',
+        });
+      }
+      const content = store.content;
+      return {
+        chainID: await unpackImage(
+          { snapshots, applier, content, manifest, config: image },
+          options,
+        ),
+      };
+    },
+    apply: (layer, target, options) => applier.apply(layer, target, options),
+  });
+  cleanUp.defer(() => server.close());
+  await listenOnSocket(server, socket);
+
+  const beat = () =>
+    heartbeat(redis, config.redis.prefix, {
+      name: node,
+      platform: formatPlatform(hostPlatform()),
+      version,
+    }).catch((error: unknown) => log.debug({ err: error }, 'heartbeat'));
+  const beating = setInterval(beat, heartbeatInterval);
+  cleanUp.defer(() => clearInterval(beating));
+  await Promise.all([unpacking.waitUntilReady(), beat()]);
+  log.info({ node, root, socket, store: store.describe() }, 'agent takes jobs');
+});

@@ -1,0 +1,56 @@
+import { DrayError } from '../../../shared/errors.ts';
+
+/** The exit codes of the field for a container whose own command did not run. */
+export const exitCodes = {
+  /** dray or the runtime failed. */
+  failed: 125,
+  /** The command is there, but can't be invoked. */
+  notInvokable: 126,
+  /** The command is not there. */
+  notFound: 127,
+  /** It ended, and nobody saw how. */
+  unknown: 255,
+} as const;
+
+/**
+ * Why a runtime could not create a container, with the exit code that says so as `context.exitCode`.
+ * @param message of the runtime, see runtimeMessage
+ */
+export function creationError(id: string, message: string): DrayError {
+  const command = /exec: (.*)$/s.exec(message)?.[1] ?? message;
+  const fail = (exitCode: number, text: string, hint?: string) =>
+    new DrayError('RUNTIME_FAILED', text, {
+      context: { exitCode },
+      ...(hint === undefined ? {} : { hint }),
+    });
+  if (/exec: .*(executable file not found|no such file or directory)/s.test(message)) {
+    return fail(
+      exitCodes.notFound,
+      `The command of container ${id} is not in its image: ${command}`,
+      'Check its name, or give the path of a program that the image has.',
+    );
+  }
+  if (/exec: .*(permission denied|is a directory|not a directory)/s.test(message)) {
+    return fail(
+      exitCodes.notInvokable,
+      `The command of container ${id} can't be invoked: ${command}`,
+      'Name a file that is executable for the user of the container.',
+    );
+  }
+  return fail(exitCodes.failed, `Container ${id} could not be created: ${message.slice(0, 2000)}`);
+}
+
+/**
+ * A command that the runtime found but the kernel refused: then the runtime's own process, already inside
+ * the container, says so as the only line of output and ends with 1.
+ * @returns the exit code of the field, or undefined when the container's own command ran
+ */
+export function refusedCommand(exitCode: number, stderrLine: string): number | undefined {
+  if (exitCode !== 1) return undefined;
+  if (/^exec \/\S*: (exec format error|permission denied)$/.test(stderrLine)) {
+    return exitCodes.notInvokable;
+  }
+  // The interpreter that its first line names.
+  if (/^exec \/\S*: no such file or directory$/.test(stderrLine)) return exitCodes.notFound;
+  return undefined;
+}

@@ -1,0 +1,153 @@
+import { spawn } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { DrayError, errnoOf, messageOf } from '../../../shared/errors.ts';
+import { creationError } from './exit-codes.ts';
+import { type Runc, runtimeMessage } from './runc.ts';
+import { systemPath } from './tools.ts';
+
+/** Milliseconds for a runtime to create a container; a node under heavy load takes seconds. */
+const creationBound = 120_000;
+/** The monitor's report has the runtime's error in it, which is short. */
+const maxReportBytes = 64 * 1024;
+
+export interface MonitorRequest {
+  id: string;
+  /** The folder with config.json. */
+  bundle: string;
+  /** Gets every byte of output, in the k8s-file form. */
+  logFile: string;
+  /** Gets a file named after the container with its exit code, at once, when it has ended. */
+  exitDirectory: string;
+  /** Where sockets for attaching are linked. */
+  socketDirectory: string;
+  signal?: AbortSignal;
+}
+
+/**
+ * Creates a container under a monitor (conmon) of its own: it holds output and exit code while agents come
+ * and go. The container's command does not run yet.
+ * @returns the pid of the container's first process
+ * @throws RUNTIME_FAILED with `context.exitCode`
+ */
+export async function createMonitored(
+  tools: { conmon: string; runc: Runc },
+  request: MonitorRequest,
+): Promise<number> {
+  const { id, bundle } = request;
+  const { runc } = tools;
+  const args = [
+    ...['--api-version', '1', '--cid', id, '--cuuid', id],
+    ...['--runtime', runc.path, ...runc.globalArguments.map((arg) => `--runtime-arg=${arg}`)],
+    ...['--bundle', bundle, '--container-pidfile', join(bundle, 'container.pid')],
+    ...['--conmon-pidfile', monitorPidFile(bundle), '--log-path', `k8s-file:${request.logFile}`],
+    ...['--exit-dir', request.exitDirectory, '--socket-dir-path', request.socketDirectory],
+    ...['--log-level', 'warning'],
+  ];
+  const report = await runMonitor(tools.conmon, args, request.signal);
+  if (report.data > 0) return report.data;
+  throw creationError(id, runtimeMessage(report.message ?? '') || 'the runtime gave no reason');
+}
+
+interface Report {
+  /** The pid, or a negative number. */
+  data: number;
+  message?: string;
+}
+
+/** Starts the program, which leaves the agent's process tree, and waits for what it reports on descriptor 3. */
+async function runMonitor(
+  path: string,
+  args: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<Report> {
+  const bound = AbortSignal.any([
+    AbortSignal.timeout(creationBound),
+    ...(signal === undefined ? [] : [signal]),
+  ]);
+  bound.throwIfAborted();
+  const child = spawn(path, args, {
+    cwd: '/',
+    // None of the agent's own variables: they may have secrets.
+    env: { PATH: systemPath, _OCI_SYNCPIPE: '3' },
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  });
+  const failure = new Promise<never>((_, reject) => child.once('error', reject));
+  const stderr = child.stdio[2] as Readable;
+  const pipe = child.stdio[3] as Readable;
+  const errors = readAll(stderr, bound);
+  try {
+    const text = await Promise.race([readLine(pipe, bound), failure]);
+    if (text !== '') return JSON.parse(text) as Report;
+    return { data: -1, message: await errors };
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw new DrayError('RUNTIME_FAILED', `The monitor did not report: ${messageOf(error)}`, {
+      cause: error,
+      context: { exitCode: 125 },
+    });
+  } finally {
+    errors.catch(() => {});
+    failure.catch(() => {});
+    pipe.destroy();
+    stderr.destroy();
+  }
+}
+
+async function readLine(source: Readable, signal: AbortSignal): Promise<string> {
+  let text = '';
+  const stop = () => source.destroy(signal.reason);
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    for await (const chunk of source) {
+      text += String(chunk);
+      if (text.includes('\n') || text.length > maxReportBytes) break;
+    }
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+  return text.trim();
+}
+
+async function readAll(source: Readable, signal: AbortSignal): Promise<string> {
+  let text = '';
+  const stop = () => source.destroy();
+  signal.addEventListener('abort', stop, { once: true });
+  for await (const chunk of source) if (text.length < maxReportBytes) text += String(chunk);
+  signal.removeEventListener('abort', stop);
+  return text.trim();
+}
+
+function monitorPidFile(bundle: string): string {
+  return join(bundle, 'conmon.pid');
+}
+
+/** Whether the monitor of a bundle is alive. A pid that another program got meanwhile does not count. */
+export async function isMonitorAlive(bundle: string): Promise<boolean> {
+  const pid = await readFile(monitorPidFile(bundle), 'utf8').catch(() => '');
+  return pid !== '' && (await isMonitorOf(pid.trim(), bundle));
+}
+
+/**
+ * The pids of all monitors of a bundle, also of one that an agent which died had just started and that
+ * has not written its pid.
+ */
+export async function findMonitors(bundle: string): Promise<number[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const found = await Promise.all(
+    pids.map(async (pid) => ((await isMonitorOf(pid, bundle)) ? [Number(pid)] : [])),
+  );
+  return found.flat();
+}
+
+async function isMonitorOf(pid: string, bundle: string): Promise<boolean> {
+  try {
+    const args = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
+    return args[args.indexOf('--bundle') + 1] === bundle && args.includes('--exit-dir');
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === 'ENOENT' || errno === 'ESRCH') return false;
+    throw error;
+  }
+}

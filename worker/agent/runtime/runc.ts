@@ -1,0 +1,106 @@
+import { execFile } from 'node:child_process';
+import { DrayError } from '../../../shared/errors.ts';
+import { systemPath } from './tools.ts';
+
+/** Milliseconds for one call of the runtime: it only talks to the kernel. */
+const callBound = 60_000;
+
+export interface CallOptions {
+  signal?: AbortSignal;
+}
+
+/** What the runtime knows of a container (runtime-spec, runtime.md#state). */
+export interface RuntimeState {
+  status: 'creating' | 'created' | 'running' | 'stopped' | 'paused';
+  pid: number;
+}
+
+/** The OCI runtime as a program: runc, or another with the same command line. */
+export class Runc {
+  readonly path: string;
+  /** Where it keeps its state, which must not outlive a reboot of the node. */
+  readonly root: string;
+
+  constructor(options: { path: string; root: string }) {
+    this.path = options.path;
+    this.root = options.root;
+  }
+
+  /** What comes before the command of every call. */
+  get globalArguments(): string[] {
+    return ['--root', this.root];
+  }
+
+  /** The state of a container, or undefined when the runtime does not know it. @throws RUNTIME_FAILED */
+  async state(id: string, options: CallOptions = {}): Promise<RuntimeState | undefined> {
+    const { error, stdout, message } = await this.#run(['state', id], options);
+    if (error === null) return JSON.parse(stdout) as RuntimeState;
+    if (/does not exist/.test(message)) return undefined;
+    throw failed(`The state of container ${id} is not known`, message);
+  }
+
+  /** Runs the process of a created container. @throws RUNTIME_FAILED */
+  async start(id: string, options: CallOptions = {}): Promise<void> {
+    const { error, message } = await this.#run(['start', id], options);
+    if (error !== null) throw failed(`Container ${id} could not be started`, message);
+  }
+
+  /** Sends a signal to a container's first process. @returns false when that has ended already */
+  async kill(id: string, signal: number, options: CallOptions = {}): Promise<boolean> {
+    const { error, message } = await this.#run(['kill', id, String(signal)], options);
+    if (error === null) return true;
+    if (/not running|process already finished|does not exist|no such process/.test(message)) {
+      return false;
+    }
+    throw failed(`Container ${id} could not be sent signal ${signal}`, message);
+  }
+
+  /** Ends all that is left of a container and forgets it. What is not there is success. */
+  async delete(id: string, options: CallOptions = {}): Promise<void> {
+    const { error, message } = await this.#run(['delete', '--force', id], options);
+    if (error === null || /does not exist/.test(message)) return;
+    throw failed(`Container ${id} could not be deleted`, message);
+  }
+
+  async #run(args: string[], { signal }: CallOptions): Promise<Outcome> {
+    signal?.throwIfAborted();
+    const outcome = await new Promise<Outcome>((resolve) => {
+      execFile(
+        this.path,
+        [...this.globalArguments, ...args],
+        {
+          timeout: callBound,
+          killSignal: 'SIGKILL',
+          env: { PATH: systemPath },
+          ...(signal === undefined ? {} : { signal }),
+        },
+        (error, stdout, stderr) =>
+          resolve({ error, stdout, message: runtimeMessage(stderr) || (error?.message ?? '') }),
+      );
+    });
+    signal?.throwIfAborted();
+    return outcome;
+  }
+}
+
+interface Outcome {
+  error: Error | null;
+  stdout: string;
+  message: string;
+}
+
+/** What a runtime says in its log on stderr: the text of the last error, without the frame around it. */
+export function runtimeMessage(stderr: string): string {
+  const messages = [...stderr.matchAll(/level=(?:error|fatal) msg=("(?:[^"\\]|\\.)*"|\S+)/g)];
+  const last = messages.at(-1)?.[1];
+  if (last === undefined) return stderr.trim();
+  try {
+    return last.startsWith('"') ? (JSON.parse(last) as string) : last;
+  } catch {
+    return last;
+  }
+}
+
+function failed(what: string, message: string): DrayError {
+  return new DrayError('RUNTIME_FAILED', `${what}: ${message.slice(0, 2000)}`);
+}
