@@ -40,8 +40,8 @@ export interface ConsumerServices {
 }
 
 /** Milliseconds. A worker that died loses its jobs after the lock's duration; another one takes them. */
-const lockDuration = 15_000;
-const stalledInterval = 5_000;
+const lockDuration = 10_000;
+const stalledInterval = 3_000;
 /** A kill is no failure of the job: only a job that takes its workers down over and over is given up. */
 const maxStalledCount = 50;
 const newerPayloadDelay = 60_000;

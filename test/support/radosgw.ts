@@ -144,8 +144,6 @@ mon data avail crit = 1
 osd data = ${folder}/osd
 osd objectstore = memstore
 memstore device bytes = 4294967296
-osd max object name len = 256
-osd max object namespace len = 64
 [client.rgw]
 rgw data = ${folder}/rgw
 rgw frontends = beast endpoint=127.0.0.1:${port}

@@ -51,9 +51,12 @@ export interface TestRegistry extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Debian's docker-registry on a free port of loopback, on a temporary folder. */
+/**
+ * Debian's docker-registry on a free port of loopback, on a temporary folder.
+ * @param options.data where the images are instead; it stays
+ */
 export async function startRegistry(
-  options: { htpasswd?: boolean; port?: number } = {},
+  options: { htpasswd?: boolean; port?: number; data?: string } = {},
 ): Promise<TestRegistry> {
   const folder = await mkdtemp(path.join(tmpdir(), 'dray-registry-'));
   const port = options.port ?? (await freePort());
@@ -63,7 +66,7 @@ export async function startRegistry(
     version: '0.1',
     log: { level: 'error' },
     storage: {
-      filesystem: { rootdirectory: path.join(folder, 'data') },
+      filesystem: { rootdirectory: options.data ?? path.join(folder, 'data') },
       delete: { enabled: true },
     },
     http: { addr: host, secret: 'only-for-tests' },

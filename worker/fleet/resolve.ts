@@ -2,16 +2,22 @@ import { putBytes, readVerified } from '../../shared/content/blob.ts';
 import { DrayError } from '../../shared/errors.ts';
 import { type Descriptor, isIndexType, isManifestType } from '../../shared/image/descriptor.ts';
 import {
+  type ImageConfig,
   isImageConfigType,
   type Manifest,
   maxConfigBytes,
   maxManifestBytes,
   parseImageConfig,
   parseIndexOrManifest,
-  parseManifest,
   selectPlatform,
 } from '../../shared/image/manifest.ts';
-import { parsePlatform } from '../../shared/image/platform.ts';
+import {
+  fallbacks,
+  formatPlatform,
+  type Platform,
+  parsePlatform,
+  samePlatform,
+} from '../../shared/image/platform.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
 import type { PlannedBlob, PullRecord } from '../../shared/pull/records.ts';
 import { isFinished } from '../../shared/pull/status.ts';
@@ -20,6 +26,9 @@ import type { ResolvePayload } from '../../shared/queue/payloads.ts';
 import { blobArrived, contentComplete } from './join.ts';
 import { fetchBlob } from './registry/fetch.ts';
 import type { FleetServices } from './services.ts';
+
+/** Indexes inside indexes that are followed. */
+const maxIndexDepth = 4;
 
 interface CallOptions {
   signal: AbortSignal;
@@ -87,38 +96,47 @@ async function plan(
 
   const pinned = await pin(record, reference, services, options);
   const { target } = pinned;
-  const top = await stored(target);
-  const parsed = parseIndexOrManifest(top.bytes, target.mediaType, record.reference);
-  let manifestDescriptor = target;
-  let manifest: Manifest;
-  if ('index' in parsed) {
-    blobs.push({ descriptor: target, kind: 'index', existed: pinned.existed });
-    const platform = parsePlatform(record.platform);
-    manifestDescriptor = selectPlatform(parsed.index, platform, record.reference);
-    const { bytes, existed } = await stored(manifestDescriptor);
-    manifest = parseManifest(bytes, manifestDescriptor.mediaType, record.reference);
-    blobs.push({ descriptor: manifestDescriptor, kind: 'manifest', existed });
-  } else {
-    manifest = parsed.manifest;
-    blobs.push({ descriptor: target, kind: 'manifest', existed: pinned.existed });
+  const visited = new Set<string>();
+  let descriptor = target;
+  let manifest: Manifest | undefined;
+  while (manifest === undefined) {
+    const found = await stored(descriptor);
+    const parsed = parseIndexOrManifest(found.bytes, descriptor.mediaType, record.reference);
+    blobs.push({
+      descriptor,
+      kind: 'index' in parsed ? 'index' : 'manifest',
+      existed: descriptor === target ? pinned.existed : found.existed,
+    });
+    if ('manifest' in parsed) {
+      manifest = parsed.manifest;
+    } else {
+      visited.add(descriptor.digest);
+      descriptor = selectPlatform(parsed.index, parsePlatform(record.platform), record.reference);
+      if (visited.has(descriptor.digest) || visited.size >= maxIndexDepth) {
+        throw new DrayError(
+          'MANIFEST_INVALID',
+          `${record.reference} has indexes inside indexes, deeper than ${maxIndexDepth} or in a circle`,
+          { hint: 'The image is broken. Build and push it again.' },
+        );
+      }
+    }
   }
   blobs.push(await config(manifest));
   blobs.push(...(await layers(manifest)));
-  await records.plan(record.id, manifestDescriptor, blobs);
+  await records.plan(record.id, descriptor, blobs);
 
   /** An index or manifest by its digest: from the store, else from the registry into the store. */
-  async function stored(descriptor: Descriptor): Promise<{ bytes: Buffer; existed: boolean }> {
-    if ((await store.content.info(descriptor.digest, options)) !== undefined) {
-      const limits = { maxBytes: maxManifestBytes, ...options };
-      const bytes = await readVerified(store.content, descriptor, limits);
+  async function stored(wanted: Descriptor): Promise<{ bytes: Buffer; existed: boolean }> {
+    const limits = { maxBytes: maxManifestBytes, ...options };
+    if ((await store.content.info(wanted.digest, options)) !== undefined) {
+      const bytes = await readVerified(store.content, wanted, limits);
       return { bytes, existed: true };
     }
-    await services.leases.once(descriptor.digest, options, async () => {
-      const bytes = await client.manifest(reference, descriptor, options);
-      await putBytes(store.content, descriptor, bytes, options);
+    await services.leases.once(wanted.digest, options, async () => {
+      const bytes = await client.manifest(reference, wanted, options);
+      await putBytes(store.content, wanted, bytes, options);
     });
-    const limits = { maxBytes: maxManifestBytes, ...options };
-    return { bytes: await readVerified(store.content, descriptor, limits), existed: false };
+    return { bytes: await readVerified(store.content, wanted, limits), existed: false };
   }
 
   /** The image's configuration, checked against the manifest before any layer is fetched. */
@@ -141,7 +159,7 @@ async function plan(
     if (isImageConfigType(descriptor.mediaType)) {
       const limits = { maxBytes: maxConfigBytes, ...options };
       const bytes = await readVerified(store.content, descriptor, limits);
-      parseImageConfig(bytes, of, record.reference);
+      checkPlatform(parseImageConfig(bytes, of, record.reference), record);
     }
     return { descriptor, kind: 'config', existed };
   }
@@ -156,6 +174,19 @@ async function plan(
       }),
     );
   }
+}
+
+/** An image that is not in an index says its platform in its configuration. @throws PLATFORM_UNKNOWN */
+function checkPlatform(config: ImageConfig, record: PullRecord): void {
+  const { os, architecture, variant } = config;
+  const offered: Platform = { os, architecture, ...(variant ? { variant } : {}) };
+  const wanted = fallbacks(parsePlatform(record.platform));
+  if (wanted.some((platform) => samePlatform(offered, platform))) return;
+  throw new DrayError(
+    'PLATFORM_UNKNOWN',
+    `${record.reference} is for ${formatPlatform(offered)}, not for ${record.platform}`,
+    { hint: `To have it all the same: --platform ${formatPlatform(offered)}` },
+  );
 }
 
 interface Pinned {

@@ -96,13 +96,16 @@ async function sweep(
 ): Promise<void> {
   const options = signal === undefined ? {} : { signal };
   const before = Date.now() - olderThanMs;
-  for await (const [, parts] of partsByBlob(bucket, keys, options)) {
+  const alive = new Set<Digest>();
+  for await (const [digest, parts] of partsByBlob(bucket, keys, options)) {
     // A writer may be using the parts of one long dead: they are as old as the newest of all.
-    if (newest(parts).getTime() > before) continue;
-    await forEachAtMost(8, parts, ({ key }) => bucket.remove(key, options));
+    if (newest(parts).getTime() > before) alive.add(digest);
+    else await forEachAtMost(8, parts, ({ key }) => bucket.remove(key, options));
   }
   for await (const upload of bucket.uploads(keys.blobs, options)) {
-    if (upload.begunAt.getTime() <= before) await bucket.abort(upload, options);
+    const digest = keys.digestOfBlob(upload.key);
+    const inUse = digest !== undefined && alive.has(digest);
+    if (upload.begunAt.getTime() <= before && !inUse) await bucket.abort(upload, options);
   }
 }
 

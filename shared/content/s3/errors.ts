@@ -66,7 +66,7 @@ export function s3Error(
   if (status === 403) {
     return new DrayError('DENIED', `${place} refuses the request: ${what}`, {
       cause: error,
-      hint: 'The credentials need to list the bucket and to get, put and delete objects in it.',
+      hint: 'Check that the AWS credentials are right, and that they may list the bucket and get, put and delete objects in it.',
       context,
     });
   }

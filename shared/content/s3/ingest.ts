@@ -4,7 +4,7 @@ import type { Descriptor } from '../../image/descriptor.ts';
 import { splitDigest } from '../../image/digest.ts';
 import { digestMismatch, sizeMismatch } from '../blob.ts';
 import type { CallOptions, Ingest } from '../store.ts';
-import { assemble, smallestPart } from './assemble.ts';
+import { Assembly, smallestPart } from './assemble.ts';
 import type { Bucket } from './bucket.ts';
 import { type Keys, offsetKey } from './keys.ts';
 import { chainOf, type FoundPart, forEachAtMost, listParts, type Part } from './parts.ts';
@@ -47,7 +47,9 @@ class S3Ingest implements Ingest {
   /** Ends transfers in the background when the disposal has waited long enough. */
   readonly #background = new AbortController();
   #hash: Hash;
-  #parts: Part[] = [];
+  /** In the order of their bytes; those on their way are among them. */
+  #parts: Omit<Part, 'etag'>[] = [];
+  #assembly: Assembly;
   #inFlight = new Set<Promise<void>>();
   #failure: { error: unknown } | undefined;
   /** The part that fills. */
@@ -70,6 +72,7 @@ class S3Ingest implements Ingest {
     this.#partSize = Math.max(partSize, smallestPart, Math.ceil(descriptor.size / mostParts));
     this.#signal = signal;
     this.#writer = keys.writer(descriptor.digest, descriptor.size);
+    this.#assembly = new Assembly(bucket, keys.blob(descriptor.digest));
     this.#hash = this.#newHash();
   }
 
@@ -107,7 +110,7 @@ class S3Ingest implements Ingest {
       return false;
     }
     this.#offset = end;
-    if (!keep) this.#parts.push(part);
+    if (!keep) this.#assembly.add(this.#parts.push(part), part);
     return !keep;
   }
 
@@ -134,6 +137,8 @@ class S3Ingest implements Ingest {
     options.signal?.throwIfAborted();
     this.#requireOpen();
     await Promise.all(this.#inFlight);
+    await this.#assembly.abort();
+    this.#assembly = new Assembly(this.#bucket, this.#keys.blob(this.#descriptor.digest));
     this.#failure = undefined;
     const parts = this.#parts;
     this.#parts = [];
@@ -173,15 +178,17 @@ class S3Ingest implements Ingest {
     const { digest, size } = this.#descriptor;
     const key = this.#keys.blob(digest);
     const there = await this.#bucket.head(key, options);
-    if (there?.size === size) return 'exists';
+    if (there?.size === size) {
+      await this.#assembly.abort();
+      return 'exists';
+    }
     if (this.#isSmall()) {
       const bytes = this.#buffer?.subarray(0, this.#filled) ?? Buffer.alloc(0);
       const ifAbsent = there === undefined;
       const etag = await this.#bucket.put(key, bytes, { ...options, ifAbsent });
       return etag === undefined ? 'exists' : 'committed';
     }
-    const parts = this.#parts.toSorted((a, b) => a.offset - b.offset);
-    return await assemble(this.#bucket, key, parts, size, options);
+    return await this.#assembly.publish(size, options);
   }
 
   async #removeParts(): Promise<void> {
@@ -198,6 +205,7 @@ class S3Ingest implements Ingest {
       // What was not stored yet becomes one more part, for whoever resumes. Its failure costs only these bytes.
       if (this.#failure === undefined && this.#filled > 0) await this.#storeFilled();
       await Promise.all(this.#inFlight);
+      await this.#assembly.abort();
     } finally {
       clearTimeout(timer);
       this.#buffer = undefined;
@@ -230,10 +238,12 @@ class S3Ingest implements Ingest {
     const key = `${this.#writer}${offsetKey(offset)}`;
     this.#buffer = undefined;
     this.#filled = 0;
+    const number = this.#parts.push({ key, offset, size });
+    const { signal } = this.#background;
     const one: Promise<void> = this.#bucket
-      .put(key, buffer.subarray(0, size), { signal: this.#background.signal })
+      .put(key, buffer.subarray(0, size), { signal })
       .then((etag = '') => {
-        this.#parts.push({ key, offset, size, etag });
+        if (this.#open) this.#assembly.add(number, { key, offset, size, etag });
         this.#spare.push(buffer);
       })
       .catch((error: unknown) => {

@@ -15,7 +15,7 @@ import { mediaTypes } from '../../../shared/image/descriptor.ts';
 import { digestOf, parseDigest } from '../../../shared/image/digest.ts';
 import { requireTool } from '../../support/requirements.ts';
 import { storeConformance } from './conformance.ts';
-import { collect, describeBytes, sampleBytes } from './sample.ts';
+import { describeBytes, sampleBytes } from './sample.ts';
 
 const run = promisify(execFile);
 

@@ -4,12 +4,14 @@ import { after, before, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { putBytes } from '../../../shared/content/blob.ts';
 import type { StoreConfig } from '../../../shared/content/open.ts';
+import { Bucket } from '../../../shared/content/s3/bucket.ts';
+import { Keys } from '../../../shared/content/s3/keys.ts';
 import { openS3Store } from '../../../shared/content/s3/store.ts';
 import type { ErrorCode } from '../../../shared/errors.ts';
 import { radosgwTools, startRadosgw, type TestRadosgw } from '../../support/radosgw.ts';
 import { isInstalled, requireTool } from '../../support/requirements.ts';
 import { storeConformance } from './conformance.ts';
-import { collect, describeBytes, sampleBytes, writeFrom } from './sample.ts';
+import { collect, describeBytes, sampleBytes, toArray, writeFrom } from './sample.ts';
 
 const MiB = 1 << 20;
 let server: TestRadosgw | undefined;
@@ -103,39 +105,6 @@ test('a stream that breaks is continued where it was', { timeout: 60_000 }, asyn
   });
 });
 
-test('an outage is told, and what was stored is resumed after it', {
-  timeout: 90_000,
-}, async (t) => {
-  await withBucket(t, async (config) => {
-    await using store = await openS3Store(config);
-    const bytes = sampleBytes(20 * MiB, 'outage');
-    const descriptor = describeBytes(bytes);
-    {
-      await using ingest = await store.content.ingest(descriptor);
-      await writeFrom(ingest, bytes, 0, 10 * MiB);
-      await sleep(500);
-      await server?.stopGateway();
-      await assert.rejects(
-        async () => {
-          await writeFrom(ingest, bytes, 10 * MiB);
-          await ingest.commit();
-        },
-        { code: 'STORE_UNAVAILABLE' satisfies ErrorCode, retryable: true },
-      );
-      await assert.rejects(store.content.info(descriptor.digest), {
-        code: 'STORE_UNAVAILABLE' satisfies ErrorCode,
-        message: new RegExp(`${config.bucket}.*${config.endpoint}`),
-      });
-    }
-    await server?.startGateway();
-    await using ingest = await store.content.ingest(descriptor);
-    assert.equal(ingest.offset, 8 * MiB);
-    await writeFrom(ingest, bytes, ingest.offset);
-    assert.equal(await ingest.commit(), 'committed');
-    assert(bytes.equals(await collect(store.content.read(descriptor.digest))));
-  });
-});
-
 test('a bucket that is not there and wrong credentials are told', {
   timeout: 60_000,
 }, async (t) => {
@@ -174,5 +143,54 @@ test('parts that a reader relies on are those that it read', { timeout: 60_000 }
     await writeFrom(resumed, bytes, resumed.offset);
     await assert.rejects(resumed.commit(), { code: 'STORE_UNAVAILABLE', retryable: true });
     assert.equal(await store.content.info(descriptor.digest), undefined);
+  });
+});
+
+test('multipart uploads that nobody completes are swept', { timeout: 60_000 }, async (t) => {
+  await withBucket(t, async (config) => {
+    await using store = await openS3Store(config);
+    const bucket = new Bucket(config);
+    const keys = new Keys(config.prefix);
+    const { digest } = describeBytes(sampleBytes(10, 'upload'));
+    await bucket.begin(keys.blob(digest), {});
+    await store.content.sweep({ olderThanMs: 60_000 });
+    assert.equal((await toArray(bucket.uploads(keys.blobs, {}))).length, 1);
+    await store.content.sweep({ olderThanMs: -5000 });
+    assert.deepEqual(await toArray(bucket.uploads(keys.blobs, {})), []);
+    bucket.close();
+  });
+});
+
+// Last: a new bucket waits for the dead gateway's watches to time out.
+test('an outage is told, and what was stored is resumed after it', {
+  timeout: 90_000,
+}, async (t) => {
+  await withBucket(t, async (config) => {
+    await using store = await openS3Store(config);
+    const bytes = sampleBytes(20 * MiB, 'outage');
+    const descriptor = describeBytes(bytes);
+    {
+      await using ingest = await store.content.ingest(descriptor);
+      await writeFrom(ingest, bytes, 0, 10 * MiB);
+      await sleep(500);
+      await server?.stopGateway();
+      await assert.rejects(
+        async () => {
+          await writeFrom(ingest, bytes, 10 * MiB);
+          await ingest.commit();
+        },
+        { code: 'STORE_UNAVAILABLE' satisfies ErrorCode, retryable: true },
+      );
+      await assert.rejects(store.content.info(descriptor.digest), {
+        code: 'STORE_UNAVAILABLE' satisfies ErrorCode,
+        message: new RegExp(`${config.bucket}.*${config.endpoint}`),
+      });
+    }
+    await server?.startGateway();
+    await using ingest = await store.content.ingest(descriptor);
+    assert.equal(ingest.offset, 8 * MiB);
+    await writeFrom(ingest, bytes, ingest.offset);
+    assert.equal(await ingest.commit(), 'committed');
+    assert(bytes.equals(await collect(store.content.read(descriptor.digest))));
   });
 });
