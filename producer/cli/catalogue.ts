@@ -16,45 +16,130 @@ export const catalogue: readonly CatalogueGroup[] = [
   {
     heading: 'Images:',
     commands: [
-      { name: 'pull', summary: 'bring an image to nodes, ready to run', load: () => import('./commands/pull.ts') },
-      { name: 'fetch', summary: 'bring an image into the content store, without unpacking', load: () => import('./commands/fetch.ts') },
-      { name: 'fetch-object', summary: 'bring one object into the content store by its digest', load: () => import('./commands/fetch-object.ts') },
+      {
+        name: 'pull',
+        summary: 'bring an image to nodes, ready to run',
+        load: () => import('./commands/pull.ts'),
+      },
+      {
+        name: 'fetch',
+        summary: 'bring an image into the content store, without unpacking',
+        load: () => import('./commands/fetch.ts'),
+      },
+      {
+        name: 'fetch-object',
+        summary: 'bring one object into the content store by its digest',
+        load: () => import('./commands/fetch-object.ts'),
+      },
       { name: 'pulls', summary: 'list pulls', load: () => import('./commands/pulls.ts') },
-      { name: 'pull-status', summary: 'show one pull, or follow it', load: () => import('./commands/pull-status.ts') },
-      { name: 'images', summary: 'list, name and remove images', load: () => import('./commands/images.ts') },
+      {
+        name: 'pull-status',
+        summary: 'show one pull, or follow it',
+        load: () => import('./commands/pull-status.ts'),
+      },
+      {
+        name: 'images',
+        summary: 'list, name and remove images',
+        load: () => import('./commands/images.ts'),
+      },
     ],
   },
   {
     heading: 'Content:',
     commands: [
-      { name: 'content', summary: 'list, read, add and remove blobs', load: () => import('./commands/content.ts') },
-      { name: 'active', summary: 'list transfers in flight', load: () => import('./commands/active.ts') },
-      { name: 'unpack', summary: 'unpack an image that is in the content store', load: () => import('./commands/unpack.ts') },
-      { name: 'apply', summary: 'apply one layer from standard input to a folder', load: () => import('./commands/apply.ts') },
-      { name: 'snapshots', summary: "list, prepare and remove the node's snapshots", load: () => import('./commands/snapshots.ts') },
+      {
+        name: 'content',
+        summary: 'list, read, add and remove blobs',
+        load: () => import('./commands/content.ts'),
+      },
+      {
+        name: 'active',
+        summary: 'list transfers in flight',
+        load: () => import('./commands/active.ts'),
+      },
+      {
+        name: 'unpack',
+        summary: 'unpack an image that is in the content store',
+        load: () => import('./commands/unpack.ts'),
+      },
+      {
+        name: 'apply',
+        summary: 'apply one layer from standard input to a folder',
+        load: () => import('./commands/apply.ts'),
+      },
+      {
+        name: 'snapshots',
+        summary: "list, prepare and remove the node's snapshots",
+        load: () => import('./commands/snapshots.ts'),
+      },
     ],
   },
   {
     heading: 'Containers:',
     commands: [
-      { name: 'run', summary: 'run a command in a new container', load: () => import('./commands/run.ts') },
-      { name: 'start', summary: 'start containers that have ended', load: () => import('./commands/start.ts') },
+      {
+        name: 'run',
+        summary: 'run a command in a new container',
+        load: () => import('./commands/run.ts'),
+      },
+      {
+        name: 'start',
+        summary: 'start containers that have ended',
+        load: () => import('./commands/start.ts'),
+      },
       { name: 'ps', summary: 'list containers', load: () => import('./commands/ps.ts') },
-      { name: 'logs', summary: 'print what a container wrote', load: () => import('./commands/logs.ts') },
-      { name: 'wait', summary: 'wait for the end of containers', load: () => import('./commands/wait.ts') },
-      { name: 'kill', summary: 'send a signal to containers', load: () => import('./commands/kill.ts') },
+      {
+        name: 'logs',
+        summary: 'print what a container wrote',
+        load: () => import('./commands/logs.ts'),
+      },
+      {
+        name: 'wait',
+        summary: 'wait for the end of containers',
+        load: () => import('./commands/wait.ts'),
+      },
+      {
+        name: 'kill',
+        summary: 'send a signal to containers',
+        load: () => import('./commands/kill.ts'),
+      },
       { name: 'rm', summary: 'remove containers', load: () => import('./commands/rm.ts') },
-      { name: 'inspect', summary: 'print all that is known of containers', load: () => import('./commands/inspect.ts') },
+      {
+        name: 'inspect',
+        summary: 'print all that is known of containers',
+        load: () => import('./commands/inspect.ts'),
+      },
     ],
   },
   {
     heading: 'Fleet:',
     commands: [
-      { name: 'up', summary: 'start the embedded fleet: a private Redis, a worker and an agent', load: () => import('./commands/up.ts') },
-      { name: 'down', summary: 'stop the embedded fleet; containers run on', load: () => import('./commands/down.ts') },
-      { name: 'status', summary: 'show what runs, and how it is', load: () => import('./commands/status.ts') },
-      { name: 'worker', summary: 'be a worker of a fleet', load: () => import('./commands/worker.ts') },
+      {
+        name: 'up',
+        summary: 'start the embedded fleet: a private Redis, a worker and an agent',
+        load: () => import('./commands/up.ts'),
+      },
+      {
+        name: 'down',
+        summary: 'stop the embedded fleet; containers run on',
+        load: () => import('./commands/down.ts'),
+      },
+      {
+        name: 'status',
+        summary: 'show what runs, and how it is',
+        load: () => import('./commands/status.ts'),
+      },
+      {
+        name: 'worker',
+        summary: 'be a worker of a fleet',
+        load: () => import('./commands/worker.ts'),
+      },
       { name: 'agent', summary: "be a node's agent", load: () => import('./commands/agent.ts') },
+    ],
+  },
+  {
+    heading: 'Others:',
+    commands: [
       { name: 'version', summary: 'print versions', load: () => import('./commands/version.ts') },
     ],
   },

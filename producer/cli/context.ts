@@ -33,7 +33,7 @@ export async function openContext(command: Command): Promise<Context> {
   if (file !== undefined) {
     const { resolve } = await import('node:path');
     // The programs of the embedded fleet read the same file.
-    process.env['DRAY_CONFIG'] = resolve(file);
+    process.env.DRAY_CONFIG = resolve(file);
   }
   return contextOf(loadConfig());
 }

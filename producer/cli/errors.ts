@@ -6,7 +6,7 @@ export const exitCodes = { ok: 0, failure: 1, usage: 2, interrupted: 130 } as co
 
 /** What a failed command ends with. */
 export function exitCodeOf(error: DrayError): number {
-  const chosen = error.context['exitCode'];
+  const chosen = error.context.exitCode;
   if (typeof chosen === 'number') return chosen;
   if (error.code === 'CANCELLED') return exitCodes.interrupted;
   return usageCodes.has(error.code) ? exitCodes.usage : exitCodes.failure;
@@ -15,14 +15,19 @@ export function exitCodeOf(error: DrayError): number {
 /** What can be seen to be wrong from the command line alone. */
 const usageCodes = new Set(['USAGE', 'REFERENCE_INVALID', 'DIGEST_INVALID', 'PLATFORM_INVALID']);
 
+/** The end of a log is quoted with its lines. */
+function printableLines(text: string): string {
+  return text.split('\n').map(printable).join('\n');
+}
+
 /** Says on stderr what went wrong and what to do. @returns the exit code */
 export function reportError(thrown: unknown): number {
   const error = asDrayError(thrown);
   const kind = error.code === 'CANCELLED' ? '' : 'error: ';
-  let text = `dray: ${kind}${printable(error.message)}\n`;
+  let text = `dray: ${kind}${printableLines(error.message)}\n`;
   if (error.hint !== undefined && error.hint !== '') text += `  hint: ${printable(error.hint)}\n`;
   const isOurFault = error.code === 'INTERNAL' && thrown instanceof Error;
-  if (isOurFault && process.env['DRAY_DEBUG'] !== undefined) text += `${thrown.stack}\n`;
+  if (isOurFault && process.env.DRAY_DEBUG !== undefined) text += `${thrown.stack}\n`;
   process.stderr.write(text);
   return exitCodeOf(error);
 }

@@ -13,38 +13,54 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C. dray run: that of its command,
 125 when dray failed, 126 and 127 when the command can't be run, 128 + n when signal n ended it.`;
 
-process.exitCode = await main(process.argv.slice(2));
+// What is over ends at once, whatever a connection that was dropped still waits for.
+process.exit(await main(process.argv.slice(2)));
 
 async function main(args: string[]): Promise<number> {
   leaveWhenNobodyReads();
   const program = new Command('dray')
     .description('Moves container images from registries to nodes, and runs them there.')
     .usage('[--config FILE] COMMAND [ARGUMENTS]')
-    .option('--config <file>', 'configuration file (default: DRAY_CONFIG or /etc/drayage/config.json)')
+    .option(
+      '--config <file>',
+      'configuration file (default: DRAY_CONFIG or /etc/drayage/config.json)',
+    )
     .version(await version(args), '-v, --version', 'print the version')
-    .helpCommand('help [command]', 'show the help of a command')
     .addHelpText('after', footer)
-    .showHelpAfterError('(dray --help lists the commands)')
+    .configureOutput({ outputError: (text, write) => write(`dray: ${text}`) })
     .exitOverride();
   const called = calledCommand(args);
   for (const { heading, commands } of catalogue) {
     for (const { name, summary, load } of commands) {
       if (name === called) {
         (await load()).register(program);
-        const command = program.commands.at(-1);
-        command?.helpGroup(heading).summary(summary).copyInheritedSettings(program);
-        for (const child of command?.commands ?? []) child.copyInheritedSettings(program);
+        program.commands.at(-1)?.helpGroup(heading).summary(summary);
       } else {
         program.command(name).description(summary).helpGroup(heading);
       }
     }
   }
+  program.addHelpCommand(
+    new Command('help')
+      .argument('[command]')
+      .description('show the help of a command')
+      .helpGroup('Others:'),
+  );
+  if (args.length === 0) {
+    program.outputHelp();
+    return 0;
+  }
   try {
     await program.parseAsync(args, { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : 0;
   } catch (error) {
-    // Commander has printed its message already.
-    if (error instanceof CommanderError) return error.exitCode === 0 || args.length === 0 ? 0 : 2;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return 0;
+      // Its message is printed already.
+      const known = program.commands.some((command) => command.name() === called);
+      process.stderr.write(`  hint: dray ${known ? `${called} ` : ''}--help\n`);
+      return 2;
+    }
     const { reportError } = await import('./errors.ts');
     return reportError(error);
   }
@@ -66,10 +82,14 @@ async function version(args: readonly string[]): Promise<string> {
   return ownVersion();
 }
 
-/** As other tools in a pipe do: when its reader is gone, so is the command (128 + SIGPIPE). */
+/**
+ * As other tools in a pipe do: when its reader is gone, so is the command (128 + SIGPIPE). One that has
+ * something to say then listens by itself.
+ */
 function leaveWhenNobodyReads(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (stream.listenerCount('error') > 1) return;
       if (error.code === 'EPIPE') process.exit(141);
       throw error;
     });

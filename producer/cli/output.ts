@@ -22,7 +22,10 @@ function scale(bytes: number, reference: number): { value: string; unit: string 
   // What would print as 1024.0 belongs to the next unit.
   while (reference / 1024 ** power >= 1023.95 && power < units.length - 1) power++;
   const value = bytes / 1024 ** power;
-  return { value: power === 0 ? String(Math.round(value)) : value.toFixed(1), unit: units[power] ?? 'B' };
+  return {
+    value: power === 0 ? String(Math.round(value)) : value.toFixed(1),
+    unit: units[power] ?? 'B',
+  };
 }
 
 /** Milliseconds as `0.4s`, `12.3s`, `3m07s`, `2h05m`. */
@@ -58,7 +61,13 @@ export function formatTable(headings: readonly string[], rows: readonly string[]
   const table = [headings, ...rows.map((row) => row.map(printable))];
   const widths = headings.map((_, i) => Math.max(...table.map((row) => row[i]?.length ?? 0)));
   return table
-    .map((row) => `${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('   ').trimEnd()}\n`)
+    .map(
+      (row) =>
+        `${row
+          .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+          .join('   ')
+          .trimEnd()}\n`,
+    )
     .join('');
 }
 

@@ -42,12 +42,11 @@ export async function startFleet(
   const config = loadConfig({ env });
   const redis = connectRedis(config.redis, { name: 'test', patient: true });
   const pulls = new Pulls(redis, config.redis.prefix);
-  const programs: TestProgram[] = [];
+  const programs: Promise<TestProgram>[] = [];
   const state = (name: string) => path.join(folder, name);
-  const add = async (starting: Promise<TestProgram>) => {
-    const program = await starting;
-    programs.push(program);
-    return program;
+  const add = (starting: Promise<TestProgram>) => {
+    programs.push(starting);
+    return starting;
   };
   return {
     folder,
@@ -70,7 +69,13 @@ export async function startFleet(
       return last;
     },
     async [Symbol.asyncDispose]() {
-      await Promise.all(programs.map((program) => program[Symbol.asyncDispose]()));
+      // One that is still starting when another could not start is ended too.
+      const started = await Promise.allSettled(programs);
+      await Promise.all(
+        started.map(async (program) => {
+          if (program.status === 'fulfilled') await program.value[Symbol.asyncDispose]();
+        }),
+      );
       redis.disconnect();
       await server[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });

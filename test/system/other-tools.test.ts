@@ -14,12 +14,13 @@ describe('images that other tools made', () => {
     if (!requireRoot(t) || !requireTool(t, 'docker-registry', 'redis-server', ...tools)) return;
     await using registry = await startRegistry();
     const images = await pushToolImages(registry.host);
-    await using containerd = await startContainerd();
-    await using fleet = await startDray();
     const undecided = { umoci: new Set<string>(), podman: new Set<string>() };
 
     for (const { name, reference, family, zstd } of images) {
       await t.test(name, async () => {
+        // New ones each time: images of one family have the same diffIDs, and would not be unpacked again.
+        await using containerd = await startContainerd();
+        await using fleet = await startDray();
         await containerd.pull(reference);
         const peer = {
           name: 'containerd',

@@ -5,13 +5,13 @@ import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import { type ChainID, chainIDs, type DiffID, type Digest } from '../../../shared/image/digest.ts';
 import type { ImageConfig, Manifest } from '../../../shared/image/manifest.ts';
 import type { Snapshots } from '../snapshot/snapshots.ts';
-import { type LayerApplier, type LayerContent, stageLayer } from './layer.ts';
+import { type Applier, type LayerContent, stageLayer } from './layer.ts';
 import type { LayerEvent } from './progress.ts';
 
 /** What of the node unpacking uses. */
 export interface ImageServices {
   snapshots: Snapshots;
-  applier: LayerApplier;
+  applier: Applier;
 }
 
 /** An image whose manifest and config were verified, and where its layers are or will be. */

@@ -11,7 +11,7 @@ import type { Staging } from '../snapshot/staging.ts';
 export type LayerSource = AsyncIterable<Uint8Array> | { file: string };
 
 /** What turns a layer's bytes into files, some layers at a time: each call waits for its turn. */
-export interface LayerApplier {
+export interface Applier {
   apply(
     source: LayerSource,
     target: string,
@@ -51,7 +51,7 @@ const brokenBytes = new Set(['LAYER_INVALID', 'LAYER_LIMIT', 'DIFFID_MISMATCH'])
  * @throws LAYER_INVALID, LAYER_LIMIT, DIFFID_MISMATCH
  */
 export async function stageLayer(
-  services: { snapshots: Snapshots; applier: LayerApplier; content: LayerContent },
+  services: { snapshots: Snapshots; applier: Applier; content: LayerContent },
   layer: { descriptor: Descriptor; diffID: DiffID; chainID: ChainID },
   options: StageOptions,
 ): Promise<StagedLayer> {
@@ -89,7 +89,7 @@ async function committedSource(
 }
 
 async function applyAndVerify(
-  { snapshots, applier }: { snapshots: Snapshots; applier: LayerApplier },
+  { snapshots, applier }: { snapshots: Snapshots; applier: Applier },
   layer: { descriptor: Descriptor; diffID: DiffID; chainID: ChainID },
   source: LayerSource,
   { signal, onProgress }: StageOptions,

@@ -5,30 +5,30 @@ import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openFolderStore } from '../../../../shared/content/folder/store.ts';
 import { type ChainID, chainIDs, digestOf } from '../../../../shared/image/digest.ts';
-import { openLayerApplier } from '../../../../worker/agent/layer/apply.ts';
+import { LayerApplier } from '../../../../worker/agent/layer/apply.ts';
 import type { Snapshots } from '../../../../worker/agent/snapshot/snapshots.ts';
 import { unpackImage } from '../../../../worker/agent/unpack/image.ts';
-import type { LayerApplier } from '../../../../worker/agent/unpack/layer.ts';
+import type { Applier } from '../../../../worker/agent/unpack/layer.ts';
 import type { LayerEvent } from '../../../../worker/agent/unpack/progress.ts';
 import { requireRoot } from '../../../support/requirements.ts';
 import { openRoot, temporaryFolder } from '../snapshot/agent-root.ts';
 import { imageOf, layerOf, MemoryContent, type TestLayer } from './layers.ts';
 
 /** An applier that counts what it was asked for. */
-class CountingApplier implements LayerApplier {
-  readonly #applier: LayerApplier;
+class CountingApplier implements Applier {
+  readonly #applier: Applier;
   readonly targets: string[] = [];
-  constructor(applier: LayerApplier) {
+  constructor(applier: Applier) {
     this.#applier = applier;
   }
-  apply(...call: Parameters<LayerApplier['apply']>) {
+  apply(...call: Parameters<Applier['apply']>) {
     this.targets.push(call[1]);
     return this.#applier.apply(...call);
   }
 }
 
 describe('unpackImage', () => {
-  const shared = openLayerApplier({ threads: 2 });
+  const shared = new LayerApplier({ threads: 2 });
   after(() => shared[Symbol.asyncDispose]());
 
   async function setUp() {
@@ -233,6 +233,25 @@ describe('unpackImage', () => {
       await snapshots.remove(chainID);
     }
     assert.deepEqual(await env.folders(), []);
+  });
+
+  test('what was unpacked can be mounted, and lower files that a layer deletes are gone', async (t) => {
+    if (!requireRoot(t)) return;
+    await using env = await setUp();
+    const { snapshots, content } = env.services;
+    const layers = await Promise.all([
+      layerOf({ 'bin/': null, 'bin/old': 'old', 'bin/kept': 'kept', 'etc/conf': 'one' }),
+      layerOf({ 'bin/.wh.old': '', 'bin/new': 'new', 'etc/conf': 'two' }),
+    ]);
+    content.commit(...layers);
+    const chainID = await unpackImage({ ...env.services, ...imageOf(layers) });
+    await snapshots.prepare('box', chainID);
+    await using target = await temporaryFolder();
+    await using cleanUp = new AsyncDisposableStack();
+    cleanUp.defer(() => snapshots.unmount(target.path));
+    await snapshots.mount('box', target.path);
+    assert.deepEqual((await readdir(join(target.path, 'bin'))).sort(), ['kept', 'new']);
+    assert.equal(await readFile(join(target.path, 'etc/conf'), 'utf8'), 'two');
   });
 
   test('unpacks from a folder store what is in it, and what is on its way into it', async (t) => {

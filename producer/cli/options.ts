@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { progressForms } from './progress/view.ts';
 
 /** The options that every listing has: `-o table|json` and `-q`. */
 export function listOptions(command: Command, quiet: string): Command {
@@ -9,6 +10,12 @@ export function outputOption(command: Command): Command {
   return command.addOption(
     new Option('-o, --output <form>', 'table or json').choices(['table', 'json']).default('table'),
   );
+}
+
+export function progressOption(): Option {
+  return new Option('--progress <form>', 'auto: live lines on a terminal, else plain ones')
+    .choices([...progressForms])
+    .default('auto');
 }
 
 /** For an option that may stand several times. */

@@ -1,0 +1,70 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import { listOptions } from '../options.ts';
+import type { ListOptions } from '../output.ts';
+
+/** `dray content`: the blobs of the content store. */
+export function register(program: Command): void {
+  const content = program
+    .command('content')
+    .description('List, read, add and remove the blobs of the content store.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  dray content ls
+  dray content get sha256:… > blob
+  dray content ingest --expected-digest sha256:… --expected-size 1234 < blob
+  dray content rm sha256:…`,
+    );
+  listOptions(
+    content.command('ls', { isDefault: true }).description('List all blobs.'),
+    'only the digests',
+  ).action(async (options: ListOptions, command: Command) => {
+    const { listContent } = await import('../content-blobs.ts');
+    const { openContext } = await import('../context.ts');
+    await listContent(await openContext(command), options);
+  });
+
+  content
+    .command('get')
+    .description('Write a blob to standard output.')
+    .argument('<digest>', 'the blob')
+    .action(async (digest: string, _options: object, command: Command) => {
+      const { getContent } = await import('../content-blobs.ts');
+      const { openContext } = await import('../context.ts');
+      await getContent(await openContext(command), digest);
+    });
+
+  content
+    .command('ingest')
+    .description(
+      'Add a blob from standard input, and print its digest. It becomes readable once it was verified.',
+    )
+    .option('--expected-digest <digest>', 'what it must be')
+    .option('--expected-size <bytes>', 'how many bytes it must have', wholeNumber)
+    .action(async (options: IngestOptions, command: Command) => {
+      const { ingestContent } = await import('../content-blobs.ts');
+      const { openContext } = await import('../context.ts');
+      await ingestContent(await openContext(command), options);
+    });
+
+  content
+    .command('rm')
+    .description('Remove blobs, whoever needs them.')
+    .argument('<digest...>', 'the blobs')
+    .action(async (digests: string[], _options: object, command: Command) => {
+      const { removeContent } = await import('../content-blobs.ts');
+      const { openContext } = await import('../context.ts');
+      await removeContent(await openContext(command), digests);
+    });
+}
+
+interface IngestOptions {
+  expectedDigest?: string;
+  expectedSize?: number;
+}
+
+function wholeNumber(text: string): number {
+  if (/^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text);
+  throw new InvalidArgumentError('It must be a number of bytes.');
+}

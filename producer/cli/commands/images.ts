@@ -1,0 +1,52 @@
+import type { Command } from 'commander';
+import { listOptions } from '../options.ts';
+import type { ListOptions } from '../output.ts';
+
+/** `dray images`: the names of what was pulled. */
+export function register(program: Command): void {
+  const images = program
+    .command('images')
+    .description('List, name and remove images. Without a verb it lists.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  dray images
+  dray images -o json
+  dray images tag docker.io/library/redis:latest registry.local/redis:blessed
+  dray images rm registry.local/redis:blessed`,
+    );
+  listOptions(
+    images
+      .command('ls', { isDefault: true })
+      .description(
+        'List images. SIZE is what the content store holds of one, UNPACKED what its layers take on this node.',
+      ),
+    'only the references',
+  ).action(async (options: ListOptions, command: Command) => {
+    const { openContext } = await import('../context.ts');
+    const { listImages } = await import('../image-listing.ts');
+    await listImages(await openContext(command), options);
+  });
+
+  images
+    .command('rm')
+    .description('Remove names of images. Content and snapshots stay.')
+    .argument('<reference...>', 'the names')
+    .action(async (references: string[], _options: object, command: Command) => {
+      const { openContext } = await import('../context.ts');
+      const { removeImages } = await import('../image-listing.ts');
+      await removeImages(await openContext(command), references);
+    });
+
+  images
+    .command('tag')
+    .description('Give an image one more name. A name that is there already is moved.')
+    .argument('<reference>', 'the image')
+    .argument('<name>', 'the new name')
+    .action(async (reference: string, name: string, _options: object, command: Command) => {
+      const { openContext } = await import('../context.ts');
+      const { tagImage } = await import('../image-listing.ts');
+      await tagImage(await openContext(command), reference, name);
+    });
+}

@@ -1,0 +1,95 @@
+import { messageOf } from '../../shared/errors.ts';
+import type { PartStatus } from '../embedded/status.ts';
+import type { Context } from './context.ts';
+import { formatAge, formatTable, type OutputForm } from './output.ts';
+
+/** Milliseconds for each look at a part elsewhere. */
+const lookBound = 3_000;
+
+/** Prints how the fleet of this configuration is. @returns whether all is well */
+export async function printStatus(
+  context: Context,
+  options: { output: OutputForm },
+): Promise<boolean> {
+  const { config } = context;
+  const now = new Date();
+  const parts = config.embedded
+    ? await (await import('../embedded/status.ts')).embeddedStatus(config)
+    : await remoteStatus(context, now);
+  const store =
+    config.store.kind === 'folder'
+      ? `folder ${config.store.path}`
+      : `s3 ${config.store.bucket}/${config.store.prefix}`;
+  if (options.output === 'json') {
+    const { embedded, stateDirectory } = config;
+    process.stdout.write(
+      `${JSON.stringify({ embedded, stateDirectory, store, parts }, undefined, 2)}\n`,
+    );
+  } else {
+    const title = config.embedded ? `embedded fleet in ${config.stateDirectory}` : 'fleet';
+    process.stdout.write(
+      `${title}, content store: ${store}\n${formatTable(
+        ['PART', 'STATE', 'PID', 'STARTED', 'HEALTH'],
+        parts.map((part) => [
+          part.name,
+          part.state,
+          part.pid === undefined ? '-' : String(part.pid),
+          part.since === undefined ? '-' : formatAge(part.since, now),
+          part.health,
+        ]),
+      )}`,
+    );
+  }
+  if (config.embedded && parts.every(({ state }) => state === 'stopped')) {
+    process.stderr.write('start it with: dray up\n');
+  }
+  return parts.every(({ healthy }) => healthy);
+}
+
+/** The Redis of a configured fleet, the nodes that registered there, and the agent of this machine if there is one. */
+async function remoteStatus(context: Context, now: Date): Promise<PartStatus[]> {
+  const { config } = context;
+  const { redactUrl } = await import('../../shared/queue/connection.ts');
+  const { listNodes, lostAfter } = await import('../../shared/node/registry.ts');
+  const parts: PartStatus[] = [];
+  await using queue = await context.openQueue();
+  const name = 'redis';
+  try {
+    const begun = performance.now();
+    await bounded(queue.redis.ping());
+    const health = `PONG in ${(performance.now() - begun).toFixed(1)} ms, ${redactUrl(config.redis.url)}`;
+    parts.push({ name, state: 'running', healthy: true, health });
+    for (const node of await bounded(listNodes(queue.redis, config.redis.prefix))) {
+      const isLost = now.getTime() - node.seenAt.getTime() > lostAfter;
+      parts.push({
+        name: `node ${node.name}`,
+        state: isLost ? 'lost' : 'running',
+        healthy: !isLost,
+        health: `seen ${formatAge(node.seenAt, now)}, ${node.platform}, ${node.version}`,
+      });
+    }
+  } catch (error) {
+    const health = `${redactUrl(config.redis.url)}: ${messageOf(error)}`;
+    parts.push({ name, state: 'unreachable', healthy: false, health });
+  }
+  const agent = await context.agentIfAny();
+  if (agent !== undefined) {
+    const { node, version } = await agent.health();
+    const health = `node ${node}, ${version}, ${config.agent.socket}`;
+    parts.push({ name: 'agent here', state: 'running', healthy: true, health });
+  }
+  return parts;
+}
+
+async function bounded<T>(work: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(new Error(`no answer in ${lookBound / 1000} s`)),
+    lookBound,
+  );
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

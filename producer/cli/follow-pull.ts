@@ -1,0 +1,104 @@
+import { DrayError, decodeError, encodeError } from '../../shared/errors.ts';
+import { Pulls } from '../../shared/pull/pulls.ts';
+import { isFinished, type NodeStatus, type PullStatus } from '../../shared/pull/status.ts';
+import { queueError } from '../../shared/queue/connection.ts';
+import type { Context, QueueConnection } from './context.ts';
+import { Interrupt } from './interrupt.ts';
+import { openView } from './progress/open-view.ts';
+import type { ProgressForm } from './progress/view.ts';
+
+/** Milliseconds between two looks at the embedded fleet: a part of it that died is started again. */
+const fleetInterval = 2_000;
+
+/**
+ * Shows a pull until it has ended.
+ * @returns its last state
+ * @throws CANCELLED when the person stops looking (the pull goes on), NOT_FOUND, QUEUE_UNAVAILABLE
+ */
+export async function followPull(
+  context: Context,
+  queue: QueueConnection,
+  id: string,
+  options: { progress: ProgressForm; begun: number },
+): Promise<PullStatus> {
+  const { config } = context;
+  using interrupt = new Interrupt();
+  using view = await openView(options.progress, {
+    begun: options.begun,
+    localNode: config.agent.node,
+  });
+  using _mending = keepFleet(context);
+  const pulls = new Pulls(queue.redis, config.redis.prefix);
+  try {
+    for await (const status of pulls.watch(id, { signal: interrupt.signal })) {
+      if (isFinished(status.state)) {
+        view.finish(status);
+        return status;
+      }
+      view.update(status);
+    }
+  } catch (error) {
+    if (!interrupt.signal.aborted) throw stillGoing(id, queueError(error, config.redis));
+  }
+  if (interrupt.signal.aborted) {
+    throw new DrayError('CANCELLED', `The pull ${id} goes on`, {
+      hint: `Follow it with: dray pull-status -w ${id}`,
+      context: { exitCode: interrupt.exitCode },
+    });
+  }
+  throw pullUnknown(id);
+}
+
+export function pullUnknown(id: string): DrayError {
+  return new DrayError('NOT_FOUND', `There is no pull ${id}`, { hint: 'dray pulls lists them.' });
+}
+
+function stillGoing(id: string, error: DrayError): DrayError {
+  return new DrayError(error.code, error.message, {
+    cause: error,
+    retryable: true,
+    hint: `The pull is not lost. When Redis is back, follow it with: dray pull-status -w ${id}`,
+  });
+}
+
+function keepFleet(context: Context): Disposable {
+  if (!context.config.embedded) return { [Symbol.dispose]: () => {} };
+  let isBusy = false;
+  const timer = setInterval(() => {
+    if (isBusy) return;
+    isBusy = true;
+    // What can't be started is said by the next command; this one has the pull to show.
+    context
+      .fleet()
+      .catch(() => {})
+      .finally(() => {
+        isBusy = false;
+      });
+  }, fleetInterval);
+  timer.unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** Why a pull failed, as an error; undefined when it did not. */
+export function failureOf(status: PullStatus): DrayError | undefined {
+  if (status.state !== 'failed') return undefined;
+  if (status.error !== undefined) return decodeError(status.error);
+  const failed = status.nodes.filter(({ state }) => state === 'failed');
+  const [first] = failed;
+  if (first?.error === undefined) {
+    return new DrayError('INTERNAL', `The pull of ${status.reference} failed`);
+  }
+  const { code, hint } = decodeError(first.error);
+  const reasons = failed.map((node) => `${node.name}: ${reasonOf(node)}`).join('; ');
+  return new DrayError(
+    code,
+    `${status.reference} failed on ${failed.length} of ${status.nodes.length} nodes: ${reasons}`,
+    hint === undefined ? {} : { hint },
+  );
+}
+
+function reasonOf({ error, layers }: NodeStatus): string {
+  const { message } = error ?? encodeError('for no known reason');
+  const layer = layers.find(({ state }) => state === 'failed')?.digest;
+  return layer === undefined || message.includes(layer) ? message : `layer ${layer}: ${message}`;
+}

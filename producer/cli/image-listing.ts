@@ -1,0 +1,144 @@
+import { readVerified } from '../../shared/content/blob.ts';
+import type { ImageRecord, ImageStore, Store } from '../../shared/content/store.ts';
+import { DrayError } from '../../shared/errors.ts';
+import type { Descriptor } from '../../shared/image/descriptor.ts';
+import { chainIDs } from '../../shared/image/digest.ts';
+import {
+  isImageConfigType,
+  type Manifest,
+  maxConfigBytes,
+  maxManifestBytes,
+  parseImageConfig,
+  parseManifest,
+} from '../../shared/image/manifest.ts';
+import { formatReference, parseReference } from '../../shared/image/reference.ts';
+import type { Context } from './context.ts';
+import { formatBytes, type ListOptions, printList } from './output.ts';
+
+/** An image as it is listed. */
+interface ImageEntry {
+  name: string;
+  mediaType: string;
+  digest: string;
+  /** The digest of the manifest that was chosen for the platform. */
+  manifest: string;
+  /** Bytes that the content store holds of it: index, manifest, config and layers. */
+  size?: number;
+  /** Bytes that its layers take on this node, when all are there. */
+  unpacked?: number;
+  updatedAt: Date;
+}
+
+/** `dray images ls` */
+export async function listImages(context: Context, options: ListOptions): Promise<void> {
+  await using store = await context.openStore();
+  const records = await store.images.list();
+  const snapshots =
+    options.quiet === true ? new Map<string, number>() : await snapshotBytes(context);
+  const entries = await Promise.all(records.map((record) => imageEntry(record, store, snapshots)));
+  printList(
+    entries.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+    options,
+    {
+      headings: ['REF', 'TYPE', 'DIGEST', 'SIZE', 'UNPACKED'],
+      row: ({ name, mediaType, digest, size, unpacked }) => [
+        name,
+        mediaType,
+        digest,
+        size === undefined ? '-' : formatBytes(size),
+        unpacked === undefined ? '-' : formatBytes(unpacked),
+      ],
+      name: ({ name }) => name,
+    },
+  );
+}
+
+/** `dray images rm`: what is not there is said after the others were removed. */
+export async function removeImages(context: Context, references: readonly string[]): Promise<void> {
+  await using store = await context.openStore();
+  const missing: string[] = [];
+  for (const text of references) {
+    const name = formatReference(parseReference(text));
+    if (await store.images.remove(name)) process.stdout.write(`${name}\n`);
+    else missing.push(name);
+  }
+  if (missing.length > 0) throw imageUnknown(missing.join(', '));
+}
+
+/** `dray images tag` */
+export async function tagImage(context: Context, reference: string, name: string): Promise<void> {
+  await using store = await context.openStore();
+  const { target, manifest } = await findImage(store.images, reference);
+  const parsed = parseReference(name);
+  if (parsed.digest !== undefined) {
+    throw new DrayError('USAGE', `${name} has a digest: a digest is not given, it is`, {
+      hint: 'Name a tag, as in registry.local/redis:blessed.',
+    });
+  }
+  const full = formatReference(parsed);
+  await store.images.put({ name: full, target, manifest });
+  process.stdout.write(`${full}\n`);
+}
+
+async function findImage(images: ImageStore, reference: string): Promise<ImageRecord> {
+  const name = formatReference(parseReference(reference));
+  const record = await images.get(name);
+  if (record === undefined) throw imageUnknown(name);
+  return record;
+}
+
+function imageUnknown(name: string): DrayError {
+  return new DrayError('NOT_FOUND', `The content store has no image ${name}`, {
+    hint: 'dray images lists those that it has.',
+  });
+}
+
+async function imageEntry(
+  { name, target, manifest, updatedAt }: ImageRecord,
+  store: Store,
+  snapshots: ReadonlyMap<string, number>,
+): Promise<ImageEntry> {
+  const { mediaType, digest } = target;
+  const entry = { name, mediaType, digest, manifest: manifest.digest, updatedAt };
+  // An image whose manifest was removed or is damaged is listed all the same: somebody has to see it.
+  const parsed = await readManifest(manifest, store).catch(() => undefined);
+  if (parsed === undefined) return entry;
+  const unpacked = await unpackedBytes(parsed, store, snapshots).catch(() => undefined);
+  const size = storedBytes([target, manifest, parsed.config, ...parsed.layers]);
+  return { ...entry, size, ...(unpacked === undefined ? {} : { unpacked }) };
+}
+
+async function readManifest(descriptor: Descriptor, store: Store): Promise<Manifest> {
+  const bytes = await readVerified(store.content, descriptor, { maxBytes: maxManifestBytes });
+  return parseManifest(bytes, descriptor.mediaType, descriptor.digest);
+}
+
+/** What is listed twice is stored once. */
+function storedBytes(blobs: readonly Descriptor[]): number {
+  const sizes = new Map(blobs.map(({ digest, size }) => [digest, size]));
+  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
+}
+
+async function unpackedBytes(
+  manifest: Manifest,
+  store: Store,
+  snapshots: ReadonlyMap<string, number>,
+): Promise<number | undefined> {
+  if (snapshots.size === 0 || !isImageConfigType(manifest.config.mediaType)) return undefined;
+  const bytes = await readVerified(store.content, manifest.config, { maxBytes: maxConfigBytes });
+  const config = parseImageConfig(bytes, manifest, manifest.config.digest);
+  const layers = chainIDs(config.rootfs.diff_ids).map((chainID) => snapshots.get(chainID));
+  return layers.reduce(
+    (sum, size) => (sum === undefined || size === undefined ? undefined : sum + size),
+    0,
+  );
+}
+
+/** Bytes of this node's committed snapshots by chainID; none where no agent runs. */
+async function snapshotBytes(context: Context): Promise<Map<string, number>> {
+  const agent = await context.agentIfAny();
+  const snapshots = (await agent?.listSnapshots().catch(() => [])) ?? [];
+  return new Map(
+    snapshots.filter(({ kind }) => kind === 'committed').map(({ name, bytes }) => [name, bytes]),
+  );
+}

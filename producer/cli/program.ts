@@ -1,0 +1,30 @@
+import path from 'node:path';
+import { DrayError } from '../../shared/errors.ts';
+import type { Context } from './context.ts';
+
+const root = path.resolve(import.meta.dirname, '../..');
+const programs = { worker: 'worker/fleet/main.ts', agent: 'worker/agent/main.ts' } as const;
+
+/**
+ * Becomes a program of the fleet: the same process, so that signals and the exit code are its own.
+ * @throws USAGE without a configured Redis
+ */
+export function becomeProgram(
+  context: Context,
+  name: keyof typeof programs,
+  env: Record<string, string>,
+): void {
+  if (context.config.embedded) {
+    throw new DrayError('USAGE', `dray ${name} is a part of a fleet, and no REDIS_URL is set`, {
+      hint: `Set REDIS_URL to the fleet's Redis. The embedded fleet has its own ${name}: dray up`,
+    });
+  }
+  const { execve } = process;
+  if (execve === undefined) {
+    throw new DrayError('INTERNAL', `Node ${process.version} has no execve`);
+  }
+  execve(process.execPath, [process.execPath, path.join(root, programs[name])], {
+    ...process.env,
+    ...env,
+  });
+}

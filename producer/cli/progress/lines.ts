@@ -1,0 +1,127 @@
+import { type Digest, splitDigest } from '../../../shared/image/digest.ts';
+import type {
+  BlobStatus,
+  LayerState,
+  NodeStatus,
+  PullStatus,
+} from '../../../shared/pull/status.ts';
+
+export type LineState =
+  | 'waiting'
+  | 'resolving'
+  | 'resolved'
+  | 'downloading'
+  | 'downloaded'
+  | 'unpacking'
+  | 'exists'
+  | 'done'
+  | 'ready'
+  | 'failed';
+
+/** What people read of one part of a pull. */
+export interface ProgressLine {
+  /** The same from update to update. */
+  key: string;
+  kind: 'reference' | 'blob' | 'node';
+  /** For a terminal: short digests. */
+  label: string;
+  /** For logs: whole digests. */
+  fullLabel: string;
+  state: LineState;
+  /** Bytes of a blob, or layers of a node. */
+  done?: number;
+  total?: number;
+  /** Anything else worth saying: what a reference was resolved to, why something failed. */
+  detail?: string;
+}
+
+export interface LineOptions {
+  /** The node that this command runs on: a pull to it alone shows no line for it. */
+  localNode?: string;
+}
+
+/** The lines of a pull: its reference, its blobs in order, and its nodes unless only the local one is asked. */
+export function progressLines(status: PullStatus, options: LineOptions = {}): ProgressLine[] {
+  const [first] = status.nodes;
+  const isLocal = status.nodes.length === 1 && first?.name === options.localNode;
+  const own = isLocal ? first : undefined;
+  return [
+    referenceLine(status),
+    ...status.blobs.map((blob) => blobLine(blob, own)),
+    ...(isLocal ? [] : status.nodes.map((node) => nodeLine(node, status))),
+  ];
+}
+
+function referenceLine({ reference, state, target, error }: PullStatus): ProgressLine {
+  const line = {
+    key: 'reference',
+    kind: 'reference',
+    label: reference,
+    fullLabel: reference,
+  } as const;
+  if (target !== undefined) return { ...line, state: 'resolved', detail: target.digest };
+  if (error !== undefined) return { ...line, state: 'failed' };
+  return { ...line, state: state === 'queued' ? 'waiting' : 'resolving' };
+}
+
+function blobLine(blob: BlobStatus, node: NodeStatus | undefined): ProgressLine {
+  const { descriptor, kind } = blob;
+  const { digest, size } = descriptor;
+  const line = {
+    key: digest,
+    kind: 'blob',
+    label: `${kind}-${shortDigest(digest)}`,
+    fullLabel: `${kind}-${digest}`,
+    total: size,
+  } as const;
+  switch (blob.state) {
+    case 'failed':
+      return { ...line, state: 'failed', done: blob.bytes };
+    case 'waiting':
+      return { ...line, state: 'waiting', done: 0 };
+    case 'fetching':
+      return { ...line, state: 'downloading', done: blob.bytes };
+    case 'stored':
+      return { ...line, done: size, ...storedState(blob, node) };
+  }
+}
+
+/** A blob that is in the store: what its layer has still to become on the node that is looked at. */
+function storedState(
+  blob: BlobStatus,
+  node: NodeStatus | undefined,
+): Pick<ProgressLine, 'state' | 'detail'> {
+  const fetched = blob.existed ? 'exists' : 'done';
+  if (node === undefined || blob.kind !== 'layer') return { state: fetched };
+  // One blob can be several layers of an image.
+  const layers = node.layers.filter(({ digest }) => digest === blob.descriptor.digest);
+  const states = new Set<LayerState>(layers.map(({ state }) => state));
+  if (states.has('failed')) return { state: 'failed' };
+  if (states.has('unpacking')) return { state: 'unpacking' };
+  if (states.size === 0 || states.has('waiting')) {
+    if (node.state === 'failed') return { state: fetched };
+    return { state: node.state === 'ready' ? fetched : 'downloaded' };
+  }
+  return { state: blob.existed && layers.every(({ existed }) => existed) ? 'exists' : 'done' };
+}
+
+function nodeLine(node: NodeStatus, status: PullStatus): ProgressLine {
+  const { name, state, layers, error } = node;
+  const total = layers.length || status.blobs.filter(({ kind }) => kind === 'layer').length;
+  return {
+    key: `node ${name}`,
+    kind: 'node',
+    label: `node ${name}`,
+    fullLabel: `node ${name}`,
+    state,
+    done: state === 'ready' ? total : layers.filter((layer) => layer.state === 'done').length,
+    total,
+    ...(error === undefined ? {} : { detail: error.message }),
+  };
+}
+
+/** `sha256:` and twelve digits, as people compare them. */
+function shortDigest(digest: Digest): string {
+  const { algorithm, hex } = splitDigest(digest);
+  return `${algorithm}:${hex.slice(0, 12)}`;
+}

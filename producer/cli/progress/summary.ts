@@ -1,0 +1,18 @@
+import type { PullStatus } from '../../../shared/pull/status.ts';
+import { formatBytes, formatDuration } from '../output.ts';
+
+/** Bytes that were transferred for a pull so far. */
+export function transferredBytes(status: PullStatus): number {
+  return status.blobs.reduce((sum, blob) => sum + (blob.existed ? 0 : blob.bytes), 0);
+}
+
+/** The line below all others: time, bytes, rate; that nothing was transferred, where it was so. */
+export function summaryLine(status: PullStatus, elapsedMs: number): string {
+  const bytes = transferredBytes(status);
+  const elapsed = `elapsed: ${formatDuration(elapsedMs)}`;
+  if (status.state === 'ready' && status.blobs.every(({ existed }) => existed)) {
+    return `${elapsed}  total: 0 B  nothing was transferred: the content store has it all`;
+  }
+  const rate = elapsedMs > 0 ? (bytes * 1000) / elapsedMs : 0;
+  return `${elapsed}  total: ${formatBytes(bytes)} (${formatBytes(rate)}/s)`;
+}

@@ -1,0 +1,104 @@
+import { Pulls } from '../../shared/pull/pulls.ts';
+import type { PullStatus } from '../../shared/pull/status.ts';
+import { queueError } from '../../shared/queue/connection.ts';
+import type { Context } from './context.ts';
+import { failureOf, followPull, pullUnknown } from './follow-pull.ts';
+import {
+  formatAge,
+  formatBytes,
+  formatBytesOf,
+  type ListOptions,
+  type OutputForm,
+  printable,
+  printList,
+} from './output.ts';
+import { renderLines } from './progress/frame.ts';
+import { progressLines } from './progress/lines.ts';
+import { summaryLine } from './progress/summary.ts';
+import type { ProgressForm } from './progress/view.ts';
+import { pinnedReference } from './pull.ts';
+
+/** `dray pulls` */
+export async function printPulls(
+  context: Context,
+  options: ListOptions & { limit: number },
+): Promise<void> {
+  const now = new Date();
+  printList(await looking(context, (pulls) => pulls.list({ limit: options.limit })), options, {
+    headings: ['ID', 'REF', 'STATE', 'BYTES', 'NODES', 'CREATED'],
+    row: (pull) => [
+      pull.id,
+      pull.reference,
+      pull.state,
+      bytesOf(pull),
+      nodesOf(pull),
+      formatAge(pull.createdAt, now),
+    ],
+    name: ({ id }) => id,
+  });
+}
+
+/** `dray pull-status` @throws why the pull failed, after it was shown; NOT_FOUND */
+export async function showPull(
+  context: Context,
+  id: string,
+  options: { output: OutputForm },
+): Promise<void> {
+  const status = await looking(context, (pulls) => pulls.get(id));
+  if (status === undefined) throw pullUnknown(id);
+  if (options.output === 'json') {
+    process.stdout.write(`${JSON.stringify(status, undefined, 2)}\n`);
+  } else {
+    const end = status.finishedAt ?? new Date();
+    const lines = renderLines(progressLines(status, { localNode: context.config.agent.node }), {
+      width: process.stdout.columns || 120,
+      color: process.stdout.isTTY && (process.env.NO_COLOR ?? '') === '',
+      rate: () => 0,
+    });
+    if (status.note !== undefined) lines.push(printable(status.note));
+    lines.push(summaryLine(status, end.getTime() - status.createdAt.getTime()));
+    process.stdout.write(`${lines.join('\n')}\n`);
+  }
+  const failure = failureOf(status);
+  if (failure !== undefined) throw failure;
+}
+
+/** `dray pull-status -w` @throws why the pull failed, NOT_FOUND, CANCELLED */
+export async function watchPull(
+  context: Context,
+  id: string,
+  options: { progress: ProgressForm },
+): Promise<void> {
+  await using queue = await context.openQueue();
+  const found = await looking(context, (pulls) => pulls.get(id));
+  if (found === undefined) throw pullUnknown(id);
+  const end = found.finishedAt ?? new Date();
+  const begun = performance.now() - (end.getTime() - found.createdAt.getTime());
+  const status = await followPull(context, queue, id, { ...options, begun });
+  const failure = failureOf(status);
+  if (failure !== undefined) throw failure;
+  process.stdout.write(`${pinnedReference(status)}\n`);
+}
+
+async function looking<T>(context: Context, look: (pulls: Pulls) => Promise<T>): Promise<T> {
+  await using queue = await context.openQueue();
+  try {
+    return await look(new Pulls(queue.redis, context.config.redis.prefix));
+  } catch (error) {
+    throw queueError(error, context.config.redis);
+  }
+}
+
+function bytesOf({ blobs, state }: PullStatus): string {
+  const total = blobs.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
+  const done = blobs.reduce((sum, { bytes }) => sum + bytes, 0);
+  if (blobs.length === 0) return '-';
+  return state === 'ready' ? formatBytes(total) : formatBytesOf(done, total);
+}
+
+function nodesOf({ nodes }: PullStatus): string {
+  const [only] = nodes;
+  if (only === undefined) return '-';
+  if (nodes.length === 1) return only.name;
+  return `${nodes.filter(({ state }) => state === 'ready').length}/${nodes.length} ready`;
+}

@@ -1,0 +1,77 @@
+import { formatReference, parseReference } from '../../shared/image/reference.ts';
+import type { PullRequest, PullStatus } from '../../shared/pull/status.ts';
+import type { Context, QueueConnection } from './context.ts';
+import { failureOf, followPull } from './follow-pull.ts';
+import type { ProgressForm } from './progress/view.ts';
+
+export interface PullImageOptions {
+  reference: string;
+  platform?: string;
+  /** Default: the node of this machine, where there is one. */
+  nodes?: string[];
+  /** False: only the object that the reference's digest names. */
+  name?: boolean;
+  progress?: ProgressForm;
+}
+
+/**
+ * Pulls an image and shows how it goes on.
+ * @returns the pull, which is ready
+ * @throws why it failed; CANCELLED when the person stops looking
+ */
+export async function pullImage(context: Context, options: PullImageOptions): Promise<PullStatus> {
+  const begun = performance.now();
+  checkReference(options.reference);
+  await using queue = await context.openQueue();
+  const id = await enqueue(context, queue, options);
+  const { progress = 'auto' } = options;
+  const status = await followPull(context, queue, id, { progress, begun });
+  const failure = failureOf(status);
+  if (failure !== undefined) throw failure;
+  return status;
+}
+
+/** Accepts a pull and does not wait for it. @returns its id */
+export async function pullDetached(context: Context, options: PullImageOptions): Promise<string> {
+  checkReference(options.reference);
+  await using queue = await context.openQueue();
+  return await enqueue(context, queue, options);
+}
+
+/** Nothing is started for a reference that is none. @throws REFERENCE_INVALID */
+function checkReference(text: string): void {
+  parseReference(text);
+}
+
+async function enqueue(
+  context: Context,
+  queue: QueueConnection,
+  options: PullImageOptions,
+): Promise<string> {
+  const { enqueuePull } = await import('../enqueue.ts');
+  const { reference, platform, name } = options;
+  const request: PullRequest = {
+    reference,
+    nodes: options.nodes ?? (await defaultNodes(context)),
+    ...(platform === undefined ? {} : { platform }),
+    ...(name === undefined ? {} : { name }),
+  };
+  return await enqueuePull(context.config, queue.redis, request);
+}
+
+async function defaultNodes(context: Context): Promise<string[]> {
+  if (context.config.embedded) return [context.config.agent.node];
+  const agent = await context.agentIfAny();
+  if (agent !== undefined) return [(await agent.health()).node];
+  process.stderr.write(
+    'no --node was given, and this machine has no agent: fetching into the content store only\n',
+  );
+  return [];
+}
+
+/** What a pull has made of its reference: the name with the digest behind it. */
+export function pinnedReference({ reference, target }: PullStatus): string {
+  if (target === undefined) return reference;
+  const { digest: _, ...named } = parseReference(reference);
+  return `${formatReference(named)}@${target.digest}`;
+}

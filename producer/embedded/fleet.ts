@@ -1,0 +1,153 @@
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import type { Config } from '../../shared/config.ts';
+import { DrayError, errnoOf, messageOf } from '../../shared/errors.ts';
+import { type Part, partsOf, redisSocket, runningPart } from './parts.ts';
+import { pingRedis } from './ping.ts';
+import { endProcess } from './process-identity.ts';
+
+interface FleetOptions {
+  signal?: AbortSignal;
+  /** Tells the person who waits what was started. */
+  say?: (line: string) => void;
+}
+
+/** Milliseconds. Two programs start on a loaded machine, and Redis reads its append-only file. */
+const readyBound = 60_000;
+/** Longer than any other command holds the lock: starting or stopping all parts. */
+const lockBound = 120_000;
+/** A unix socket's path has at most so many bytes (unix(7)). */
+const maxSocketPath = 107;
+
+/**
+ * The embedded fleet of this machine is up when this resolves: what is missing of it, for whatever reason, is
+ * started. Commands that do this at once share one fleet. When all is up this looks at a few files only.
+ * @throws NOT_ROOT, TOOL_MISSING, USAGE, INTERNAL or TIMEOUT with the end of a part's log
+ */
+export async function ensureFleet(config: Config, options: FleetOptions = {}): Promise<void> {
+  const parts = partsOf(config);
+  if (parts.every(isUp)) return;
+  checkRights(
+    'The embedded fleet has an agent, which mounts file systems and runs containers as root',
+  );
+  checkSocketPath(redisSocket(config));
+  checkSocketPath(config.agent.socket);
+  await makeFolders(config);
+  using _lock = await lockFleet(config, options);
+  const missing = parts.filter((part) => !isUp(part));
+  if (missing.length === 0) return;
+  const started: Part[] = [];
+  try {
+    await Promise.all(missing.map((part) => bringUp(part, config, started, options)));
+  } catch (error) {
+    // A fleet that can't start leaves no part of it behind.
+    await Promise.all(started.map((part) => stopPart(part)));
+    throw error;
+  }
+  const names = parts.flatMap((part) => (started.includes(part) ? [part.name] : [])).join(', ');
+  const what =
+    started.length === parts.length
+      ? `started the embedded fleet (${names})`
+      : `started ${names} of the embedded fleet again`;
+  if (started.length > 0) {
+    options.say?.(`${what} in ${config.stateDirectory}; stop it with: dray down`);
+  }
+}
+
+/** Starts a part and waits until it takes work. One that starts already is waited for, one that stops as well. */
+async function bringUp(
+  part: Part,
+  config: Config,
+  started: Part[],
+  options: FleetOptions,
+): Promise<void> {
+  const { becomesReady, startFailed, startPart } = await import('./start.ts');
+  const isReady = async () =>
+    await becomesReady(
+      part,
+      async () => part.name !== 'redis' || (await pingRedis(redisSocket(config))) !== undefined,
+      { boundMs: readyBound, ...signalOf(options) },
+    );
+  if (await isReady()) return;
+  started.push(part);
+  await startPart(part);
+  if (!(await isReady())) throw await startFailed(part);
+}
+
+/**
+ * Stops the embedded fleet: those who take work before those who keep it. Containers run on.
+ * @returns the parts that ran
+ */
+export async function stopFleet(config: Config, options: FleetOptions = {}): Promise<string[]> {
+  const parts = partsOf(config).toReversed();
+  if (parts.every((part) => runningPart(part) === undefined)) return [];
+  checkRights('The embedded fleet belongs to root');
+  using _lock = await lockFleet(config, options);
+  const running = parts.filter((part) => runningPart(part) !== undefined);
+  await Promise.all(running.filter(({ name }) => name !== 'redis').map((part) => stopPart(part)));
+  await Promise.all(running.filter(({ name }) => name === 'redis').map((part) => stopPart(part)));
+  return running.map(({ name }) => name);
+}
+
+/** A part is up when its process runs and says that it is ready. */
+export function isUp(part: Part): boolean {
+  const running = runningPart(part);
+  return running !== undefined && part.isReady(running.pid);
+}
+
+async function stopPart(part: Part): Promise<void> {
+  const running = runningPart(part);
+  if (running !== undefined) await endProcess(running, { boundMs: part.stopBound });
+}
+
+async function lockFleet(config: Config, options: FleetOptions): Promise<Disposable> {
+  const { acquireLock } = await import('./lock.ts');
+  const file = path.join(config.stateDirectory, 'run', 'fleet.lock');
+  return await acquireLock(file, { boundMs: lockBound, ...signalOf(options) });
+}
+
+async function makeFolders(config: Config): Promise<void> {
+  const { stateDirectory } = config;
+  try {
+    await mkdir(stateDirectory, { recursive: true, mode: 0o755 });
+    await mkdir(path.join(stateDirectory, 'run'), { recursive: true, mode: 0o750 });
+    await mkdir(path.join(stateDirectory, 'log'), { recursive: true, mode: 0o750 });
+    await mkdir(path.join(stateDirectory, 'redis'), { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const hint =
+      errnoOf(error) === 'ENOSPC'
+        ? 'The disk is full.'
+        : 'Set DRAY_STATE to a folder that can be written.';
+    throw new DrayError(
+      'USAGE',
+      `The state folder ${stateDirectory} can't be made: ${messageOf(error)}`,
+      {
+        cause: error,
+        hint,
+      },
+    );
+  }
+}
+
+function checkRights(why: string): void {
+  if (process.getuid?.() === 0) return;
+  throw new DrayError('NOT_ROOT', `${why}; this is not root`, {
+    hint: 'Run dray with sudo, or set REDIS_URL to use a fleet that runs elsewhere.',
+  });
+}
+
+function checkSocketPath(socket: string): void {
+  const length = Buffer.byteLength(socket);
+  if (length <= maxSocketPath) return;
+  throw new DrayError(
+    'USAGE',
+    `The socket ${socket} has a path of ${length} bytes; ${maxSocketPath} is the most`,
+    {
+      hint: 'Set DRAY_STATE to a folder with a shorter path.',
+    },
+  );
+}
+
+function signalOf({ signal }: FleetOptions): { signal?: AbortSignal } {
+  return signal === undefined ? {} : { signal };
+}

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import {
+  formatAge,
+  formatBytes,
+  formatBytesOf,
+  formatDuration,
+  formatTable,
+  printable,
+} from '../../../producer/cli/output.ts';
+
+describe('output', () => {
+  test('sizes', () => {
+    assert.equal(formatBytes(0), '0 B');
+    assert.equal(formatBytes(1023), '1023 B');
+    assert.equal(formatBytes(1024), '1.0 KiB');
+    assert.equal(formatBytes(58 * 1024 ** 2), '58.0 MiB');
+    assert.equal(formatBytes(1024 ** 2 - 1), '1.0 MiB');
+    assert.equal(formatBytes(5 * 1024 ** 5), '5.0 PiB');
+    assert.equal(formatBytesOf(512 * 1024, 58 * 1024 ** 2), '0.5/58.0 MiB');
+    assert.equal(formatBytesOf(0, 0), '0/0 B');
+  });
+
+  test('times', () => {
+    assert.equal(formatDuration(2_140), '2.1s');
+    assert.equal(formatDuration(59_990), '1m00s');
+    assert.equal(formatDuration(187_000), '3m07s');
+    assert.equal(formatDuration(7_500_000), '2h05m');
+    const now = new Date('2026-01-02T00:00:00Z');
+    assert.equal(formatAge(new Date('2026-01-01T23:59:57Z'), now), '3 s ago');
+    assert.equal(formatAge(new Date('2026-01-01T20:30:00Z'), now), '3 h ago');
+    assert.equal(formatAge(new Date('2026-01-03T00:00:00Z'), now), '0 s ago');
+  });
+
+  test('tables are aligned, and their last column has no blanks behind it', () => {
+    assert.equal(
+      formatTable(
+        ['REF', 'SIZE'],
+        [
+          ['a', '1 B'],
+          ['longer', '12 B'],
+        ],
+      ),
+      'REF      SIZE\na        1 B\nlonger   12 B\n',
+    );
+  });
+
+  test('nothing from outside steers the terminal', () => {
+    assert.equal(printable('a\x1b[31mb\r\nc\u202ed'), 'a?[31mb? c?d');
+  });
+});

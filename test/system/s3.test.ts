@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { describe, test } from 'node:test';
+import { openStore } from '../../shared/content/open.ts';
+import { digestOf } from '../../shared/image/digest.ts';
+import { startFleet } from '../support/fleet.ts';
+import { pushImage, tarOf } from '../support/push.ts';
+import { radosgwTools, startRadosgw } from '../support/radosgw.ts';
+import { startRegistry } from '../support/registry.ts';
+import { requireRoot, requireTool } from '../support/requirements.ts';
+import { startSlowLink } from '../support/slow-link.ts';
+
+const partSize = 8 * 1024 * 1024;
+
+describe('a fleet whose content store is a bucket', () => {
+  test('a worker that is killed in mid-blob costs at most a part; both nodes get the image', async (t) => {
+    if (!requireRoot(t) || !requireTool(t, 'docker-registry', 'redis-server', ...radosgwTools)) {
+      return;
+    }
+    await using gateway = await startRadosgw();
+    const bucket = await gateway.createBucket();
+    const registry = await startRegistry();
+    t.after(() => registry.stop());
+    await using link = await startSlowLink(registry.host, { bytesPerSecond: 12_000_000 });
+    await using fleet = await startFleet({
+      env: {
+        DRAY_STORE: `s3://${bucket}/dray`,
+        AWS_ENDPOINT_URL_S3: gateway.endpoint,
+        AWS_ACCESS_KEY_ID: gateway.accessKey,
+        AWS_SECRET_ACCESS_KEY: gateway.secretKey,
+        AWS_REGION: 'us-east-1',
+      },
+    });
+    const content = randomBytes(40_000_000);
+    const tar = await tarOf([{ name: 'large', content }]);
+    const image = await pushImage(registry.host, 'large', 'v1', [tar], { compression: 'none' });
+    const [layer] = image.layers;
+    assert.ok(layer);
+
+    const first = await fleet.startWorker('w1');
+    await Promise.all([fleet.startAgent('n1'), fleet.startAgent('n2')]);
+    const id = await fleet.pull({
+      reference: `${link.host}/large:v1`,
+      nodes: ['n1', 'n2'],
+    });
+    for await (const status of fleet.pulls.watch(id)) {
+      assert.notEqual(status.state, 'ready', 'the pull ended before the kill');
+      if (status.blobs.some((b) => b.kind === 'layer' && b.bytes > 2.5 * partSize)) break;
+    }
+    await first.kill();
+    await fleet.startWorker('w2');
+    const status = await fleet.ended(id, 120_000);
+    assert.equal(status.state, 'ready', JSON.stringify(status.error ?? status.nodes));
+
+    const log = await registry.accessLog();
+    const sent = log.filter(({ method, path }) => method === 'GET' && path.includes(layer.digest));
+    assert.equal(sent.length, 2, 'one fetch, and one that went on where it had stopped');
+    assert.equal(sent.at(-1)?.status, 206);
+    const again = (sent.at(-1)?.bytes ?? 0) - (layer.size - 2 * partSize);
+    assert.ok(again <= partSize, `${again} bytes were fetched again`);
+
+    // A bucket's environment is what the store reads its credentials from.
+    Object.assign(process.env, {
+      AWS_ACCESS_KEY_ID: gateway.accessKey,
+      AWS_SECRET_ACCESS_KEY: gateway.secretKey,
+    });
+    await using store = await openStore(fleet.config.store);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of store.content.read(layer.digest)) chunks.push(chunk);
+    assert.equal(digestOf(Buffer.concat(chunks)), layer.digest);
+  });
+});

@@ -1,0 +1,198 @@
+import { stat, statfs } from 'node:fs/promises';
+import { isAbsolute } from 'node:path';
+import { DrayError } from '../../../shared/errors.ts';
+import type { DiffID } from '../../../shared/image/digest.ts';
+import type { Deferred } from './deferred.ts';
+import { Lane } from './lane.ts';
+import { defaultLimits, type LayerLimits, limitError } from './limits.ts';
+import { Cancelled } from './ring.ts';
+
+export interface ApplyOptions {
+  limits?: Partial<LayerLimits>;
+  /** Bytes of the blob: what the disk must have room for at least. */
+  compressedSize?: number;
+  signal?: AbortSignal;
+  /** Called now and then with the bytes of the tar that were written so far. */
+  onProgress?: (tarBytes: number) => void;
+}
+
+export interface AppliedLayer {
+  diffID: DiffID;
+  /** Bytes of the uncompressed archive. */
+  tarBytes: number;
+  /** Entries of the archive. */
+  entries: number;
+  /** About what the layer takes on disk, in bytes. */
+  diskBytes: number;
+  /** What {@link rebaseLayer} settles when the layers below are there. */
+  deferred: Deferred;
+}
+
+/** Milliseconds between two calls of `onProgress`, and between two looks at whether anything moves. */
+const progressInterval = 200;
+
+interface Turn {
+  resolve: (lane: Lane) => void;
+  reject: (reason: unknown) => void;
+}
+
+/**
+ * Applies layers, each without its parents, in the form that overlayfs takes: whiteouts become devices 0:0,
+ * opaque folders get trusted.overlay.opaque. Needs root.
+ */
+export class LayerApplier implements AsyncDisposable {
+  readonly #threads: number;
+  readonly #limits: LayerLimits;
+  readonly #idle: Lane[] = [];
+  readonly #lanes = new Set<Lane>();
+  readonly #turns = new Set<Turn>();
+  #closed = false;
+
+  /** `threads`: layers that are applied at once; more wait for their turn. */
+  constructor(options: { threads?: number; limits?: Partial<LayerLimits> } = {}) {
+    this.#threads = options.threads ?? 2;
+    this.#limits = { ...defaultLimits, ...options.limits };
+  }
+
+  /**
+   * Makes a layer's files in `target`, an empty folder of this process alone. What a failure leaves in it is
+   * for the caller to remove; nothing touches it any more when this rejects. Bytes of the archive behind its
+   * end marker count for the diffID, which the caller compares.
+   * @throws LAYER_INVALID, LAYER_LIMIT, NO_SPACE, TOOL_MISSING, what the source throws, or the signal's reason
+   */
+  async apply(
+    source: AsyncIterable<Uint8Array> | { file: string },
+    target: string,
+    options: ApplyOptions = {},
+  ): Promise<AppliedLayer> {
+    const { signal } = options;
+    if (!isAbsolute(target)) throw new TypeError('the target of a layer is an absolute path');
+    signal?.throwIfAborted();
+    await requireRoom(source, target, options);
+    const lane = await this.#take(signal);
+    try {
+      return await this.#run(lane, source, target, options);
+    } finally {
+      this.#give(lane);
+    }
+  }
+
+  async #run(
+    lane: Lane,
+    source: AsyncIterable<Uint8Array> | { file: string },
+    target: string,
+    { signal, limits: given, onProgress }: ApplyOptions,
+  ): Promise<AppliedLayer> {
+    const limits = { ...this.#limits, ...given };
+    const aborted = () => lane.cancel();
+    let idle = false;
+    let moved = { at: performance.now(), fed: 0, written: 0 };
+    const running = lane.run({ source, target, limits });
+    const timer = setInterval(() => {
+      const { fed, written } = lane.progress;
+      const now = performance.now();
+      if (fed !== moved.fed || written !== moved.written) {
+        if (written !== moved.written) onProgress?.(written);
+        moved = { at: now, fed, written };
+      } else if (now - moved.at > limits.idleTimeoutMs) {
+        idle = true;
+        lane.cancel();
+      }
+    }, progressInterval);
+    signal?.addEventListener('abort', aborted);
+    if (signal?.aborted) lane.cancel();
+    try {
+      const layer = await running;
+      signal?.throwIfAborted();
+      onProgress?.(layer.tarBytes);
+      return layer;
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (idle) throw limitError(`Nothing of the layer came for ${limits.idleTimeoutMs} ms`);
+      if (error instanceof Cancelled) throw new DrayError('CANCELLED', error.message);
+      throw error;
+    } finally {
+      clearInterval(timer);
+      signal?.removeEventListener('abort', aborted);
+    }
+  }
+
+  #take(signal: AbortSignal | undefined): Promise<Lane> {
+    if (this.#closed) throw new DrayError('CANCELLED', 'The agent stops');
+    const idle = this.#idle.pop();
+    if (idle !== undefined) return Promise.resolve(idle);
+    if (this.#lanes.size < this.#threads) {
+      const lane = new Lane();
+      this.#lanes.add(lane);
+      return Promise.resolve(lane);
+    }
+    return new Promise((resolve, reject) => {
+      const aborted = () => {
+        this.#turns.delete(turn);
+        reject(signal?.reason);
+      };
+      const turn: Turn = {
+        resolve: (lane) => {
+          signal?.removeEventListener('abort', aborted);
+          resolve(lane);
+        },
+        reject,
+      };
+      this.#turns.add(turn);
+      signal?.addEventListener('abort', aborted, { once: true });
+    });
+  }
+
+  #give(lane: Lane): void {
+    if (this.#closed) return;
+    let next = lane;
+    if (!lane.usable) {
+      this.#lanes.delete(lane);
+      lane.close().catch(() => {});
+      if (this.#turns.size === 0) return;
+      next = new Lane();
+      this.#lanes.add(next);
+    }
+    const [turn] = this.#turns;
+    if (turn === undefined) {
+      this.#idle.push(next);
+      return;
+    }
+    this.#turns.delete(turn);
+    turn.resolve(next);
+  }
+
+  /** Cancels what is being applied, and ends the threads. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    for (const turn of this.#turns) turn.reject(new DrayError('CANCELLED', 'The agent stops'));
+    this.#turns.clear();
+    const lanes = [...this.#lanes];
+    this.#lanes.clear();
+    await Promise.all(lanes.map((lane) => lane.close()));
+  }
+}
+
+/** As {@link LayerApplier}'s constructor. */
+export function openLayerApplier(
+  options: { threads?: number; limits?: Partial<LayerLimits> } = {},
+): LayerApplier {
+  return new LayerApplier(options);
+}
+
+/** A layer takes at least its compressed size: better to know before anything was written. @throws NO_SPACE */
+async function requireRoom(
+  source: AsyncIterable<Uint8Array> | { file: string },
+  target: string,
+  { compressedSize, signal }: ApplyOptions,
+): Promise<void> {
+  const size = compressedSize ?? ('file' in source ? (await stat(source.file)).size : 0);
+  const { bavail, bsize } = await statfs(target);
+  signal?.throwIfAborted();
+  if (bavail * bsize >= size) return;
+  throw new DrayError(
+    'NO_SPACE',
+    `The layer takes at least ${size} bytes; the disk of ${target} has ${bavail * bsize} left`,
+    { retryable: true, hint: 'Free space on the disk of the agent, then pull again.' },
+  );
+}

@@ -1,0 +1,197 @@
+import { Worker } from 'node:worker_threads';
+import { DrayError, decodeError } from '../../../shared/errors.ts';
+import { type DiffID, parseDiffID } from '../../../shared/image/digest.ts';
+import type { WrittenLayer } from './entry-writer.ts';
+import type { LayerLimits } from './limits.ts';
+import { Cancelled, createRing, Ring } from './ring.ts';
+import type { ThreadJob, ThreadReport } from './thread-protocol.ts';
+
+export interface LaneJob {
+  source: AsyncIterable<Uint8Array> | { file: string };
+  target: string;
+  limits: LayerLimits;
+}
+
+export interface LaneResult extends WrittenLayer {
+  diffID: DiffID;
+  tarBytes: number;
+}
+
+const threads = ['inflate', 'digest', 'write'] as const;
+
+/**
+ * Three threads that work on one layer at a time: they decompress, digest and write at once, over shared
+ * memory. They live on from layer to layer.
+ */
+export class Lane {
+  readonly #workers: Worker[];
+  readonly #input = createRing({ slots: 8, slotSize: 256 * 1024, consumers: 1 });
+  readonly #output = createRing({ slots: 16, slotSize: 256 * 1024, consumers: 2 });
+  readonly #inputRing = new Ring(this.#input);
+  readonly #outputRing = new Ring(this.#output);
+  readonly #progress = new BigInt64Array(new SharedArrayBuffer(8));
+  #fed = 0;
+  #usable = true;
+
+  constructor() {
+    this.#workers = threads.map((name) => {
+      const worker = new Worker(new URL(`./${name}-thread.ts`, import.meta.url), {
+        name: `layer ${name}`,
+        // A descriptor of a folder that fails to close is the kernel's affair.
+        trackUnmanagedFds: false,
+        execArgv: [],
+      });
+      const lost = () => {
+        this.#usable = false;
+      };
+      worker.once('error', lost);
+      worker.once('exit', lost);
+      worker.unref();
+      return worker;
+    });
+  }
+
+  /** Whether all its threads live. */
+  get usable(): boolean {
+    return this.#usable;
+  }
+
+  /** Compressed bytes that came in, and uncompressed ones that were written, of the layer at hand. */
+  get progress(): { fed: number; written: number } {
+    return { fed: this.#fed, written: Number(Atomics.load(this.#progress, 0)) };
+  }
+
+  /** Lets the layer at hand fail soon. */
+  cancel(): void {
+    this.#inputRing.cancel();
+    this.#outputRing.cancel();
+  }
+
+  /** Applies one layer. When this settles, no thread touches the target any more. */
+  async run({ source, target, limits }: LaneJob): Promise<LaneResult> {
+    this.#inputRing.reset();
+    this.#outputRing.reset();
+    Atomics.store(this.#progress, 0, 0n);
+    this.#fed = 0;
+    const job: ThreadJob = {
+      input: 'file' in source ? source : { ring: this.#input },
+      output: this.#output,
+      progress: this.#progress.buffer,
+      target,
+      limits,
+    };
+    const working = this.#workers.map((worker) => this.#report(worker, job));
+    const feeding = 'file' in source ? Promise.resolve() : this.#feed(source, working);
+    const [fed, ...reports] = await Promise.allSettled([feeding, ...working]);
+    if (fed.status === 'rejected') throw fed.reason;
+    return result(reports.map((report) => (report.status === 'fulfilled' ? report.value : lost())));
+  }
+
+  async close(): Promise<void> {
+    this.cancel();
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+
+  #report(worker: Worker, job: ThreadJob): Promise<ThreadReport> {
+    const { promise, resolve, reject } = Promise.withResolvers<ThreadReport>();
+    const failed = (error: unknown) => {
+      this.cancel();
+      reject(error);
+    };
+    const exited = () => failed(new Error('A thread that unpacks layers has ended'));
+    worker.ref();
+    worker.once('message', resolve);
+    worker.once('error', failed);
+    worker.once('exit', exited);
+    worker.postMessage(job);
+    return promise.finally(() => {
+      worker.off('message', resolve);
+      worker.off('error', failed);
+      worker.off('exit', exited);
+      worker.unref();
+    });
+  }
+
+  /** Copies the source into the ring, waiting where that is full, until its end or the threads'. */
+  async #feed(
+    source: AsyncIterable<Uint8Array>,
+    working: readonly Promise<unknown>[],
+  ): Promise<void> {
+    const ring = this.#inputRing;
+    const iterator = source[Symbol.asyncIterator]();
+    let stop = (): void => {};
+    const stopped = () => stop();
+    for (const thread of working) thread.then(stopped, stopped);
+    let ended = false;
+    try {
+      for (;;) {
+        if (ring.cancelled) return;
+        const next = iterator.next();
+        // A source may hang: the threads' end ends the waiting.
+        const chunk = await new Promise<IteratorResult<Uint8Array> | undefined>(
+          (resolve, reject) => {
+            stop = () => {
+              if (ring.cancelled) resolve(undefined);
+            };
+            next.then(resolve, reject);
+          },
+        );
+        if (chunk === undefined) return;
+        ended = chunk.done === true;
+        if (chunk.done) break;
+        await this.#put(chunk.value);
+      }
+      ring.end();
+    } catch (error) {
+      this.cancel();
+      if (!(error instanceof Cancelled)) throw error;
+    } finally {
+      if (!ended) iterator.return?.().catch(() => {});
+    }
+  }
+
+  async #put(chunk: Uint8Array): Promise<void> {
+    for (let at = 0; at < chunk.length; ) {
+      const slot = await this.#inputRing.acquireLater();
+      const part = chunk.subarray(at, at + slot.length);
+      slot.set(part);
+      this.#inputRing.publish(part.length);
+      at += part.length;
+      this.#fed += part.length;
+    }
+  }
+}
+
+function result(reports: readonly ThreadReport[]): LaneResult {
+  for (const report of reports) if (report.kind === 'failed') throw decodeError(report.error);
+  let layer: Partial<LaneResult> = {};
+  for (const report of reports) {
+    if (report.kind !== 'done') throw new Cancelled();
+    const { result } = report;
+    if ('inflate' in result) layer = { ...layer, tarBytes: result.inflate.bytes };
+    else if ('digest' in result) layer = { ...layer, diffID: parseDiffID(result.digest) };
+    else layer = { ...layer, ...result.write };
+  }
+  const { diffID, tarBytes, entries, diskBytes, deferred } = layer;
+  if (
+    diffID === undefined ||
+    tarBytes === undefined ||
+    entries === undefined ||
+    diskBytes === undefined ||
+    deferred === undefined
+  ) {
+    throw lostError();
+  }
+  return { diffID, tarBytes, entries, diskBytes, deferred };
+}
+
+function lost(): ThreadReport {
+  throw lostError();
+}
+
+function lostError(): DrayError {
+  return new DrayError('INTERNAL', 'A thread that unpacks layers has ended unexpectedly', {
+    retryable: true,
+    hint: 'The log of the agent says more.',
+  });
+}

@@ -1,0 +1,47 @@
+import { DrayError } from '../../../shared/errors.ts';
+
+/** What a layer may cost. Layers are an attacker's input. */
+export interface LayerLimits {
+  /** Uncompressed bytes of the archive, and the length of any one file (a sparse one is longer than its data). */
+  maxBytes: number;
+  /** Uncompressed to compressed, once there are more than {@link ratioFloor} uncompressed bytes. */
+  maxRatio: number;
+  maxEntries: number;
+  /** Folders within each other. */
+  maxDepth: number;
+  /** One extended header: PAX records, a GNU long name, a sparse map. */
+  maxHeaderBytes: number;
+  /** Milliseconds in which no byte comes in and none is written. */
+  idleTimeoutMs: number;
+}
+
+export const defaultLimits: LayerLimits = {
+  maxBytes: 128 * 2 ** 30,
+  maxRatio: 250,
+  maxEntries: 1_000_000,
+  maxDepth: 1024,
+  maxHeaderBytes: 2 ** 20,
+  idleTimeoutMs: 15 * 60 * 1000,
+};
+
+/** Below this a high ratio harms nobody: a small file of zeros compresses a thousandfold. */
+export const ratioFloor = 256 * 2 ** 20;
+
+export function limitError(message: string): DrayError {
+  return new DrayError('LAYER_LIMIT', message, {
+    hint: 'Raise the limit in the configuration of the agent if this image is to be trusted.',
+  });
+}
+
+export function invalid(message: string, cause?: unknown): DrayError {
+  return new DrayError('LAYER_INVALID', message, {
+    hint: 'The layer is broken or hostile. Build and push the image again.',
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+/** A path or name of an archive (a byte string), fit for a message. */
+export function shown(path: string): string {
+  const text = JSON.stringify(Buffer.from(path, 'latin1').toString());
+  return text.length > 210 ? `${text.slice(0, 200)}…"` : text;
+}

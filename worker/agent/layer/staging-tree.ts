@@ -1,0 +1,390 @@
+import { readdirSync } from 'node:fs';
+import {
+  changeModeAt,
+  changeOwnerAt,
+  closeFile,
+  createFileAt,
+  type FileTime,
+  FileType,
+  linkAt,
+  makeFolderAt,
+  makeNodeAt,
+  makeSymlinkAt,
+  openFolder,
+  openFolderAt,
+  readLinkAt,
+  removeFolderAt,
+  setTimesAt,
+  unlinkAt,
+} from '../linux/files.ts';
+import { opaqueXattr, setXattr } from '../linux/xattr.ts';
+import type { Deferred } from './deferred.ts';
+import { invalid, limitError, shown } from './limits.ts';
+
+/** What a folder's entry says; it is set when all that is inside was made. */
+export interface FolderAttributes {
+  mode: number;
+  uid: number;
+  gid: number;
+  mtime: FileTime;
+  xattrs: ReadonlyMap<string, Buffer> | undefined;
+}
+
+/** A real folder that this tree made itself. */
+export interface Folder {
+  readonly path: string;
+  readonly name: string;
+  readonly parent: Folder | undefined;
+  readonly depth: number;
+  /** Undefined while no entry named it. */
+  attributes: FolderAttributes | undefined;
+  /** Hides what lower layers have in it. */
+  opaque: boolean;
+  /** Stands where the layer deleted something first: it has nothing of a lower folder. */
+  fresh: boolean;
+  fd: number;
+}
+
+/** The answer where something was to be found: a folder and a name in it, or the path as it could be resolved. */
+export type Place = { folder: Folder; name: string } | { folder: undefined; path: string };
+
+const maxOpenFolders = 64;
+/** As the kernel follows at most 40, and containerd 255. */
+const maxSymlinks = 255;
+
+/**
+ * The folder that a layer is applied into.
+ *
+ * Why nothing outside it is reached: the folder was empty, belongs to nobody else, and all that is in it was
+ * made through this class. Every system call names one entry, without a slash, in an open folder; those
+ * folders were opened one below the other from the root on with O_NOFOLLOW and O_DIRECTORY, and only if
+ * this class made them as folders itself (`#folders`). `.` and `..` never reach the kernel. Symlinks are
+ * resolved here, by their text: an absolute one starts at the root, and the root's parent is the root. New
+ * files are made with O_EXCL, which follows no symlink; links, owners, times and attributes are set
+ * without following; devices and FIFOs are never opened.
+ */
+export class StagingTree implements Disposable {
+  /** Under their real paths, each after its parent. */
+  readonly #folders = new Map<string, Folder>();
+  readonly #root: Folder;
+  readonly #maxDepth: number;
+  /** Of folders other than the root, oldest first. */
+  #open: Folder[] = [];
+  readonly #whiteouts = new Set<string>();
+  /** Hard links whose target is not in the layer: nothing stands in their place. */
+  readonly #links = new Map<string, string>();
+
+  constructor(target: string, options: { maxDepth: number }) {
+    this.#maxDepth = options.maxDepth;
+    this.#root = {
+      path: '',
+      name: '',
+      parent: undefined,
+      depth: 0,
+      attributes: undefined,
+      opaque: false,
+      fresh: false,
+      fd: openFolder(target),
+    };
+    this.#folders.set('', this.#root);
+  }
+
+  get folderCount(): number {
+    return this.#folders.size;
+  }
+
+  /**
+   * The folder of that path, made where it is missing; symlinks of the layer are resolved inside the root.
+   * @throws LAYER_INVALID where something on the way is no folder, LAYER_LIMIT
+   */
+  folder(path: string): Folder {
+    return this.#folders.get(path) ?? this.#walk(path);
+  }
+
+  /** Where an existing path is; symlinks are followed on the way but not at its end. */
+  locate(path: string): Place {
+    const slash = path.lastIndexOf('/');
+    const [parent, name] = [path.slice(0, Math.max(slash, 0)), path.slice(slash + 1)];
+    const known = this.#folders.get(parent);
+    if (known !== undefined) return { folder: known, name };
+    const found = this.#find(parent);
+    return typeof found === 'string'
+      ? { folder: undefined, path: pathOf(found, name) }
+      : { folder: found, name };
+  }
+
+  /** What is staged there: `link` has no file yet. */
+  kindAt({ folder, name }: { folder: Folder; name: string }) {
+    const path = pathOf(folder.path, name);
+    if (this.#folders.has(path)) return 'folder';
+    if (this.#links.has(path)) return 'link';
+    if (this.#whiteouts.has(path)) return 'whiteout';
+    return readLinkAt(this.fdOf(folder), name) === undefined ? 'nothing' : 'other';
+  }
+
+  /** A new file, open for writing, in place of what was there. */
+  createFile(folder: Folder, name: string, mode: number): number {
+    let fd = -1;
+    this.#replace(folder, name, (dir) => {
+      fd = createFileAt(dir, name, mode);
+      return fd >= 0;
+    });
+    return fd;
+  }
+
+  makeSymlink(folder: Folder, name: string, target: string): void {
+    this.#replace(folder, name, (dir) => makeSymlinkAt(dir, name, target));
+  }
+
+  makeNode(folder: Folder, name: string, mode: number, major: number, minor: number): void {
+    this.#replace(folder, name, (dir) => makeNodeAt(dir, name, mode, major, minor));
+  }
+
+  /** Makes or completes a folder: one that is there keeps what is in it, anything else is replaced. */
+  makeFolder(parent: Folder, name: string, attributes: FolderAttributes): void {
+    const known = this.#folders.get(pathOf(parent.path, name));
+    const folder = known ?? this.#make(parent, name, attributes.mode & 0o1777);
+    folder.attributes = attributes;
+  }
+
+  /** Hides what lower layers have there; what this layer has stays. */
+  whiteOut(folder: Folder, name: string): void {
+    const path = pathOf(folder.path, name);
+    const known = this.#folders.get(path);
+    if (known !== undefined) {
+      known.opaque = true;
+      known.fresh = true;
+    } else if (!this.#links.has(path)) {
+      if (makeNodeAt(this.fdOf(folder), name, FileType.char, 0, 0)) this.#whiteouts.add(path);
+    }
+  }
+
+  /** Makes a hard link, or notes it where the target is not in this layer. @throws LAYER_INVALID */
+  link(folder: Folder, name: string, target: string): void {
+    const path = pathOf(folder.path, name);
+    const place = this.locate(target);
+    const kind = place.folder === undefined ? 'nothing' : this.kindAt(place);
+    const real = place.folder === undefined ? place.path : pathOf(place.folder.path, place.name);
+    if (kind === 'folder') {
+      throw invalid(`${shown(path)} is a hard link to ${shown(target)}, which is a folder`);
+    }
+    if (kind === 'other' && place.folder !== undefined) {
+      if (real === path) return;
+      const from = place.folder;
+      this.#replace(folder, name, (dir) => linkAt(this.fdOf(from), place.name, dir, name));
+      return;
+    }
+    const lower = this.#links.get(real) ?? real;
+    checkName(path, name);
+    this.#remove(folder, name);
+    this.#links.set(path, lower);
+  }
+
+  /** The descriptor of a folder; it stays open at least up to the next {@link trim}. */
+  fdOf(folder: Folder): number {
+    if (folder.fd >= 0) return folder.fd;
+    if (folder.parent === undefined) throw new Error('the root is closed');
+    folder.fd = openFolderAt(this.fdOf(folder.parent), folder.name);
+    this.#open.push(folder);
+    return folder.fd;
+  }
+
+  /** Closes folders that were opened long ago, if there are many. */
+  trim(): void {
+    if (this.#open.length <= maxOpenFolders) return;
+    for (const old of this.#open.splice(0, this.#open.length - maxOpenFolders / 2)) close(old);
+  }
+
+  /** A path that leads to one entry of a folder, for calls that take no folder. */
+  procPath(folder: Folder, name: string): Buffer {
+    return Buffer.from(`/proc/self/fd/${this.fdOf(folder)}/${name}`, 'latin1');
+  }
+
+  /** Sets the folders' attributes, which making what is inside would have changed. */
+  finish(): Deferred {
+    const folders: string[] = [];
+    for (const folder of this.#folders.values()) {
+      if (folder.parent !== undefined && mayMerge(folder)) folders.push(folder.path);
+    }
+    for (const folder of [...this.#folders.values()].reverse()) this.#complete(folder);
+    return {
+      folders,
+      links: [...this.#links].map(([path, target]) => ({ path, target })),
+      whiteouts: [...this.#whiteouts],
+      opaqueRoot: this.#root.opaque,
+    };
+  }
+
+  #complete(folder: Folder): void {
+    const { parent, name, attributes } = folder;
+    if (parent === undefined) return;
+    this.trim();
+    const dir = this.fdOf(parent);
+    if (folder.opaque) setXattr(this.procPath(parent, name), opaqueXattr, Buffer.from('y'));
+    if (attributes === undefined) {
+      changeModeAt(dir, name, 0o755);
+      return;
+    }
+    const { mode, uid, gid, mtime, xattrs } = attributes;
+    if (uid !== 0 || gid !== 0) changeOwnerAt(dir, name, uid, gid);
+    changeModeAt(dir, name, mode);
+    for (const [key, value] of xattrs ?? []) {
+      setXattr(this.procPath(parent, name), Buffer.from(key, 'latin1'), value);
+    }
+    setTimesAt(dir, name, mtime);
+  }
+
+  #walk(path: string): Folder {
+    const found = this.#resolve(path, (folder, name) => this.#make(folder, name, 0o755));
+    if (typeof found === 'string') throw new Error('a path was not made');
+    return found;
+  }
+
+  /** The folder, or the path that is left where it is not in this layer. */
+  #find(path: string): Folder | string {
+    return this.#resolve(path, () => undefined);
+  }
+
+  #resolve(
+    path: string,
+    missing: (folder: Folder, name: string) => Folder | undefined,
+  ): Folder | string {
+    const rest = path.split('/').reverse();
+    let folder = this.#root;
+    let followed = 0;
+    for (let name = rest.pop(); name !== undefined; name = rest.pop()) {
+      if (name === '' || name === '.') continue;
+      if (name === '..') {
+        folder = folder.parent ?? folder;
+        continue;
+      }
+      const here = pathOf(folder.path, name);
+      const known = this.#folders.get(here);
+      if (known !== undefined) {
+        folder = known;
+        continue;
+      }
+      const target = this.#links.has(here) ? null : this.#symlinkAt(folder, name, here);
+      if (target === undefined) {
+        const made = missing(folder, name);
+        if (made === undefined) return cleanPath([here, ...rest.reverse()].join('/'));
+        folder = made;
+      } else if (target === null) {
+        throw invalid(`${shown(path)} leads through ${shown(here)}, which is no folder`);
+      } else {
+        if (++followed > maxSymlinks)
+          throw invalid(`${shown(path)} leads through too many symlinks`);
+        if (target.startsWith('/')) folder = this.#root;
+        rest.push(...target.split('/').reverse());
+      }
+    }
+    return folder;
+  }
+
+  #symlinkAt(folder: Folder, name: string, path: string): string | null | undefined {
+    checkName(path, name);
+    return this.#whiteouts.has(path) ? undefined : readLinkAt(this.fdOf(folder), name);
+  }
+
+  #make(parent: Folder, name: string, mode: number): Folder {
+    const path = pathOf(parent.path, name);
+    const depth = parent.depth + 1;
+    if (depth > this.#maxDepth) {
+      throw limitError(`${shown(path)} lies deeper than ${this.#maxDepth} folders`);
+    }
+    const replaced = this.#replace(parent, name, (dir) => makeFolderAt(dir, name, mode));
+    const folder: Folder = {
+      path,
+      name,
+      parent,
+      depth,
+      attributes: undefined,
+      // Where the layer had something else, a folder of the layers below is gone.
+      opaque: replaced,
+      fresh: replaced,
+      fd: -1,
+    };
+    this.#folders.set(path, folder);
+    return folder;
+  }
+
+  /** Makes something, after removing what this layer had there. @returns whether there was anything */
+  #replace(folder: Folder, name: string, make: (dir: number) => boolean): boolean {
+    const path = pathOf(folder.path, name);
+    checkName(path, name);
+    const wasLink = this.#links.size > 0 && this.#links.delete(path);
+    if (make(this.fdOf(folder))) return wasLink;
+    this.#remove(folder, name);
+    if (!make(this.fdOf(folder))) throw new Error(`${shown(path)} can't be replaced`);
+    return true;
+  }
+
+  #remove(folder: Folder, name: string): void {
+    const path = pathOf(folder.path, name);
+    const below = this.#folders.get(path);
+    this.#links.delete(path);
+    if (below !== undefined) this.#removeFolder(below, folder);
+    else if (this.#whiteouts.delete(path) || readLinkAt(this.fdOf(folder), name) !== undefined) {
+      unlinkAt(this.fdOf(folder), name);
+    }
+  }
+
+  #removeFolder(folder: Folder, parent: Folder): void {
+    const entries = readdirSync(`/proc/self/fd/${this.fdOf(folder)}`, { encoding: 'latin1' });
+    for (const name of entries) this.#remove(folder, name);
+    const prefix = `${folder.path}/`;
+    for (const path of this.#links.keys()) if (path.startsWith(prefix)) this.#links.delete(path);
+    this.#open = this.#open.filter((open) => open !== folder);
+    close(folder);
+    removeFolderAt(this.fdOf(parent), folder.name);
+    this.#folders.delete(folder.path);
+  }
+
+  [Symbol.dispose](): void {
+    for (const folder of this.#open) close(folder);
+    this.#open = [];
+    close(this.#root);
+  }
+}
+
+/** Whether the folder takes its attributes from a lower one that it merges with. */
+function mayMerge(folder: Folder): boolean {
+  if (folder.attributes !== undefined || folder.fresh) return false;
+  for (let above = folder.parent; above !== undefined; above = above.parent) {
+    if (above.opaque) return false;
+  }
+  return true;
+}
+
+function close(folder: Folder): void {
+  if (folder.fd >= 0) closeFile(folder.fd);
+  folder.fd = -1;
+}
+
+export function pathOf(folder: string, name: string): string {
+  return folder === '' ? name : `${folder}/${name}`;
+}
+
+/** Names and paths that Linux could not open. */
+function checkName(path: string, name: string): void {
+  if (name.length > 255) throw invalid(`${shown(path)} has a name of more than 255 bytes`);
+  if (path.length > 4095) throw invalid(`${shown(path)} is longer than 4095 bytes`);
+  if (name.includes('\0')) throw invalid(`${shown(path)} has a NUL in its name`);
+}
+
+const unclean = /(?:^|\/)(?:\.{0,2})(?:\/|$)/;
+
+/** A path relative to the root, without empty parts, `.` and `..` (path.Clean of Go, rooted); '' is the root. */
+export function cleanPath(path: string): string {
+  let start = path.startsWith('./') ? 2 : 0;
+  if (path[start] === '/') start++;
+  const end = path.length - (path.length > start && path.endsWith('/') ? 1 : 0);
+  const plain = path.slice(start, end);
+  if (!unclean.test(plain)) return plain;
+  const parts: string[] = [];
+  for (const part of path.split('/')) {
+    if (part === '..') parts.pop();
+    else if (part !== '' && part !== '.') parts.push(part);
+  }
+  return parts.join('/');
+}

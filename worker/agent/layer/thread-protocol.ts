@@ -1,0 +1,30 @@
+import type { EncodedError } from '../../../shared/errors.ts';
+import type { WrittenLayer } from './entry-writer.ts';
+import type { LayerLimits } from './limits.ts';
+import type { RingMemory } from './ring.ts';
+
+/** What one layer asks of the three threads of a lane. */
+export interface ThreadJob {
+  /** Compressed bytes from the main thread, or a file that the thread reads. */
+  input: { ring: RingMemory } | { file: string };
+  /** Uncompressed bytes, to {@link consumer}. */
+  output: RingMemory;
+  /** One word: the uncompressed bytes that were written so far. */
+  progress: SharedArrayBuffer;
+  target: string;
+  limits: LayerLimits;
+}
+
+/** The readers of the output ring. */
+export const consumer = { digest: 0, write: 1 } as const;
+
+export type ThreadResult =
+  | { inflate: { bytes: number } }
+  | { digest: string }
+  | { write: WrittenLayer };
+
+export type ThreadReport =
+  | { kind: 'done'; result: ThreadResult }
+  | { kind: 'failed'; error: EncodedError }
+  /** It stopped because the ring was cancelled. */
+  | { kind: 'cancelled' };
