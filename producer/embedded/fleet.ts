@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Config } from '../../shared/config.ts';
 import { DrayError, errnoOf, messageOf } from '../../shared/errors.ts';
@@ -98,6 +98,7 @@ export function isUp(part: Part): boolean {
 async function stopPart(part: Part): Promise<void> {
   const running = runningPart(part);
   if (running !== undefined) await endProcess(running, { boundMs: part.stopBound });
+  await rm(part.pidFile, { force: true });
 }
 
 async function lockFleet(config: Config, options: FleetOptions): Promise<Disposable> {

@@ -90,12 +90,7 @@ export async function startFailed(part: Part): Promise<DrayError> {
 /** @throws TOOL_MISSING */
 function findProgram(name: string): string {
   if (path.isAbsolute(name)) return name;
-  const folders = [
-    ...(process.env.PATH ?? '').split(path.delimiter),
-    '/usr/bin',
-    '/usr/sbin',
-    '/usr/local/bin',
-  ];
+  const folders = (process.env.PATH ?? '').split(path.delimiter);
   for (const folder of folders.filter((folder) => path.isAbsolute(folder))) {
     const file = path.join(folder, name);
     try {

@@ -13,6 +13,7 @@ export function summaryLine(status: PullStatus, elapsedMs: number): string {
   if (status.state === 'ready' && status.blobs.every(({ existed }) => existed)) {
     return `${elapsed}  total: 0 B  nothing was transferred: the content store has it all`;
   }
+  if (bytes === 0) return `${elapsed}  total: 0 B`;
   const rate = elapsedMs > 0 ? (bytes * 1000) / elapsedMs : 0;
   return `${elapsed}  total: ${formatBytes(bytes)} (${formatBytes(rate)}/s)`;
 }

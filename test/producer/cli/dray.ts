@@ -13,11 +13,12 @@ export interface Ended {
 /** Runs `dray` to its end. Nothing of the caller's own fleet is in its environment. */
 export async function dray(
   args: readonly string[],
-  options: { env?: NodeJS.ProcessEnv; input?: Uint8Array; program?: string } = {},
+  options: { env?: NodeJS.ProcessEnv; input?: Uint8Array; program?: string; uid?: number } = {},
 ): Promise<Ended> {
   const child = spawn(options.program ?? launcher, args, {
     env: { ...process.env, REDIS_URL: '', DRAY_CONFIG: '', DRAY_STORE: '', ...options.env },
     stdio: 'pipe',
+    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
   });
   const output = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
