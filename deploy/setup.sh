@@ -78,6 +78,14 @@ disable_units() {
   [ ${#units[@]} = 0 ] || as_root systemctl disable --quiet "${units[@]}" >/dev/null 2>&1 || true
 }
 
+# What a package manager prints is of use only when it fails.
+quietly() {
+  local output
+  output=$("$@" 2>&1 </dev/null) && return
+  printf '%s\n' "$output" >&2
+  return 1
+}
+
 install_packages() {
   local packages=("$@")
   local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=600)
@@ -86,12 +94,11 @@ install_packages() {
       "As root: apt-get install --no-install-recommends ${packages[*]}"
   fi
   say "installing with apt-get: ${packages[*]}"
-  say "apt-get update"
-  if ! as_root "${apt[@]}" -o APT::Update::Error-Mode=any update; then
+  if ! quietly as_root "${apt[@]}" -o APT::Update::Error-Mode=any update; then
     say "apt-get update reported the problem above; going on with the package lists that are there"
   fi
   forbid_starting
-  as_root "${apt[@]}" install --yes --no-install-recommends "${packages[@]}" </dev/null ||
+  quietly as_root "${apt[@]}" install --yes --no-install-recommends "${packages[@]}" ||
     fail "apt-get could not install: ${packages[*]}" "Its messages stand above. Mend that, then run this again."
   allow_starting
   disable_units "${packages[@]}"

@@ -3,10 +3,13 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { digestOf } from '../../shared/image/digest.ts';
 
-/** Reads every blob of a folder store as soon as it can be read, and remembers those that were not whole. */
-export function watchBlobs(store: string): {
+export interface BlobWatch extends AsyncDisposable {
+  /** Looks once more, then says what there was. */
   stop: () => Promise<{ seen: number; broken: string[] }>;
-} {
+}
+
+/** Reads every blob of a folder store as soon as it can be read, and remembers those that were not whole. */
+export function watchBlobs(store: string): BlobWatch {
   const folder = path.join(store, 'blobs', 'sha256');
   const seen = new Set<string>();
   const broken: string[] = [];
@@ -27,11 +30,15 @@ export function watchBlobs(store: string): {
     }
     await look();
   })();
+  const stop = async () => {
+    stopped = true;
+    await watching;
+    return { seen: seen.size, broken };
+  };
   return {
-    stop: async () => {
-      stopped = true;
-      await watching;
-      return { seen: seen.size, broken };
+    stop,
+    async [Symbol.asyncDispose]() {
+      await stop();
     },
   };
 }

@@ -112,15 +112,17 @@ describe('the embedded fleet', { concurrency: false }, () => {
 
   test('a fleet that can not start says why, and leaves nothing running', async (t) => {
     if (!requireRoot(t) || !requireTool(t, 'redis-server', 'runc')) return;
+    const file = path.join(folder, 'a-file');
+    await writeFile(file, '');
     const { code, stderr } = await dray(['up'], {
-      env: { ...env, DRAY_STORE: 'folder:/proc/no-place' },
+      env: { ...env, DRAY_STORE: `folder:${file}/content` },
     });
     assert.equal(code, 1);
     assert.match(
       stderr,
       /^dray: error: The (worker|agent) of the embedded fleet ended while it started/,
     );
-    assert.match(stderr, /\/proc\/no-place/);
+    assert.match(stderr, /a-file\/content/);
     assert.match(stderr, /^ {2}hint: Its whole log is .*\.log$/m);
     assert.deepEqual(await programsOf(state), []);
   });

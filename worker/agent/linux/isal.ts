@@ -1,5 +1,6 @@
 import koffi from 'koffi';
 import type { Decoded, Decoder } from './decoder.ts';
+import { openLibrary } from './library.ts';
 
 /** Offsets in `struct inflate_state` of libisal.so.2 (igzip_lib.h). */
 const at = {
@@ -81,7 +82,7 @@ function loadLibrary(): IsalLibrary | undefined {
 
 function tryLoad(): IsalLibrary | undefined {
   try {
-    const library = koffi.load('libisal.so.2');
+    const library = openLibrary('libisal.so.2');
     const init = library.func('void isal_inflate_init(void *state)');
     const inflate = library.func('int isal_inflate(void *state)');
     return isAsKnown({ init, inflate }) ? { init, inflate } : undefined;

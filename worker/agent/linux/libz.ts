@@ -1,5 +1,6 @@
 import koffi from 'koffi';
 import type { Decoded, Decoder } from './decoder.ts';
+import { openLibrary } from './library.ts';
 
 /** Offsets in `z_stream` on a 64-bit Linux (zlib.h). */
 const at = { nextIn: 0, availIn: 8, nextOut: 24, availOut: 32, message: 48 } as const;
@@ -57,7 +58,7 @@ let loaded: ZlibLibrary | undefined;
 
 function loadLibrary(): ZlibLibrary {
   if (loaded === undefined) {
-    const library = koffi.load('libz.so.1');
+    const library = openLibrary('libz.so.1');
     loaded = {
       init: library.func('int inflateInit2_(void *strm, int bits, const char *version, int size)'),
       inflate: library.func('int inflate(void *strm, int flush)'),

@@ -1,5 +1,6 @@
 import koffi from 'koffi';
 import type { Decoded, Decoder } from './decoder.ts';
+import { openLibrary } from './library.ts';
 
 /** ZSTD_d_windowLogMax, and the largest window that is decoded: 128 MiB, what `zstd -d` takes as it comes. */
 const windowLogMax = { parameter: 100, value: 27 } as const;
@@ -58,7 +59,7 @@ let loaded: ZstdLibrary | undefined;
 
 function loadLibrary(): ZstdLibrary {
   if (loaded === undefined) {
-    const library = koffi.load('libzstd.so.1');
+    const library = openLibrary('libzstd.so.1');
     loaded = {
       create: library.func('void *ZSTD_createDCtx()'),
       setParameter: library.func('size_t ZSTD_DCtx_setParameter(void *dctx, int param, int value)'),
