@@ -103,9 +103,15 @@ async function pushBlob(
 async function call(url: string, init: RequestInit): Promise<Response> {
   const { method } = init;
   const response = await fetch(url, init).catch((error: unknown) => {
-    throw new Error(`${method} ${url} got no answer`, { cause: error });
+    throw new Error(`${method} ${url} got no answer: ${rootMessage(error)}`, { cause: error });
   });
   const text = await response.text();
   if (!response.ok) throw new Error(`${method} ${url} was answered ${response.status}: ${text}`);
   return response;
+}
+
+/** What fetch keeps in the cause of its "fetch failed". */
+function rootMessage(error: unknown): string {
+  const cause = error instanceof Error ? (error.cause ?? error) : error;
+  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -39,7 +39,8 @@ export function partsOf(config: Config): Part[] {
     return {
       ...common(name),
       program: process.execPath,
-      args: [path.join(root, main)],
+      // With the launcher's own options.
+      args: [...process.execArgv, path.join(root, main)],
       env,
       // Longer than the programs' own bound, so that they can end in order.
       stopBound: 25_000,

@@ -26,9 +26,12 @@ export async function measure(
 ): Promise<Measured> {
   const cpuBefore = cpuOf(servers);
   let peak = 0;
+  // The registry, for one: what ran before is none of the tool's but for its servers.
+  const before = new Set(treeOf([process.pid]));
+  for (const server of treeOf(servers)) before.delete(server);
   const sampler = options.memory
     ? setInterval(() => {
-        peak = Math.max(peak, memoryOf([...servers, process.pid]));
+        peak = Math.max(peak, memoryOf([...servers, process.pid], before));
       }, sampleInterval)
     : undefined;
   const start = performance.now();
@@ -52,8 +55,15 @@ function cpuOf(servers: readonly number[]): number {
   return ticks + (readStat(process.pid)?.children ?? 0);
 }
 
-/** The proportional set sizes of these processes and all below them, but for this process itself. */
-function memoryOf(roots: readonly number[]): number {
+/** The proportional set sizes of these processes and all below them, but for some. */
+function memoryOf(roots: readonly number[], except: ReadonlySet<number>): number {
+  let bytes = 0;
+  for (const pid of treeOf(roots)) if (!except.has(pid)) bytes += proportionalSetSize(pid);
+  return bytes;
+}
+
+/** These processes and all below them. */
+function treeOf(roots: readonly number[]): Set<number> {
   const parents = new Map<number, number>();
   for (const name of readdirSync('/proc')) {
     const pid = Number(name);
@@ -67,10 +77,7 @@ function memoryOf(roots: readonly number[]): number {
     before = counted.size;
     for (const [pid, parent] of parents) if (counted.has(parent)) counted.add(pid);
   }
-  counted.delete(process.pid);
-  let bytes = 0;
-  for (const pid of counted) bytes += proportionalSetSize(pid);
-  return bytes;
+  return counted;
 }
 
 function proportionalSetSize(pid: number): number {
