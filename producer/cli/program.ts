@@ -23,7 +23,8 @@ export function becomeProgram(
   if (execve === undefined) {
     throw new DrayError('INTERNAL', `Node ${process.version} has no execve`);
   }
-  execve(process.execPath, [process.execPath, path.join(root, programs[name])], {
+  const { execPath, execArgv } = process;
+  execve(execPath, [execPath, ...execArgv, path.join(root, programs[name])], {
     ...process.env,
     ...env,
   });
