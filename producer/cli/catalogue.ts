@@ -38,6 +38,11 @@ export const catalogue: readonly CatalogueGroup[] = [
         load: () => import('./commands/pull-status.ts'),
       },
       {
+        name: 'cancel',
+        summary: 'end pulls that nobody wants any more',
+        load: () => import('./commands/cancel.ts'),
+      },
+      {
         name: 'images',
         summary: 'list, name and remove images',
         load: () => import('./commands/images.ts'),
@@ -128,6 +133,11 @@ export const catalogue: readonly CatalogueGroup[] = [
         name: 'status',
         summary: 'show what runs, and how it is',
         load: () => import('./commands/status.ts'),
+      },
+      {
+        name: 'nodes',
+        summary: 'list the nodes of the fleet',
+        load: () => import('./commands/nodes.ts'),
       },
       {
         name: 'worker',

@@ -50,7 +50,7 @@ export async function printStatus(
 async function remoteStatus(context: Context, now: Date): Promise<PartStatus[]> {
   const { config } = context;
   const { redactUrl } = await import('../../shared/queue/connection.ts');
-  const { listNodes, lostAfter } = await import('../../shared/node/registry.ts');
+  const { isLost, listNodes } = await import('../../shared/node/registry.ts');
   const parts: PartStatus[] = [];
   await using queue = await context.openQueue();
   const name = 'redis';
@@ -60,11 +60,11 @@ async function remoteStatus(context: Context, now: Date): Promise<PartStatus[]> 
     const health = `PONG in ${(performance.now() - begun).toFixed(1)} ms, ${redactUrl(config.redis.url)}`;
     parts.push({ name, state: 'running', healthy: true, health });
     for (const node of await bounded(listNodes(queue.redis, config.redis.prefix))) {
-      const isLost = now.getTime() - node.seenAt.getTime() > lostAfter;
+      const lost = isLost(node, now);
       parts.push({
         name: `node ${node.name}`,
-        state: isLost ? 'lost' : 'running',
-        healthy: !isLost,
+        state: lost ? 'lost' : 'running',
+        healthy: !lost,
         health: `seen ${formatAge(node.seenAt, now)}, ${node.platform}, ${node.version}`,
       });
     }

@@ -3,6 +3,7 @@ import { Pulls } from '../../shared/pull/pulls.ts';
 import { isFinished, type NodeStatus, type PullStatus } from '../../shared/pull/status.ts';
 import { queueError } from '../../shared/queue/connection.ts';
 import type { Context, QueueConnection } from './context.ts';
+import { exitCodes } from './errors.ts';
 import { Interrupt } from './interrupt.ts';
 import { openView } from './progress/open-view.ts';
 import type { ProgressForm } from './progress/view.ts';
@@ -81,6 +82,11 @@ function keepFleet(context: Context): Disposable {
 
 /** Why a pull failed, as an error; undefined when it did not. */
 export function failureOf(status: PullStatus): DrayError | undefined {
+  if (status.state === 'cancelled') {
+    return new DrayError('CANCELLED', `The pull of ${status.reference} was cancelled`, {
+      context: { exitCode: exitCodes.failure },
+    });
+  }
   if (status.state !== 'failed') return undefined;
   if (status.error !== undefined) return decodeError(status.error);
   const failed = status.nodes.filter(({ state }) => state === 'failed');

@@ -1,4 +1,6 @@
+import { DrayError } from '../../shared/errors.ts';
 import { Pulls } from '../../shared/pull/pulls.ts';
+import { PullRecords } from '../../shared/pull/records.ts';
 import type { PullStatus } from '../../shared/pull/status.ts';
 import { queueError } from '../../shared/queue/connection.ts';
 import type { Context } from './context.ts';
@@ -78,6 +80,23 @@ export async function watchPull(
   const failure = failureOf(status);
   if (failure !== undefined) throw failure;
   process.stdout.write(`${pinnedReference(status)}\n`);
+}
+
+/** `dray cancel` @throws NOT_FOUND, and CONFLICT for a pull that had ended already */
+export async function cancelPulls(context: Context, ids: readonly string[]): Promise<void> {
+  const { redis: settings } = context.config;
+  await using queue = await context.openQueue();
+  const records = new PullRecords(queue.redis, settings.prefix);
+  for (const id of ids) {
+    const state = await records.cancel(id).catch((error: unknown) => {
+      throw queueError(error, settings);
+    });
+    if (state === undefined) throw pullUnknown(id);
+    if (state !== 'cancelled') {
+      throw new DrayError('CONFLICT', `The pull ${id} can't be cancelled: it is ${state} already`);
+    }
+    process.stdout.write(`${id}\n`);
+  }
 }
 
 async function looking<T>(context: Context, look: (pulls: Pulls) => Promise<T>): Promise<T> {

@@ -13,7 +13,11 @@ export interface NodeInfo {
 /** Milliseconds between two heartbeats of an agent. */
 export const heartbeatInterval = 10_000;
 /** A node that was silent for so many milliseconds is lost. */
-export const lostAfter = 3 * heartbeatInterval;
+const lostAfter = 3 * heartbeatInterval;
+
+export function isLost(node: NodeInfo, now: Date): boolean {
+  return now.getTime() - node.seenAt.getTime() > lostAfter;
+}
 
 /** An agent's heartbeat; the first one registers the node. */
 export async function heartbeat(

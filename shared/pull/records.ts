@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
-import { type EncodedError, encodeError } from '../errors.ts';
+import { DrayError, type EncodedError, encodeError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, isDigest } from '../image/digest.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
+import { settleScript } from './settle-script.ts';
 import {
   type BlobKind,
   isFinished,
@@ -18,45 +19,6 @@ import {
 const keepFinished = 7 * 24 * 3600;
 /** Entries of a pull's event stream that are kept. */
 const keepEvents = 1_000;
-
-/**
- * Derives a pull's state from its facts, so that whoever changes a fact, twice or in any order, gets the same
- * state. A failed blob ends the pull at once; a failed node ends it when the others have settled.
- * KEYS: pull, missing, nodes, events, open. ARGV: id, now, seconds to keep, events to keep.
- */
-const settleScript = `
-local state = redis.call('HGET', KEYS[1], 'state')
-if not state then return false end
-if state == 'ready' or state == 'failed' then return state end
-local next = state
-if redis.call('HEXISTS', KEYS[1], 'error') == 1 then
-  next = 'failed'
-elseif redis.call('HEXISTS', KEYS[1], 'planned') == 1 then
-  local waiting, failed, started = 0, 0, 0
-  local nodes = redis.call('HVALS', KEYS[3])
-  for _, value in ipairs(nodes) do
-    local node = cjson.decode(value).state
-    if node == 'failed' then failed = failed + 1
-    elseif node ~= 'ready' then waiting = waiting + 1 end
-    if node ~= 'waiting' then started = started + 1 end
-  end
-  if redis.call('SCARD', KEYS[2]) > 0 then next = 'fetching'
-  elseif waiting > 0 or redis.call('HEXISTS', KEYS[1], 'named') == 0 then
-    next = #nodes > 0 and 'unpacking' or 'fetching'
-  elseif failed > 0 then next = 'failed'
-  else next = 'ready' end
-end
-if next ~= state then redis.call('HSET', KEYS[1], 'state', next) end
-if next == 'ready' or next == 'failed' then
-  redis.call('HSET', KEYS[1], 'finishedAt', ARGV[2])
-  redis.call('SREM', KEYS[5], ARGV[1])
-  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[4], '*', 'changed', next)
-  for i = 1, 4 do redis.call('EXPIRE', KEYS[i], ARGV[3]) end
-elseif next ~= state then
-  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[4], '*', 'changed', next)
-end
-return next
-`;
 
 /** What a pull has to do with a blob: fixed by its resolve step. */
 export interface PlannedBlob {
@@ -180,7 +142,8 @@ export class PullRecords {
   /** Records what the pull needs. From here on its state follows from the joins. A second plan changes nothing. */
   async plan(id: string, manifest: Descriptor | undefined, blobs: PlannedBlob[]): Promise<void> {
     const { keys } = this;
-    if ((await this.#redis.hexists(keys.pull(id), 'planned')) === 1) return;
+    const [planned, before] = await this.#redis.hmget(keys.pull(id), 'planned', 'state');
+    if (planned !== null || before === null || isFinished(before as PullState)) return;
     const transaction = this.#redis.multi();
     for (const [order, blob] of blobs.entries()) {
       const { digest } = blob.descriptor;
@@ -194,7 +157,9 @@ export class PullRecords {
     }
     transaction.hset(keys.pull(id), 'planned', 1).hdel(keys.pull(id), 'note');
     await executed(transaction.exec());
-    await this.settle(id);
+    const state = await this.settle(id);
+    // It ended meanwhile: whoever ended it could not know what it waits for.
+    if (state === undefined || isFinished(state)) await this.#waitsNoMore(id);
     await this.changed(id);
   }
 
@@ -265,9 +230,28 @@ export class PullRecords {
     const state = await this.state(id);
     if (state === undefined || isFinished(state)) return;
     await this.#redis.hsetnx(this.keys.pull(id), 'error', encoded);
+    await this.#waitsNoMore(id);
+    await this.settle(id);
+  }
+
+  /**
+   * Ends a pull that nobody wants any more. Workers and nodes stop within 2 s what they do for it alone; what
+   * is in the store, or unpacked, stays.
+   * @returns its state: another one than cancelled when it had ended before; undefined when there is no such pull
+   */
+  async cancel(id: string): Promise<PullState | undefined> {
+    await this.fail(
+      id,
+      new DrayError('CANCELLED', 'The pull was cancelled', {
+        hint: 'Pull again when it is wanted.',
+      }),
+    );
+    return await this.state(id);
+  }
+
+  async #waitsNoMore(id: string): Promise<void> {
     const missing = await this.missing(id);
     await Promise.all(missing.map((digest) => this.#redis.srem(this.keys.blobPulls(digest), id)));
-    await this.settle(id);
   }
 
   /** Says to people why a pull waits; an empty note takes it back. */
@@ -345,7 +329,7 @@ export class PullRecords {
       keepFinished,
       keepEvents,
     )) as PullState | null;
-    if (state === 'ready' || state === 'failed') {
+    if (state !== null && isFinished(state)) {
       await this.#redis
         .pipeline()
         .expire(keys.pullBlobs(id), keepFinished)

@@ -14,7 +14,14 @@ export interface PullRequest {
   name?: boolean;
 }
 
-export type PullState = 'queued' | 'resolving' | 'fetching' | 'unpacking' | 'ready' | 'failed';
+export type PullState =
+  | 'queued'
+  | 'resolving'
+  | 'fetching'
+  | 'unpacking'
+  | 'ready'
+  | 'failed'
+  | 'cancelled';
 export type BlobState = 'waiting' | 'fetching' | 'stored' | 'failed';
 export type LayerState = 'waiting' | 'unpacking' | 'done' | 'failed';
 export type NodeState = 'waiting' | 'unpacking' | 'ready' | 'failed';
@@ -70,5 +77,5 @@ export interface PullStatus {
 }
 
 export function isFinished(state: PullState): boolean {
-  return state === 'ready' || state === 'failed';
+  return state === 'ready' || state === 'failed' || state === 'cancelled';
 }

@@ -8,6 +8,8 @@ export interface SlowLink extends AsyncDisposable {
   host: string;
   /** Changes the speed of what flows from now on; 0 stops it. */
   setRate: (bytesPerSecond: number) => void;
+  /** Bytes that came back through it so far. */
+  passed: () => number;
   /** Breaks every connection. */
   cut: () => void;
 }
@@ -17,6 +19,7 @@ export async function startSlowLink(
   options: { bytesPerSecond: number },
 ): Promise<SlowLink> {
   let rate = options.bytesPerSecond;
+  let passed = 0;
   const sockets = new Set<net.Socket>();
   const [targetHost = 'localhost', targetPort = ''] = target.split(':');
   const server = net.createServer((client) => {
@@ -43,6 +46,7 @@ export async function startSlowLink(
           }
           const slice = chunk.subarray(at, at + Math.max(1, Math.ceil(rate / 100)));
           at += slice.length;
+          passed += slice.length;
           if (!to.write(slice)) await once(to, 'drain');
           if (rate < 1e9) await sleep((slice.length / rate) * 1000);
         }
@@ -60,6 +64,7 @@ export async function startSlowLink(
     setRate: (bytesPerSecond) => {
       rate = bytesPerSecond;
     },
+    passed: () => passed,
     cut: () => {
       for (const socket of sockets) socket.destroy();
     },

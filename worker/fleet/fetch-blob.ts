@@ -7,6 +7,7 @@ import type { FetchPayload } from '../../shared/queue/payloads.ts';
 import { blobArrived } from './join.ts';
 import { fetchBlob } from './registry/fetch.ts';
 import type { FleetServices } from './services.ts';
+import { whileWanted } from './wanted.ts';
 
 /** Where a blob can be had, and which pulls named that place. */
 interface Source {
@@ -41,10 +42,15 @@ export async function fetchBlobJob(
     if (source === undefined) break;
     tried.add(sourceKey(source));
     try {
-      await transfer(source, services, options);
+      const isWanted = async () => (await records.waiting(digest)).length > 0;
+      await whileWanted(isWanted, options, (wanted) => transfer(source, services, wanted));
     } catch (thrown) {
       if (options.signal.aborted) throw thrown;
       const error = withDigest(asDrayError(thrown), digest);
+      if (error.code === 'CANCELLED') {
+        await records.transferEnded(digest);
+        return [];
+      }
       if (error.retryable) passing = error;
       else await Promise.all(source.pulls.map((pull) => records.fail(pull, error)));
     }

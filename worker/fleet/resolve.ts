@@ -1,5 +1,5 @@
 import { putBytes, readVerified } from '../../shared/content/blob.ts';
-import { DrayError } from '../../shared/errors.ts';
+import { asDrayError, DrayError } from '../../shared/errors.ts';
 import { type Descriptor, isIndexType, isManifestType } from '../../shared/image/descriptor.ts';
 import {
   type ImageConfig,
@@ -26,6 +26,7 @@ import type { ResolvePayload } from '../../shared/queue/payloads.ts';
 import { blobArrived, contentComplete } from './join.ts';
 import { fetchBlob } from './registry/fetch.ts';
 import type { FleetServices } from './services.ts';
+import { whileWanted } from './wanted.ts';
 
 /** Indexes inside indexes that are followed. */
 const maxIndexDepth = 4;
@@ -46,7 +47,18 @@ export async function resolveJob(
   const { records } = services;
   const record = await records.get(payload.pull);
   if (record === undefined || isFinished(record.state)) return [];
-  if (!record.planned) await plan(record, services, options);
+  const isWanted = async () => {
+    const state = await records.state(record.id);
+    return state !== undefined && !isFinished(state);
+  };
+  try {
+    if (!record.planned) {
+      await whileWanted(isWanted, options, (wanted) => plan(record, services, wanted));
+    }
+  } catch (error) {
+    if (!options.signal.aborted && asDrayError(error).code === 'CANCELLED') return [];
+    throw error;
+  }
   return await followUps(record.id, services, options);
 }
 
