@@ -15,13 +15,17 @@ const deadline = 5_000;
 /**
  * Accepts a pull: once this returns, it is not lost by the death of any process.
  * @returns the pull's id
- * @throws REFERENCE_INVALID, PLATFORM_INVALID, NOT_FOUND for a node that never registered, QUEUE_UNAVAILABLE
+ * @throws REFERENCE_INVALID, PLATFORM_INVALID, CONFLICT for a key that stands for another request, NOT_FOUND for a node that never registered, QUEUE_UNAVAILABLE
  */
 export async function enqueuePull(
   config: Config,
   redis: Redis,
   request: PullRequest,
-  options: { signal?: AbortSignal } = {},
+  options: {
+    signal?: AbortSignal;
+    /** The same key with the same request, as its caller sent it, is the same pull. */
+    idempotency?: { key: string; request: string };
+  } = {},
 ): Promise<string> {
   const reference = formatReference(parseReference(request.reference));
   const platform = formatPlatform(
@@ -35,7 +39,10 @@ export async function enqueuePull(
       await checkNodes(nodes, redis, config.redis.prefix);
       await using queues = new JobQueues(redis, config.redis.prefix);
       const records = new PullRecords(redis, config.redis.prefix);
-      const id = await records.create({ reference, platform, nodes, name: request.name ?? true });
+      const { idempotency } = options;
+      const reserved = idempotency && (await records.reserve(idempotency.key, idempotency.request));
+      const whole = { reference, platform, nodes, name: request.name ?? true };
+      const id = await records.create(whole, reserved);
       await queues.add([{ queue: 'resolve', pull: id }]);
       return id;
     });

@@ -40,6 +40,12 @@ export interface Config {
     /** `host[:port]` that may stand at, and redirect to, loopback and private addresses. Those in plainHttp may too. */
     allowPrivate: string[];
   };
+  api: {
+    /** `host:port` where the HTTP API listens. */
+    listen: string;
+    /** The file of the API's tokens. */
+    tokens: string;
+  };
   log: { level: LogLevel };
 }
 
@@ -82,6 +88,15 @@ const fileSchema = z.strictObject({
     .strictObject({
       plainHttp: z.array(z.string()).optional(),
       allowPrivate: z.array(z.string()).optional(),
+    })
+    .optional(),
+  api: z
+    .strictObject({
+      listen: z
+        .string()
+        .regex(/^(\[[0-9a-fA-F:]+\]|[^\s:[\]]+):\d{1,5}$/, 'HOST:PORT')
+        .optional(),
+      tokens: z.string().startsWith('/').optional(),
     })
     .optional(),
   log: z.strictObject({ level: z.enum(logLevels).optional() }).optional(),
@@ -134,6 +149,10 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
             ?.split(',')
             .map((host) => host.trim()) ?? file.registries?.allowPrivate,
       },
+      api: {
+        listen: nonEmpty(env.DRAY_API_LISTEN) ?? file.api?.listen,
+        tokens: nonEmpty(env.DRAY_API_TOKENS) ?? file.api?.tokens,
+      },
       log: { level: nonEmpty(env.DRAY_LOG_LEVEL) ?? file.log?.level },
     },
     'the environment',
@@ -156,6 +175,10 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
     registries: {
       plainHttp: merged.registries?.plainHttp ?? [],
       allowPrivate: merged.registries?.allowPrivate ?? [],
+    },
+    api: {
+      listen: merged.api?.listen ?? '127.0.0.1:7070',
+      tokens: merged.api?.tokens ?? path.join(stateDirectory, 'tokens.json'),
     },
     log: { level: merged.log?.level ?? 'info' },
   };

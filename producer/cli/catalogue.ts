@@ -140,6 +140,16 @@ export const catalogue: readonly CatalogueGroup[] = [
         load: () => import('./commands/nodes.ts'),
       },
       {
+        name: 'serve',
+        summary: 'serve the HTTP API',
+        load: () => import('./commands/serve.ts'),
+      },
+      {
+        name: 'token',
+        summary: 'make, list and remove the tokens of the HTTP API',
+        load: () => import('./commands/token.ts'),
+      },
+      {
         name: 'worker',
         summary: 'be a worker of a fleet',
         load: () => import('./commands/worker.ts'),

@@ -3,7 +3,11 @@ import { DrayError } from '../../shared/errors.ts';
 import type { Context } from './context.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
-const programs = { worker: 'worker/fleet/main.ts', agent: 'worker/agent/main.ts' } as const;
+const programs = {
+  worker: 'worker/fleet/main.ts',
+  agent: 'worker/agent/main.ts',
+  serve: 'producer/api/main.ts',
+} as const;
 
 /**
  * Becomes a program of the fleet: the same process, so that signals and the exit code are its own.
@@ -14,7 +18,7 @@ export function becomeProgram(
   name: keyof typeof programs,
   env: Record<string, string>,
 ): void {
-  if (context.config.embedded) {
+  if (context.config.embedded && name !== 'serve') {
     throw new DrayError('USAGE', `dray ${name} is a part of a fleet, and no REDIS_URL is set`, {
       hint: `Set REDIS_URL to the fleet's Redis. The embedded fleet has its own ${name}: dray up`,
     });

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Digest } from '../image/digest.ts';
-import { type PlannedBlob, type PullRecord, PullRecords } from './records.ts';
+import type { PlannedBlob, PullRecord } from './record.ts';
+import { PullRecords } from './records.ts';
 import { type BlobState, type BlobStatus, isFinished, type PullStatus } from './status.ts';
 
 /** How often a follower looks at the bytes of running transfers, in milliseconds. */
@@ -44,9 +45,9 @@ export class Pulls {
     };
   }
 
-  /** Newest first. */
-  async list(options: { limit?: number } = {}): Promise<PullStatus[]> {
-    const ids = await this.#records.recent(options.limit ?? 50);
+  /** Newest first; with `before`, those older than that pull. @throws NOT_FOUND for a pull that is not listed */
+  async list(options: { limit?: number; before?: string } = {}): Promise<PullStatus[]> {
+    const ids = await this.#records.recent(options.limit ?? 50, options.before);
     const found = await Promise.all(ids.map((id) => this.get(id)));
     return found.filter((status) => status !== undefined);
   }
@@ -56,28 +57,53 @@ export class Pulls {
    * at most. Ends after a finished state, when the pull is gone, or when `signal` aborts.
    */
   async *watch(id: string, options: { signal?: AbortSignal } = {}): AsyncIterable<PullStatus> {
-    const { signal } = options;
+    for await (const { status } of this.follow(id, options)) yield status;
+  }
+
+  /**
+   * As {@link watch}, with the id of the latest change that the status has in it. With `after`, an id that was
+   * got before, the first status comes when there is something newer: whoever comes back misses nothing.
+   */
+  async *follow(
+    id: string,
+    options: { signal?: AbortSignal; after?: string } = {},
+  ): AsyncIterable<{ change: string; status: PullStatus }> {
+    const { signal, after } = options;
     const connection = this.#redis.duplicate();
     connection.on('error', () => {});
     const stop = () => connection.disconnect();
     signal?.addEventListener('abort', stop, { once: true });
     try {
       const stream = this.#records.keys.pullEvents(id);
-      let last = '0';
+      let isKnown = after !== undefined;
+      let change = after ?? '0-0';
       while (!(signal?.aborted ?? false)) {
+        // Read before the status, which then has at least this change in it.
+        const latest = (await this.#redis.xrevrange(stream, '+', '-', 'COUNT', 1))[0]?.[0];
+        if (latest !== undefined && latest !== change) {
+          change = latest;
+          isKnown = false;
+        }
         const status = await this.get(id);
         if (status === undefined) return;
-        yield status;
-        if (isFinished(status.state)) return;
         const moving = status.blobs.some((blob) => blob.state === 'fetching');
-        const block = moving ? transferInterval : eventInterval;
-        const events = await connection
-          .xread('COUNT', 1_000, 'BLOCK', block, 'STREAMS', stream, last)
+        const finished = isFinished(status.state);
+        if (!isKnown || moving || finished) yield { change, status };
+        if (finished) return;
+        isKnown = true;
+        await connection
+          .xread(
+            'COUNT',
+            1,
+            'BLOCK',
+            moving ? transferInterval : eventInterval,
+            'STREAMS',
+            stream,
+            change,
+          )
           .catch((error: unknown) => {
-            if (signal?.aborted ?? false) return null;
-            throw error;
+            if (!(signal?.aborted ?? false)) throw error;
           });
-        last = events?.[0]?.[1].at(-1)?.[0] ?? last;
       }
     } finally {
       signal?.removeEventListener('abort', stop);

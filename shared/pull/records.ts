@@ -1,65 +1,25 @@
-import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { z } from 'zod';
-import { DrayError, type EncodedError, encodeError } from '../errors.ts';
+import { DrayError, encodeError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-import { type Digest, isDigest } from '../image/digest.ts';
+import { type Digest, digestOf, isDigest } from '../image/digest.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
-import { settleScript } from './settle-script.ts';
 import {
-  type BlobKind,
-  isFinished,
-  type NodeLayerStatus,
-  type NodeState,
-  type PullRequest,
-  type PullState,
-} from './status.ts';
+  decodeDescriptor,
+  decodeRecord,
+  type NodeRecord,
+  newPullId,
+  type PlannedBlob,
+  type PullRecord,
+} from './record.ts';
+import { settleScript } from './settle-script.ts';
+import { isFinished, type PullRequest, type PullState } from './status.ts';
 
 /** Seconds for which the record of a finished pull is kept. */
 const keepFinished = 7 * 24 * 3600;
+/** Seconds for which the key of a request is remembered. */
+const keepIdempotency = 24 * 3600;
 /** Entries of a pull's event stream that are kept. */
 const keepEvents = 1_000;
-
-/** What a pull has to do with a blob: fixed by its resolve step. */
-export interface PlannedBlob {
-  descriptor: Descriptor;
-  kind: BlobKind;
-  /** It was in the store before this pull asked. */
-  existed: boolean;
-}
-
-/** How a node is with a pull, as its agent writes it. */
-export interface NodeRecord {
-  state: NodeState;
-  layers: NodeLayerStatus[];
-  error?: EncodedError;
-}
-
-/** The fixed and slow-changing part of a pull. */
-export interface PullRecord {
-  id: string;
-  reference: string;
-  platform: string;
-  nodes: string[];
-  /** Whether the image gets its name. */
-  name: boolean;
-  state: PullState;
-  createdAt: Date;
-  finishedAt?: Date;
-  target?: Descriptor;
-  manifest?: Descriptor;
-  planned: boolean;
-  named: boolean;
-  error?: EncodedError;
-  note?: string;
-}
-
-/** Descriptors come back from Redis through here: nothing that is no digest gets past. */
-const descriptorSchema = z.looseObject({
-  mediaType: z.string(),
-  digest: z.custom<Digest>((v) => typeof v === 'string' && isDigest(v)),
-  size: z.number().int().nonnegative(),
-});
 
 /**
  * The records of pulls in Redis, and the joins: which blobs a pull waits for, and which pulls wait for a blob.
@@ -74,11 +34,31 @@ export class PullRecords {
     this.keys = keysOf(prefix);
   }
 
-  /** Creates the record of a pull. It is accepted once its resolve job is enqueued too. */
-  async create(request: Required<PullRequest>): Promise<string> {
-    const now = Date.now();
-    const id = `${now.toString(36)}${randomBytes(4).toString('hex')}`;
+  /**
+   * Keeps for a day which pull a caller's key stands for.
+   * @returns the id of that pull, which may have been created before
+   * @throws CONFLICT when the key came with another request
+   */
+  async reserve(key: string, request: string): Promise<string> {
+    const id = newPullId();
+    const name = this.keys.idempotency(key);
+    const mine = JSON.stringify({ id, request: digestOf(Buffer.from(request)) });
+    await this.#redis.set(name, mine, 'EX', keepIdempotency, 'NX');
+    const kept = JSON.parse((await this.#redis.get(name)) ?? mine) as {
+      id: string;
+      request: string;
+    };
+    if (kept.request === digestOf(Buffer.from(request))) return kept.id;
+    throw new DrayError('CONFLICT', 'The Idempotency-Key was used for another request', {
+      hint: 'Choose a new key for a new request.',
+    });
+  }
+
+  /** Creates the record of a pull, unless it is there. It is accepted once its resolve job is enqueued too. */
+  async create(request: Required<PullRequest>, id = newPullId()): Promise<string> {
     const { keys } = this;
+    if ((await this.#redis.hexists(keys.pull(id), 'state')) === 1) return id;
+    const now = Date.now();
     const transaction = this.#redis
       .multi()
       .hset(keys.pull(id), {
@@ -117,9 +97,15 @@ export class PullRecords {
     return await this.#redis.smembers(this.keys.open);
   }
 
-  /** Newest first. */
-  async recent(limit: number): Promise<string[]> {
-    return await this.#redis.zrevrange(this.keys.pulls, 0, limit - 1);
+  /** Newest first; with `before`, those behind that pull. @throws NOT_FOUND for a pull that is not listed */
+  async recent(limit: number, before?: string): Promise<string[]> {
+    let first = 0;
+    if (before !== undefined) {
+      const rank = await this.#redis.zrevrank(this.keys.pulls, before);
+      if (rank === null) throw new DrayError('NOT_FOUND', `There is no pull ${before}`);
+      first = rank + 1;
+    }
+    return await this.#redis.zrevrange(this.keys.pulls, first, first + limit - 1);
   }
 
   /** Shows people that the reference is being resolved. */
@@ -351,35 +337,6 @@ export class PullRecords {
       '1',
     );
   }
-}
-
-function decodeRecord(id: string, fields: Record<string, string>): PullRecord | undefined {
-  const { reference, platform, state, createdAt, finishedAt, note } = fields;
-  if (reference === undefined || platform === undefined || state === undefined) return undefined;
-  const target = decodeDescriptor(fields.target);
-  const manifest = decodeDescriptor(fields.manifest);
-  return {
-    id,
-    reference,
-    platform,
-    nodes: JSON.parse(fields.nodes ?? '[]') as string[],
-    name: fields.name !== undefined,
-    state: state as PullState,
-    createdAt: new Date(Number(createdAt)),
-    planned: fields.planned !== undefined,
-    named: fields.named !== undefined,
-    ...(finishedAt === undefined ? {} : { finishedAt: new Date(Number(finishedAt)) }),
-    ...(target === undefined ? {} : { target }),
-    ...(manifest === undefined ? {} : { manifest }),
-    ...(fields.error === undefined ? {} : { error: JSON.parse(fields.error) as EncodedError }),
-    ...(note === undefined ? {} : { note }),
-  };
-}
-
-function decodeDescriptor(text: string | null | undefined): Descriptor | undefined {
-  if (text === null || text === undefined) return undefined;
-  const result = descriptorSchema.safeParse(JSON.parse(text));
-  return result.success ? (result.data as Descriptor) : undefined;
 }
 
 type Results = [error: Error | null, result: unknown][];

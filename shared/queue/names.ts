@@ -36,6 +36,8 @@ export function keysOf(prefix: string) {
     blobPulls: (digest: Digest) => `${own}:blob:${digest}:pulls`,
     /** Held by the worker that fetches a small blob in its resolve step. */
     fetchLease: (digest: Digest) => `${own}:lease:${digest}`,
+    /** What a caller's key stands for: the pull, and the digest of the request. */
+    idempotency: (key: string) => `${own}:idempotency:${key}`,
     /** Hash: every node that ever registered → when it was last seen, and what it is. */
     nodes: `${own}:nodes`,
     /** Channel: a digest whose ingest advanced, for those who read along. A hint only. */

@@ -19,7 +19,7 @@ import {
   samePlatform,
 } from '../../shared/image/platform.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
-import type { PlannedBlob, PullRecord } from '../../shared/pull/records.ts';
+import type { PlannedBlob, PullRecord } from '../../shared/pull/record.ts';
 import { isFinished } from '../../shared/pull/status.ts';
 import type { FollowUp } from '../../shared/queue/jobs.ts';
 import type { ResolvePayload } from '../../shared/queue/payloads.ts';

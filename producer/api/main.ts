@@ -1,0 +1,60 @@
+/** The program `dray serve`: the HTTP API. */
+import { existsSync, readFileSync } from 'node:fs';
+import { type Config, loadConfig } from '../../shared/config.ts';
+import { openStore } from '../../shared/content/open.ts';
+import { DrayError, errnoOf, messageOf } from '../../shared/errors.ts';
+import { runProgram } from '../../shared/program.ts';
+import { Pulls } from '../../shared/pull/pulls.ts';
+import { PullRecords } from '../../shared/pull/records.ts';
+import { connectRedis } from '../../shared/queue/connection.ts';
+import { JobQueues } from '../../shared/queue/jobs.ts';
+import { createApiServer } from './server.ts';
+import { TokenFile } from './tokens.ts';
+
+const config = loadConfig();
+const { version } = JSON.parse(
+  readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+) as { version: string };
+
+await runProgram(config, 'serve', async ({ log, stopping, cleanUp }) => {
+  const { host, port } = listenAddress(config);
+  const tokens = tokensFor(config, host);
+  const redis = connectRedis(config.redis, { name: 'api', patient: true });
+  cleanUp.defer(() => redis.disconnect());
+  const store = cleanUp.use(await openStore(config.store, { signal: stopping }));
+  const { prefix } = config.redis;
+  const queues = cleanUp.use(new JobQueues(redis, prefix));
+  const server = createApiServer({
+    ...{ config, version, redis, store, queues, log, tokens },
+    pulls: new Pulls(redis, prefix),
+    records: new PullRecords(redis, prefix),
+  });
+  cleanUp.defer(() => server.close());
+  try {
+    const address = await server.listen({ host, port });
+    log.info({ address, tokens: tokens === undefined ? 'none' : config.api.tokens }, 'API listens');
+  } catch (error) {
+    throw new DrayError('USAGE', `${config.api.listen} can't be listened on: ${messageOf(error)}`, {
+      hint:
+        errnoOf(error) === 'EADDRINUSE'
+          ? 'Another program has it. Choose another address with DRAY_API_LISTEN.'
+          : 'Choose another address with DRAY_API_LISTEN.',
+      cause: error,
+    });
+  }
+});
+
+function listenAddress({ api }: Config): { host: string; port: number } {
+  const colon = api.listen.lastIndexOf(':');
+  const host = api.listen.slice(0, colon).replaceAll(/[[\]]/g, '');
+  return { host, port: Number(api.listen.slice(colon + 1)) };
+}
+
+/** Who reaches loopback is on this machine; anybody else has to show a token. @throws USAGE */
+function tokensFor({ api }: Config, host: string): TokenFile | undefined {
+  if (existsSync(api.tokens)) return new TokenFile(api.tokens);
+  if (host === 'localhost' || host === '::1' || /^127\./.test(host)) return undefined;
+  throw new DrayError('USAGE', `The API would be open to everybody who reaches ${api.listen}`, {
+    hint: `Make a token first, in ${api.tokens}: dray token create NAME --scope pull`,
+  });
+}

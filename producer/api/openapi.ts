@@ -1,0 +1,112 @@
+import { z } from 'zod';
+import type { Route } from './routes.ts';
+import { problem } from './schemas.ts';
+
+type Json = Record<string, unknown>;
+
+/** The OpenAPI 3.1 document of the routes, as GET /openapi.json answers it. */
+export function openApiDocument(routes: readonly Route[], version: string): Json {
+  const schemas: Json = {};
+  /** Nouns with a name become components, once. */
+  const schemaOf = (schema: z.ZodType, io: 'input' | 'output'): Json => {
+    const { $schema, $defs, ...json } = z.toJSONSchema(schema, {
+      io,
+      target: 'draft-2020-12',
+      unrepresentable: 'any',
+    }) as Json;
+    for (const [name, definition] of Object.entries(($defs ?? {}) as Json)) {
+      schemas[name] = relocated(definition as Json);
+    }
+    const own = schema.meta()?.id;
+    if (own === undefined) return relocated(json);
+    schemas[own] = relocated(json);
+    return { $ref: `#/components/schemas/${own}` };
+  };
+  const problems = {
+    description: 'What went wrong, with a stable code',
+    content: { 'application/problem+json': { schema: schemaOf(problem, 'output') } },
+  };
+  const paths: Record<string, Json> = {};
+  for (const route of routes) {
+    const { answer } = route;
+    paths[route.path] ??= {};
+    const content =
+      answer.schema === undefined
+        ? {}
+        : {
+            content: {
+              [answer.mediaType ?? 'application/json']: {
+                schema: schemaOf(answer.schema, 'output'),
+              },
+            },
+          };
+    (paths[route.path] as Json)[route.method.toLowerCase()] = {
+      operationId: route.id,
+      summary: route.summary,
+      ...(route.description === undefined ? {} : { description: route.description }),
+      security: [{ token: [route.scope] }],
+      parameters: [
+        ...parameters(route.params, 'path', schemaOf),
+        ...parameters(route.query, 'query', schemaOf),
+        ...Object.entries(route.headers ?? {}).map(([name, description]) => ({
+          ...{ name, in: 'header', description, schema: { type: 'string' } },
+        })),
+      ],
+      ...(route.body === undefined
+        ? {}
+        : {
+            requestBody: {
+              required: true,
+              content: { 'application/json': { schema: schemaOf(route.body, 'input') } },
+            },
+          }),
+      responses: {
+        [answer.status]: { description: answer.description, ...content },
+        default: { $ref: '#/components/responses/Problem' },
+      },
+    };
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'drayage',
+      version,
+      description: 'Moves container images from registries to the nodes of a fleet.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    paths,
+    components: {
+      schemas,
+      responses: { Problem: problems },
+      securitySchemes: {
+        token: { type: 'http', scheme: 'bearer', description: 'Made with: dray token create' },
+      },
+    },
+  };
+}
+
+function parameters(
+  schema: z.ZodType | undefined,
+  place: 'path' | 'query',
+  schemaOf: (schema: z.ZodType, io: 'input') => Json,
+): Json[] {
+  if (schema === undefined) return [];
+  const { properties = {}, required = [] } = schemaOf(schema, 'input') as {
+    properties?: Record<string, Json>;
+    required?: string[];
+  };
+  return Object.entries(properties).map(([name, { description, ...rest }]) => ({
+    name,
+    in: place,
+    required: place === 'path' || required.includes(name),
+    ...(description === undefined ? {} : { description }),
+    schema: rest,
+  }));
+}
+
+/** Local definitions stand among the components. */
+function relocated(schema: Json): Json {
+  return JSON.parse(
+    JSON.stringify(schema).replaceAll('"#/$defs/', '"#/components/schemas/'),
+  ) as Json;
+}

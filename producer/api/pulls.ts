@@ -1,0 +1,136 @@
+import { z } from 'zod';
+import { DrayError } from '../../shared/errors.ts';
+import type { Pulls } from '../../shared/pull/pulls.ts';
+import type { PullRecords } from '../../shared/pull/records.ts';
+import { enqueuePull } from '../enqueue.ts';
+import { streamEvents } from './events.ts';
+import { idempotencyKey } from './idempotency.ts';
+import { type Route, route } from './routes.ts';
+import { pull, pullList, pullRequest } from './schemas.ts';
+import type { ApiServices } from './server.ts';
+
+const byId = z.strictObject({ id: z.string().regex(/^[0-9a-z]{8,40}$/, 'not the id of a pull') });
+const page = z.strictObject({
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(200)
+    .default(50)
+    .meta({ description: 'Pulls on one page' }),
+  cursor: byId.shape.id.optional().meta({ description: 'The `next` of the page before' }),
+});
+
+/** Pulls: create, get, list, cancel, follow. */
+export function pullRoutes(services: ApiServices): Route[] {
+  const { config, redis, pulls, records } = services;
+  return [
+    route({
+      id: 'createPull',
+      method: 'POST',
+      path: '/v1/pulls',
+      summary: 'Bring an image to nodes, ready to run',
+      description:
+        'Once this answers, the pull is not lost by the death of any process. With an Idempotency-Key, the same request again is answered with the same pull, for a day.',
+      scope: 'pull',
+      body: pullRequest,
+      headers: { 'Idempotency-Key': 'Up to 255 characters that the caller chose for this request' },
+      answer: { status: 202, description: 'Accepted; Location leads to it', schema: pull },
+      async handle({ body, request, reply, signal }) {
+        const { reference, platform, nodes = [] } = body;
+        const wanted = { reference, nodes, ...(platform === undefined ? {} : { platform }) };
+        const key = idempotencyKey(request);
+        const id = await enqueuePull(config, redis, wanted, {
+          signal,
+          ...(key === undefined ? {} : { idempotency: { key, request: JSON.stringify(body) } }),
+        });
+        void reply.header('location', `/v1/pulls/${id}`);
+        return await found(pulls, id);
+      },
+    }),
+    route({
+      id: 'listPulls',
+      method: 'GET',
+      path: '/v1/pulls',
+      summary: 'List pulls, newest first',
+      scope: 'read',
+      query: page,
+      answer: { status: 200, description: 'One page', schema: pullList },
+      async handle({ query: { limit, cursor } }) {
+        const items = await pulls.list({
+          limit: limit + 1,
+          ...(cursor === undefined ? {} : { before: cursor }),
+        });
+        const shown = items.slice(0, limit);
+        const last = shown.at(-1);
+        return items.length > limit && last !== undefined
+          ? { items: shown, next: last.id }
+          : { items: shown };
+      },
+    }),
+    route({
+      id: 'getPull',
+      method: 'GET',
+      path: '/v1/pulls/{id}',
+      summary: 'Get a pull as it stands',
+      scope: 'read',
+      params: byId,
+      answer: { status: 200, description: 'The pull', schema: pull },
+      handle: ({ params: { id } }) => found(pulls, id),
+    }),
+    route({
+      id: 'cancelPull',
+      method: 'POST',
+      path: '/v1/pulls/{id}/cancel',
+      summary: 'Cancel a pull',
+      description:
+        'Workers and nodes stop within 2 s what they do for it alone. Cancelling twice is no error.',
+      scope: 'pull',
+      params: byId,
+      answer: { status: 200, description: 'The pull, cancelled', schema: pull },
+      handle: ({ params: { id } }) => cancel({ records, pulls }, id),
+    }),
+    route({
+      id: 'followPull',
+      method: 'GET',
+      path: '/v1/pulls/{id}/events',
+      summary: 'Follow a pull to its end',
+      description:
+        'Server-sent events named `pull`, each with the whole pull as it stands. Who comes back with Last-Event-ID gets the next event when there is something newer. The stream ends with the pull; a browser would connect again, so it closes the EventSource at a finished state.',
+      scope: 'read',
+      params: byId,
+      headers: { 'Last-Event-ID': 'The id of the last event that was got' },
+      answer: {
+        status: 200,
+        description: 'Events',
+        schema: z.string(),
+        mediaType: 'text/event-stream',
+      },
+      async handle({ params: { id }, request, reply, signal }) {
+        await found(pulls, id);
+        await streamEvents(reply, pulls, id, { signal, after: request.headers['last-event-id'] });
+      },
+    }),
+  ];
+}
+
+async function found(pulls: Pulls, id: string) {
+  const status = await pulls.get(id);
+  if (status === undefined) throw unknown(id);
+  return status;
+}
+
+async function cancel(services: { records: PullRecords; pulls: Pulls }, id: string) {
+  const state = await services.records.cancel(id);
+  if (state === undefined) throw unknown(id);
+  if (state !== 'cancelled') {
+    throw new DrayError('CONFLICT', `The pull ${id} can't be cancelled: it is ${state} already`);
+  }
+  return await found(services.pulls, id);
+}
+
+function unknown(id: string): DrayError {
+  return new DrayError('NOT_FOUND', `There is no pull ${id}`, {
+    hint: 'Finished pulls are kept for seven days. GET /v1/pulls lists those that there are.',
+  });
+}

@@ -1,0 +1,142 @@
+import { randomUUID } from 'node:crypto';
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+  fastify,
+  LogController,
+} from 'fastify';
+import type { Redis } from 'ioredis';
+import type { Config } from '../../shared/config.ts';
+import type { Store } from '../../shared/content/store.ts';
+import { DrayError } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/logging.ts';
+import type { Pulls } from '../../shared/pull/pulls.ts';
+import type { PullRecords } from '../../shared/pull/records.ts';
+import { queueError } from '../../shared/queue/connection.ts';
+import type { JobQueues } from '../../shared/queue/jobs.ts';
+import { openApiDocument } from './openapi.ts';
+import { sendProblem } from './problem.ts';
+import { pullRoutes } from './pulls.ts';
+import { type Route, serveRoutes } from './routes.ts';
+import { allows, type Scope, type TokenFile, unauthorized } from './tokens.ts';
+import { viewRoutes } from './views.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The name of the token that the request came with. */
+    caller?: string;
+  }
+}
+
+/** What the API stands on. */
+export interface ApiServices {
+  config: Config;
+  version: string;
+  redis: Redis;
+  store: Store;
+  pulls: Pulls;
+  records: PullRecords;
+  queues: JobQueues;
+  log: Logger;
+  /** Undefined: everybody who reaches it may do everything, which is for loopback only. */
+  tokens: TokenFile | undefined;
+}
+
+const maxBody = 1024 * 1024;
+/** Milliseconds in which a request must have come, and Redis must have answered. */
+const requestTimeout = 30_000;
+const redisTimeout = 5_000;
+
+export function apiRoutes(services: ApiServices): Route[] {
+  return [...pullRoutes(services), ...viewRoutes(services)];
+}
+
+/** The HTTP API, version 1. It does not listen yet. */
+export function createApiServer(services: ApiServices): FastifyInstance {
+  const { config, redis, tokens, version } = services;
+  const server = fastify({
+    loggerInstance: services.log as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: maxBody,
+    requestTimeout,
+    forceCloseConnections: true,
+    genReqId: () => randomUUID(),
+  });
+  server.setErrorHandler(sendProblem);
+  server.setNotFoundHandler((request, reply) => {
+    const message = `The API has no ${request.method} ${request.url.slice(0, 200)}`;
+    sendProblem(
+      Object.assign(new DrayError('NOT_FOUND', message), { statusCode: 404 }),
+      request,
+      reply,
+    );
+  });
+  const routes = apiRoutes(services);
+  const document = openApiDocument(routes, version);
+  server.get('/openapi.json', () => document);
+  server.get('/livez', () => ({ status: 'ok' }));
+  server.get('/readyz', async () => {
+    await bounded(redis.ping()).catch((error: unknown) => {
+      throw queueError(error, config.redis);
+    });
+    return { status: 'ok' };
+  });
+
+  const authorize = async (request: FastifyRequest, scope: Scope) => {
+    if (tokens === undefined) return;
+    const [, token] = /^Bearer ([\w-]{1,256})$/i.exec(request.headers.authorization ?? '') ?? [];
+    if (token === undefined) {
+      throw unauthorized(
+        'The request has no token',
+        'Send it as: Authorization: Bearer TOKEN. Make one with: dray token create NAME',
+      );
+    }
+    const record = await tokens.verify(token);
+    request.caller = record.name;
+    if (allows(record, scope)) return;
+    throw new DrayError('DENIED', `The token ${record.name} has no scope ${scope}`, {
+      hint: `It has: ${record.scopes.join(', ')}.`,
+    });
+  };
+  const answering = routes.map((route): Route => {
+    return {
+      ...route,
+      // Redis may hang: the caller is told so instead.
+      handle: async (call) => {
+        try {
+          return await (route.answer.mediaType === undefined
+            ? bounded(Promise.resolve(route.handle(call)))
+            : route.handle(call));
+        } catch (error) {
+          throw isRedisError(error) ? queueError(error, config.redis) : error;
+        }
+      },
+    };
+  });
+  serveRoutes(server, answering, authorize);
+  return server;
+}
+
+async function bounded<T>(work: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => late.reject(Object.assign(new Error('no answer in time'), { name: 'RedisTimeout' })),
+    redisTimeout,
+  );
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What ioredis throws while Redis is away. */
+function isRedisError(error: unknown): boolean {
+  if (!(error instanceof Error) || error instanceof DrayError) return false;
+  return (
+    ['MaxRetriesPerRequestError', 'RedisTimeout', 'ReplyError', 'AbortError'].includes(
+      error.name,
+    ) || /ECONNREFUSED|ECONNRESET|Connection is closed|Stream isn't writeable/.test(error.message)
+  );
+}

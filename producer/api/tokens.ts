@@ -1,0 +1,165 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { chmod, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { z } from 'zod';
+import { DrayError, errnoOf, messageOf } from '../../shared/errors.ts';
+
+/** What a token allows. `admin` includes the others, and `pull` and `run` include `read`. */
+export const scopes = ['read', 'pull', 'run', 'admin'] as const;
+export type Scope = (typeof scopes)[number];
+
+/** A token as it is kept: by its digest, so that who reads the file can't use it. */
+export interface TokenRecord {
+  name: string;
+  /** `sha256:` and the digest of the token. The token is 256 random bits, which no dictionary has. */
+  digest: string;
+  scopes: Scope[];
+  createdAt: Date;
+  expiresAt?: Date;
+}
+
+const fileSchema = z.strictObject({
+  tokens: z.array(
+    z.strictObject({
+      name: z.string().min(1).max(100),
+      digest: z.string().regex(/^sha256:[0-9a-f]{64}$/),
+      scopes: z.array(z.enum(scopes)).min(1),
+      createdAt: z.coerce.date(),
+      expiresAt: z.coerce.date().optional(),
+    }),
+  ),
+});
+
+const prefix = 'dray_';
+/** Milliseconds for which the file is not looked at again. */
+const lookInterval = 1_000;
+
+/** The tokens of a file, which is read again when it changes: one that is removed from it opens nothing a second later. */
+export class TokenFile {
+  readonly #file: string;
+  #byDigest = new Map<string, TokenRecord>();
+  #read = { at: Number.NEGATIVE_INFINITY, version: '' };
+
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  /** Who a token belongs to. @throws UNAUTHORIZED for one that is unknown or has expired */
+  async verify(token: string): Promise<TokenRecord> {
+    await this.#refresh();
+    const record = this.#byDigest.get(digestOfToken(token));
+    if (record === undefined) {
+      throw unauthorized('The token is not known here', 'Make one with: dray token create NAME');
+    }
+    if (record.expiresAt !== undefined && record.expiresAt.getTime() <= Date.now()) {
+      throw unauthorized(
+        `The token ${record.name} expired at ${record.expiresAt.toISOString()}`,
+        'Make a new one with: dray token create NAME',
+      );
+    }
+    return record;
+  }
+
+  async #refresh(): Promise<void> {
+    const now = performance.now();
+    if (now - this.#read.at < lookInterval) return;
+    const info = await stat(this.#file, { bigint: true }).catch((error: unknown) => {
+      if (errnoOf(error) === 'ENOENT') return undefined;
+      throw unreadable(this.#file, error);
+    });
+    const version = info === undefined ? 'none' : `${info.ino} ${info.mtimeNs} ${info.size}`;
+    if (version !== this.#read.version) {
+      const records = info === undefined ? [] : await readTokens(this.#file);
+      this.#byDigest = new Map(records.map((record) => [record.digest, record]));
+    }
+    this.#read = { at: now, version };
+  }
+}
+
+/** @throws USAGE when the file is not readable, or none of ours */
+export async function readTokens(file: string): Promise<TokenRecord[]> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw unreadable(file, error);
+  }
+  try {
+    return fileSchema.parse(JSON.parse(text)).tokens.map(({ expiresAt, ...token }) => ({
+      ...token,
+      ...(expiresAt === undefined ? {} : { expiresAt }),
+    }));
+  } catch (error) {
+    throw unreadable(file, error);
+  }
+}
+
+/**
+ * Makes a token and adds its record to the file.
+ * @returns the token itself, which is nowhere else
+ * @throws CONFLICT when the name is taken
+ */
+export async function createToken(
+  file: string,
+  request: { name: string; scopes: Scope[]; expiresAt?: Date },
+): Promise<string> {
+  const records = await readTokens(file);
+  if (records.some(({ name }) => name === request.name)) {
+    throw new DrayError('CONFLICT', `${file} has a token ${request.name} already`, {
+      hint: `Remove it first: dray token rm ${request.name}`,
+    });
+  }
+  const token = `${prefix}${randomBytes(32).toString('base64url')}`;
+  const record: TokenRecord = { ...request, digest: digestOfToken(token), createdAt: new Date() };
+  await writeTokens(file, [...records, record]);
+  return token;
+}
+
+/** @throws NOT_FOUND */
+export async function removeToken(file: string, name: string): Promise<void> {
+  const records = await readTokens(file);
+  const kept = records.filter((record) => record.name !== name);
+  if (kept.length === records.length) {
+    throw new DrayError('NOT_FOUND', `${file} has no token ${name}`, {
+      hint: 'dray token ls lists them.',
+    });
+  }
+  await writeTokens(file, kept);
+}
+
+export function allows(record: Pick<TokenRecord, 'scopes'>, scope: Scope): boolean {
+  return (
+    record.scopes.includes('admin') ||
+    record.scopes.includes(scope) ||
+    (scope === 'read' && record.scopes.length > 0)
+  );
+}
+
+async function writeTokens(file: string, tokens: TokenRecord[]): Promise<void> {
+  const temporary = `${file}.${process.pid}.new`;
+  try {
+    await writeFile(temporary, `${JSON.stringify({ tokens }, undefined, 2)}\n`, { mode: 0o600 });
+    await chmod(temporary, 0o600);
+    await rename(temporary, file);
+  } catch (error) {
+    throw new DrayError('USAGE', `The tokens ${file} can't be written: ${messageOf(error)}`, {
+      hint: 'Set DRAY_API_TOKENS to a file in a folder that can be written.',
+      cause: error,
+    });
+  }
+}
+
+function digestOfToken(token: string): string {
+  return `sha256:${createHash('sha256').update(token).digest('hex')}`;
+}
+
+export function unauthorized(message: string, hint: string): DrayError {
+  return new DrayError('UNAUTHORIZED', message, { hint });
+}
+
+function unreadable(file: string, error: unknown): DrayError {
+  return new DrayError('USAGE', `The tokens ${file} can't be read: ${messageOf(error)}`, {
+    hint: 'Check DRAY_API_TOKENS, the rights of the file, and that dray token wrote it.',
+    cause: error,
+  });
+}

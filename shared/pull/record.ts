@@ -1,0 +1,83 @@
+import { randomBytes } from 'node:crypto';
+import { z } from 'zod';
+import type { EncodedError } from '../errors.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import { type Digest, isDigest } from '../image/digest.ts';
+import type { BlobKind, NodeLayerStatus, NodeState, PullState } from './status.ts';
+
+/** What a pull has to do with a blob: fixed by its resolve step. */
+export interface PlannedBlob {
+  descriptor: Descriptor;
+  kind: BlobKind;
+  /** It was in the store before this pull asked. */
+  existed: boolean;
+}
+
+/** How a node is with a pull, as its agent writes it. */
+export interface NodeRecord {
+  state: NodeState;
+  layers: NodeLayerStatus[];
+  error?: EncodedError;
+}
+
+/** The fixed and slow-changing part of a pull. */
+export interface PullRecord {
+  id: string;
+  reference: string;
+  platform: string;
+  nodes: string[];
+  /** Whether the image gets its name. */
+  name: boolean;
+  state: PullState;
+  createdAt: Date;
+  finishedAt?: Date;
+  target?: Descriptor;
+  manifest?: Descriptor;
+  planned: boolean;
+  named: boolean;
+  error?: EncodedError;
+  note?: string;
+}
+
+/** Descriptors come back from Redis through here: nothing that is no digest gets past. */
+const descriptorSchema = z.looseObject({
+  mediaType: z.string(),
+  digest: z.custom<Digest>((v) => typeof v === 'string' && isDigest(v)),
+  size: z.number().int().nonnegative(),
+});
+
+/** A record as Redis has it; undefined where there is none. */
+export function decodeRecord(id: string, fields: Record<string, string>): PullRecord | undefined {
+  const { reference, platform, state, createdAt, finishedAt, note } = fields;
+  if (reference === undefined || platform === undefined || state === undefined) return undefined;
+  const target = decodeDescriptor(fields.target);
+  const manifest = decodeDescriptor(fields.manifest);
+  return {
+    id,
+    reference,
+    platform,
+    nodes: JSON.parse(fields.nodes ?? '[]') as string[],
+    name: fields.name !== undefined,
+    state: state as PullState,
+    createdAt: new Date(Number(createdAt)),
+    planned: fields.planned !== undefined,
+    named: fields.named !== undefined,
+    ...(finishedAt === undefined ? {} : { finishedAt: new Date(Number(finishedAt)) }),
+    ...(target === undefined ? {} : { target }),
+    ...(manifest === undefined ? {} : { manifest }),
+    ...(fields.error === undefined ? {} : { error: JSON.parse(fields.error) as EncodedError }),
+    ...(note === undefined ? {} : { note }),
+  };
+}
+
+/** A descriptor as Redis has it; undefined where there is none. */
+export function decodeDescriptor(text: string | null | undefined): Descriptor | undefined {
+  if (text === null || text === undefined) return undefined;
+  const result = descriptorSchema.safeParse(JSON.parse(text));
+  return result.success ? (result.data as Descriptor) : undefined;
+}
+
+/** A pull's id. They sort by time. */
+export function newPullId(): string {
+  return `${Date.now().toString(36)}${randomBytes(4).toString('hex')}`;
+}

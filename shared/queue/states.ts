@@ -1,0 +1,43 @@
+import type { JobQueues } from './jobs.ts';
+import { fetchQueue, resolveQueue, unpackQueue } from './names.ts';
+
+/** How a queue stands. */
+export interface QueueState {
+  name: string;
+  /** Jobs by BullMQ's states. Waiting are those that a worker could take now; delayed ones wait for a time. */
+  jobs: Record<string, number>;
+  /** Seconds for which the first of the waiting jobs has been there. */
+  oldestWaitingSeconds?: number;
+  /** Who takes from it. */
+  workers: number;
+}
+
+const states = ['waiting', 'prioritized', 'active', 'delayed', 'failed'] as const;
+
+/** The queues of the fleet as they stand: resolve, fetch-blob, and each node's own. */
+export async function queueStates(
+  queues: JobQueues,
+  nodes: readonly { name: string }[],
+): Promise<QueueState[]> {
+  const names = [resolveQueue, fetchQueue, ...nodes.map(({ name }) => unpackQueue(name))];
+  return await Promise.all(names.map((name) => queueState(queues, name)));
+}
+
+async function queueState(queues: JobQueues, name: string): Promise<QueueState> {
+  const queue = queues.queue(name);
+  const [jobs, waiting, prioritized, workers] = await Promise.all([
+    queue.getJobCounts(...states),
+    queue.getWaiting(-1, -1),
+    queue.getPrioritized(0, 0),
+    queue.getWorkersCount(),
+  ]);
+  const added = [...waiting, ...prioritized].map(({ timestamp }) => timestamp);
+  return {
+    name,
+    jobs,
+    workers,
+    ...(added.length === 0
+      ? {}
+      : { oldestWaitingSeconds: Math.max(0, Date.now() - Math.min(...added)) / 1000 }),
+  };
+}
