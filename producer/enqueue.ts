@@ -8,6 +8,7 @@ import { PullRecords } from '../shared/pull/records.ts';
 import type { PullRequest } from '../shared/pull/status.ts';
 import { queueError } from '../shared/queue/connection.ts';
 import { JobQueues } from '../shared/queue/jobs.ts';
+import { parseCredentialName } from '../shared/registry/credential-name.ts';
 
 /** Milliseconds: BullMQ's add stays pending while Redis is down, so the deadline is ours. */
 const deadline = 5_000;
@@ -31,6 +32,8 @@ export async function enqueuePull(
   const platform = formatPlatform(
     request.platform === undefined ? hostPlatform() : parsePlatform(request.platform),
   );
+  const credential =
+    request.credential === undefined ? undefined : parseCredentialName(request.credential);
   const nodes = [...new Set(request.nodes)];
   const limit = AbortSignal.timeout(deadline);
   const signal = options.signal === undefined ? limit : AbortSignal.any([options.signal, limit]);
@@ -41,7 +44,10 @@ export async function enqueuePull(
       const records = new PullRecords(redis, config.redis.prefix);
       const { idempotency } = options;
       const reserved = idempotency && (await records.reserve(idempotency.key, idempotency.request));
-      const whole = { reference, platform, nodes, name: request.name ?? true };
+      const whole = {
+        ...{ reference, platform, nodes, name: request.name ?? true },
+        ...(credential === undefined ? {} : { credential }),
+      };
       const id = await records.create(whole, reserved);
       await queues.add([{ queue: 'resolve', pull: id }]);
       return id;

@@ -39,6 +39,12 @@ export interface Config {
     plainHttp: string[];
     /** `host[:port]` that may stand at, and redirect to, loopback and private addresses. Those in plainHttp may too. */
     allowPrivate: string[];
+    /** Folder of the credentials that pulls name. */
+    credentials: string;
+    /** Folders of registries' settings in containerd's layout (`HOST/hosts.toml`), in order. */
+    hosts: string[];
+    /** By registry: hosts besides its own that its logins may be shown to for a token. */
+    tokenHosts: Record<string, string[]>;
   };
   api: {
     /** `host:port` where the HTTP API listens. */
@@ -88,6 +94,9 @@ const fileSchema = z.strictObject({
     .strictObject({
       plainHttp: z.array(z.string()).optional(),
       allowPrivate: z.array(z.string()).optional(),
+      credentials: z.string().startsWith('/').optional(),
+      hosts: z.array(z.string().startsWith('/')).optional(),
+      tokenHosts: z.record(z.string(), z.array(z.string())).optional(),
     })
     .optional(),
   api: z
@@ -103,6 +112,9 @@ const fileSchema = z.strictObject({
 });
 
 type FileConfig = z.infer<typeof fileSchema>;
+
+/** A node whose containerd or Docker is configured for its registries needs nothing more. */
+const defaultHosts = ['drayage', 'containerd', 'docker'].map((name) => `/etc/${name}/certs.d`);
 
 export const defaultConfigFile = '/etc/drayage/config.json';
 
@@ -148,6 +160,9 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
           nonEmpty(env.DRAY_ALLOW_PRIVATE)
             ?.split(',')
             .map((host) => host.trim()) ?? file.registries?.allowPrivate,
+        credentials: nonEmpty(env.DRAY_CREDENTIALS) ?? file.registries?.credentials,
+        hosts: nonEmpty(env.DRAY_REGISTRY_HOSTS)?.split(':') ?? file.registries?.hosts,
+        tokenHosts: tokenHosts(env.DRAY_TOKEN_HOSTS) ?? file.registries?.tokenHosts,
       },
       api: {
         listen: nonEmpty(env.DRAY_API_LISTEN) ?? file.api?.listen,
@@ -175,6 +190,9 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
     registries: {
       plainHttp: merged.registries?.plainHttp ?? [],
       allowPrivate: merged.registries?.allowPrivate ?? [],
+      credentials: merged.registries?.credentials ?? '/etc/drayage/credentials',
+      hosts: merged.registries?.hosts ?? defaultHosts,
+      tokenHosts: merged.registries?.tokenHosts ?? {},
     },
     api: {
       listen: merged.api?.listen ?? '127.0.0.1:7070',
@@ -247,6 +265,17 @@ function defaultNodeName(): string {
     .slice(0, 63);
   const trimmed = name.replaceAll(/^[^a-z0-9]+|[^a-z0-9]+$/g, '');
   return trimmed === '' ? 'local' : trimmed;
+}
+
+/** `registry=host,…`; a registry may stand several times. */
+function tokenHosts(text: string | undefined): Record<string, string[]> | undefined {
+  if (nonEmpty(text) === undefined) return undefined;
+  const hosts: Record<string, string[]> = {};
+  for (const pair of (text ?? '').split(',')) {
+    const [registry = '', host = ''] = pair.split('=').map((part) => part.trim());
+    hosts[registry] = [...(hosts[registry] ?? []), host];
+  }
+  return hosts;
 }
 
 function nonEmpty(value: string | undefined): string | undefined {

@@ -26,6 +26,8 @@ export interface PullRecord {
   reference: string;
   platform: string;
   nodes: string[];
+  /** The name of the credential that counts, as it was given. */
+  credential?: string;
   /** Whether the image gets its name. */
   name: boolean;
   state: PullState;
@@ -66,6 +68,7 @@ export function decodeRecord(id: string, fields: Record<string, string>): PullRe
     ...(target === undefined ? {} : { target }),
     ...(manifest === undefined ? {} : { manifest }),
     ...(fields.error === undefined ? {} : { error: JSON.parse(fields.error) as EncodedError }),
+    ...(fields.credential === undefined ? {} : { credential: fields.credential }),
     ...(note === undefined ? {} : { note }),
   };
 }

@@ -55,7 +55,10 @@ export class PullRecords {
   }
 
   /** Creates the record of a pull, unless it is there. It is accepted once its resolve job is enqueued too. */
-  async create(request: Required<PullRequest>, id = newPullId()): Promise<string> {
+  async create(
+    request: Required<Omit<PullRequest, 'credential'>> & Pick<PullRequest, 'credential'>,
+    id = newPullId(),
+  ): Promise<string> {
     const { keys } = this;
     if ((await this.#redis.hexists(keys.pull(id), 'state')) === 1) return id;
     const now = Date.now();
@@ -68,6 +71,7 @@ export class PullRecords {
         state: 'queued' satisfies PullState,
         createdAt: now,
         ...(request.name ? { name: 1 } : { named: 1 }),
+        ...(request.credential === undefined ? {} : { credential: request.credential }),
       })
       .zadd(keys.pulls, now, id)
       .sadd(keys.open, id)

@@ -10,6 +10,8 @@ export interface PullRequest {
   platform?: string;
   /** The nodes that shall hold the image unpacked. Empty: fetch into the content store only. */
   nodes: string[];
+  /** The name of the credential that the workers use for it; default: what they have for the registry. */
+  credential?: string;
   /** Also moves the image's name. False for a single object that is fetched by digest. */
   name?: boolean;
 }

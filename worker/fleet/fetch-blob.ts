@@ -13,6 +13,8 @@ import { whileWanted } from './wanted.ts';
 interface Source {
   reference: Reference;
   descriptor: Descriptor;
+  /** The name of the credential that the pulls gave. */
+  credential?: string | undefined;
   pulls: string[];
 }
 
@@ -94,6 +96,9 @@ async function transfer(
     try {
       await fetchBlob(client, source.reference, source.descriptor, ingest, {
         ...options,
+        credential: source.credential,
+        // Wrong bytes may be a mirror's.
+        mirrors: chance === 1,
         onProgress: report,
       });
       await ingest.commit(options);
@@ -125,6 +130,7 @@ async function sourcesOf(
     const source: Source = {
       reference: parseReference(record.reference),
       descriptor: planned.descriptor,
+      credential: record.credential,
       pulls: [pull],
     };
     const known = sources.get(sourceKey(source));
@@ -134,8 +140,8 @@ async function sourcesOf(
   return [...sources.values()];
 }
 
-function sourceKey({ reference, descriptor }: Source): string {
-  return `${reference.registry}/${reference.repository} ${descriptor.size}`;
+function sourceKey({ reference, descriptor, credential = '' }: Source): string {
+  return `${reference.registry}/${reference.repository} ${descriptor.size} ${credential}`;
 }
 
 function withDigest(error: DrayError, digest: Digest): DrayError {

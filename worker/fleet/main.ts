@@ -11,8 +11,7 @@ import { parseFetchPayload, parseResolvePayload } from '../../shared/queue/paylo
 import { fetchBlobGaveUp, fetchBlobJob } from './fetch-blob.ts';
 import { FetchLeases } from './lease.ts';
 import { reconcileForever } from './reconcile.ts';
-import { RegistryClient } from './registry/client.ts';
-import { createDockerCredentials } from './registry/credentials.ts';
+import { openRegistryClient } from './registry/open.ts';
 import { resolveJob } from './resolve.ts';
 import type { FleetServices } from './services.ts';
 
@@ -26,11 +25,7 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
   cleanUp.defer(() => redis.disconnect());
   const store = await openStore(config.store, { signal: stopping });
   cleanUp.use(store);
-  const client = new RegistryClient({
-    plainHttp: (registry) => config.registries.plainHttp.includes(registry),
-    allowPrivate: (registry) => config.registries.allowPrivate.includes(registry),
-    credentials: createDockerCredentials(),
-  });
+  const client = openRegistryClient(config);
   cleanUp.defer(() => client.close());
   const records = new PullRecords(redis, config.redis.prefix);
   const queues = new JobQueues(redis, config.redis.prefix);

@@ -33,6 +33,8 @@ const maxIndexDepth = 4;
 
 interface CallOptions {
   signal: AbortSignal;
+  /** The name of the credential that counts at the registry. */
+  credential?: string | undefined;
 }
 
 /**
@@ -93,8 +95,9 @@ export async function followUps(
 async function plan(
   record: PullRecord,
   services: FleetServices,
-  options: CallOptions,
+  { signal }: CallOptions,
 ): Promise<void> {
+  const options = { signal, credential: record.credential };
   const { records, store, client } = services;
   const reference = parseReference(record.reference);
   await records.resolving(record.id);

@@ -120,14 +120,15 @@ export interface Subject {
   what: string;
   /** What it means when the registry does not have it. */
   unknown: ErrorCode;
-  /** What must not come back in a message, whatever the registry sends. */
+  /** What must not come back in a message, whatever the registry sends: the header, and what was sent besides. */
   authorization?: string | undefined;
+  secrets?: readonly string[];
 }
 
 /** Turns an answer that is no success into an error, with the registry's own words. Takes the body. */
 export async function errorOf(answer: Answer, subject: Subject): Promise<DrayError> {
   const { status, url } = answer;
-  const own = withoutSecrets(await registryMessage(answer), subject.authorization);
+  const own = await registryMessage(answer, subject);
   const host = hostAndPort(url);
   const words = own === '' ? `HTTP status ${status}` : `${own} (HTTP status ${status})`;
   const context = { host, status };
@@ -182,7 +183,7 @@ export function protocolError(answer: Answer, how: string): DrayError {
 }
 
 export function loginHint(host: string): string {
-  return `Give the workers a login: "docker login ${host}" as their user, or config.json in the folder that DOCKER_CONFIG names.`;
+  return `Log in: dray login ${host} (as the user that the workers run as), or give the workers a credential by name: --credential NAME.`;
 }
 
 /**
@@ -198,7 +199,7 @@ export function retryAfterMs(header: string | undefined, now = Date.now()): numb
 }
 
 /** `CODE: message` of the first error in the body (distribution-spec, error codes), or ''. */
-async function registryMessage(answer: Answer): Promise<string> {
+async function registryMessage(answer: Answer, subject: Subject): Promise<string> {
   // The reader stops at the cap, the clock stops one that trickles.
   const cut = setTimeout(() => answer.body.destroy(), errorBodyMs);
   try {
@@ -208,10 +209,13 @@ async function registryMessage(answer: Answer): Promise<string> {
     const { errors, details, message } = Object(document) as Record<string, unknown>;
     const first: unknown = Array.isArray(errors) ? errors[0] : undefined;
     const parts = Object(first) as Record<string, unknown>;
-    return [parts.code, parts.message ?? details ?? message]
-      .filter((part): part is string => typeof part === 'string' && part !== '')
-      .map(printable)
-      .join(': ');
+    return (
+      [parts.code, parts.message ?? details ?? message]
+        .filter((part): part is string => typeof part === 'string' && part !== '')
+        // Before it is cut: a part of a secret is one too.
+        .map((part) => printable(withoutSecrets(part, subject)))
+        .join(': ')
+    );
   } catch {
     return '';
   } finally {
@@ -219,12 +223,12 @@ async function registryMessage(answer: Answer): Promise<string> {
   }
 }
 
-function withoutSecrets(text: string, authorization: string | undefined): string {
-  const [scheme, encoded] = authorization?.split(' ') ?? [];
-  if (encoded === undefined || encoded === '') return text;
+function withoutSecrets(text: string, { authorization, secrets = [] }: Subject): string {
+  const [scheme, encoded = ''] = authorization?.split(' ') ?? [];
   const pair = scheme === 'Basic' ? Buffer.from(encoded, 'base64').toString('utf8') : '';
   const password = pair.slice(pair.indexOf(':') + 1);
-  return [encoded, password]
+  return [encoded, password, ...secrets]
+    .flatMap((secret) => [secret, new URLSearchParams({ s: secret }).toString().slice(2)])
     .filter((secret) => secret !== '')
     .reduce((rest, secret) => rest.replaceAll(secret, '***'), text);
 }

@@ -2,13 +2,19 @@ import { z } from 'zod';
 import { DrayError } from '../../../shared/errors.ts';
 import { defaultRegistry } from '../../../shared/image/reference.ts';
 import { isLoopbackHost } from './address.ts';
-import { errorOf, loginHint, protocolError, readAtMost } from './answer.ts';
+import { discard, errorOf, loginHint, protocolError, readAtMost } from './answer.ts';
 import { type RetryOptions, retrying } from './backoff.ts';
 import type { Challenge } from './challenge.ts';
-import type { Credential, CredentialSource } from './credentials.ts';
+import {
+  type Credential,
+  type CredentialQuery,
+  type CredentialSource,
+  sameCredential,
+} from './credentials/credential.ts';
 import type { Endpoint } from './endpoint.ts';
 import { hostAndPort } from './network-error.ts';
-import type { Transport } from './transport.ts';
+import { authoritiesOf } from './tls.ts';
+import type { Outgoing, Transport } from './transport.ts';
 
 const maxTokenBytes = 256 * 1024;
 const tokenDeadlineMs = 60_000;
@@ -18,6 +24,8 @@ const maxCached = 10_000;
 
 /** Hosts of tokens that belong to a registry although their names do not say so. */
 const knownRealms: Record<string, string> = { [defaultRegistry]: 'auth.docker.io' };
+
+const clientId = 'drayage';
 
 const tokenSchema = z.object({
   token: z.string().optional(),
@@ -30,24 +38,34 @@ interface Authorization {
   header: string;
   /** By performance.now(). */
   expiresAt: number;
+  /** What it was made of. */
+  credential: Credential | undefined;
 }
 
 export interface AuthorizerServices {
   transport: Transport;
   credentials: CredentialSource;
+  /** Hosts besides its own that a registry's logins may be shown to when it sends there for a token. */
+  tokenHosts: (registry: string) => readonly string[];
   retry: Pick<RetryOptions, 'tries' | 'backoffMs'>;
 }
 
-interface Wanted {
+export interface Wanted {
   endpoint: Endpoint;
   /** What a token shall allow, unless the registry names another scope: `repository:a/b:pull`. */
   scope: string;
+  repository?: string | undefined;
+  /** The name of the credential that counts. */
+  credential?: string | undefined;
 }
 
-/** Answers the challenges of registries: basic, and bearer tokens (distribution's token specification, by GET). */
+/**
+ * Answers the challenges of registries: basic, and bearer tokens (distribution's token specification by GET, and by
+ * OAuth2 POST for identity tokens and for servers that know nothing else).
+ */
 export class Authorizer {
   readonly #services: AuthorizerServices;
-  /** By registry and scope. */
+  /** By registry, scope and name of the credential. */
   readonly #cache = new Map<string, Authorization>();
   /** Token requests under way: one for all who want the same. */
   readonly #pending = new Map<string, Promise<Authorization>>();
@@ -56,12 +74,18 @@ export class Authorizer {
     this.#services = services;
   }
 
-  /** The header that worked before and has not expired. */
-  known(wanted: Wanted): string | undefined {
+  /** The header that worked before, has not expired, and was made of the credential that there is now. */
+  async known(wanted: Wanted): Promise<string | undefined> {
     const key = keyOf(wanted);
     const cached = this.#cache.get(key);
-    if (cached === undefined || cached.expiresAt > performance.now()) return cached?.header;
-    this.#cache.delete(key);
+    if (cached === undefined) return undefined;
+    if (
+      cached.expiresAt > performance.now() &&
+      sameCredential(cached.credential, await this.#services.credentials(queryOf(wanted)))
+    ) {
+      return cached.header;
+    }
+    if (this.#cache.get(key) === cached) this.#cache.delete(key);
     return undefined;
   }
 
@@ -76,88 +100,150 @@ export class Authorizer {
     rejected: string | undefined,
     options: { signal?: AbortSignal | undefined },
   ): Promise<string> {
-    const known = this.known(wanted);
+    const known = await this.known(wanted);
     if (known !== undefined && known !== rejected) return known;
     const key = keyOf(wanted);
     let pending = this.#pending.get(key);
     if (pending === undefined) {
       this.#cache.delete(key);
-      pending = this.#authorize(wanted, challenges).finally(() => this.#pending.delete(key));
+      pending = this.#authorize(wanted, challenges, rejected).finally(() =>
+        this.#pending.delete(key),
+      );
       this.#pending.set(key, pending);
     }
     const authorization = await unlessAborted(pending, options.signal);
     return authorization.header;
   }
 
-  async #authorize(wanted: Wanted, challenges: Challenge[]): Promise<Authorization> {
-    const { endpoint } = wanted;
-    const credential = await this.#services.credentials(endpoint.registry);
-    const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
-    const authorization =
-      bearer === undefined
-        ? basic(endpoint, challenges, credential)
-        : await this.#fetchToken(wanted, bearer, credential);
+  async #authorize(
+    wanted: Wanted,
+    challenges: Challenge[],
+    rejected: string | undefined,
+  ): Promise<Authorization> {
+    const ask = async (fresh: boolean) =>
+      await this.#services.credentials(queryOf(wanted), { fresh });
+    const attempt = async (credential: Credential | undefined) =>
+      await this.#attempt(wanted, challenges, credential);
+    const credential = await ask(false);
+    let authorization: Authorization;
+    try {
+      authorization = await attempt(credential);
+      if (authorization.header === rejected) authorization = await attempt(await ask(true));
+    } catch (error) {
+      // What a helper said a while ago may have ended before its time.
+      if (!isRefusal(error) || credential === undefined) throw error;
+      const other = await ask(true);
+      if (sameCredential(other, credential)) throw error;
+      authorization = await attempt(other);
+    }
     if (this.#cache.size >= maxCached) this.#cache.clear();
     this.#cache.set(keyOf(wanted), authorization);
     return authorization;
   }
 
+  async #attempt(
+    wanted: Wanted,
+    challenges: Challenge[],
+    credential: Credential | undefined,
+  ): Promise<Authorization> {
+    const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
+    if (bearer === undefined) return basic(wanted, challenges, credential);
+    if (credential !== undefined && 'registryToken' in credential) {
+      const header = `Bearer ${credential.registryToken}`;
+      return { header, expiresAt: Number.POSITIVE_INFINITY, credential };
+    }
+    return await this.#fetchToken(wanted, bearer, credential);
+  }
+
   async #fetchToken(
     wanted: Wanted,
     challenge: Challenge,
-    credential: Credential | undefined,
+    credential: Exclude<Credential, { registryToken: string }> | undefined,
   ): Promise<Authorization> {
     const { endpoint } = wanted;
     const { transport, retry } = this.#services;
-    const url = realmOf(challenge, endpoint);
-    if (challenge.params.service) url.searchParams.set('service', challenge.params.service);
-    for (const scope of (challenge.params.scope || wanted.scope).split(' ')) {
-      if (scope !== '') url.searchParams.append('scope', scope);
-    }
-    const trusted = isTrustedWith(endpoint, url);
-    const authorization = credential !== undefined && trusted ? basicHeader(credential) : undefined;
-    const host = hostAndPort(url);
-    return await retrying(async () => {
-      const signal = AbortSignal.timeout(tokenDeadlineMs);
+    const realm = realmOf(challenge, endpoint);
+    const trusted = this.#isTrustedWith(endpoint, realm);
+    const shown = trusted ? credential : undefined;
+    const scopes = (challenge.params.scope || wanted.scope).split(' ').filter((s) => s !== '');
+    const service = challenge.params.service || undefined;
+    const sameHost = realm.hostname === endpoint.base.hostname;
+    const exchange = async (form: 'GET' | 'POST') => {
       const { allowPrivate } = endpoint;
-      const answer = await transport.send({
-        ...{ method: 'GET', url, authorization, allowPrivate, follow: false, signal },
-      });
+      const tls =
+        endpoint.tls === undefined
+          ? undefined
+          : sameHost
+            ? endpoint.tls
+            : authoritiesOf(endpoint.tls);
+      const signal = AbortSignal.timeout(tokenDeadlineMs);
+      const request =
+        form === 'GET'
+          ? byGet(realm, service, scopes, shown)
+          : byPost(realm, service, scopes, shown);
+      const answer = await transport.send({ ...request, allowPrivate, tls, follow: false, signal });
+      return { answer, signal };
+    };
+    return await retrying(async () => {
+      const asked = performance.now();
+      const isIdentity = shown !== undefined && 'identityToken' in shown;
+      let { answer, signal } = await exchange(isIdentity ? 'POST' : 'GET');
+      const otherForm = answer.status === 404 || answer.status === 405;
+      if (otherForm && shown !== undefined && !isIdentity) {
+        await discard(answer.body);
+        ({ answer, signal } = await exchange('POST'));
+      }
       if (answer.status !== 200) {
         const what = `a token for ${endpoint.registry}`;
-        const error = await errorOf(answer, { what, unknown: 'REGISTRY_PROTOCOL', authorization });
-        if (error.code !== 'UNAUTHORIZED' && error.code !== 'DENIED') throw error;
-        throw new DrayError(error.code, error.message, {
+        const secrets = secretsOf(shown);
+        const error = await errorOf(answer, { what, unknown: 'REGISTRY_PROTOCOL', secrets });
+        // RFC 6749, section 5.2: what an ended identity token gets.
+        const isRefused = error.code === 'UNAUTHORIZED' || error.code === 'DENIED';
+        if (!isRefused && !(isIdentity && answer.status === 400)) throw error;
+        throw new DrayError(isRefused ? error.code : 'UNAUTHORIZED', error.message, {
           context: error.context,
-          hint:
-            credential === undefined
-              ? loginHint(endpoint.registry)
-              : trusted
-                ? `The login for ${endpoint.registry} is not valid: log in again.`
-                : `The login was not sent: ${host} does not belong to ${endpoint.registry}.`,
+          hint: refusedHint(endpoint.registry, credential, trusted, hostAndPort(realm)),
         });
       }
-      const asked = performance.now();
-      const bytes = await readAtMost(answer, maxTokenBytes, { signal });
-      const parsed = parseToken(bytes);
+      const parsed = parseToken(await readAtMost(answer, maxTokenBytes, { signal }));
       if (parsed === undefined) throw protocolError(answer, 'without a usable token');
-      return { header: `Bearer ${parsed.token}`, expiresAt: asked + parsed.lifeMs };
+      const { token, lifeMs } = parsed;
+      return { header: `Bearer ${token}`, expiresAt: asked + lifeMs, credential };
     }, retry);
+  }
+
+  /** Whether a credential for the registry may be shown to the realm: its own host, a domain above it, or a configured one. */
+  #isTrustedWith({ base, registry }: Endpoint, realm: URL): boolean {
+    if (realm.hostname === base.hostname) return true;
+    if (knownRealms[registry] === realm.hostname) return true;
+    if (isLoopbackHost(base) && isLoopbackHost(realm)) return true;
+    if (realm.hostname.includes('.') && base.hostname.endsWith(`.${realm.hostname}`)) return true;
+    const configured = this.#services.tokenHosts(registry);
+    return configured.includes(realm.host) || configured.includes(realm.hostname);
   }
 }
 
-function keyOf({ endpoint, scope }: Wanted): string {
-  return `${endpoint.registry} ${scope}`;
+function keyOf({ endpoint, scope, credential = '' }: Wanted): string {
+  return `${endpoint.registry} ${endpoint.base.origin} ${scope} ${credential}`;
+}
+
+function queryOf({ endpoint, repository, credential }: Wanted): CredentialQuery {
+  return { registry: endpoint.registry, repository, name: credential };
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof DrayError && (error.code === 'UNAUTHORIZED' || error.code === 'DENIED');
 }
 
 function basic(
-  endpoint: Endpoint,
+  { endpoint, credential: name }: Wanted,
   challenges: Challenge[],
   credential: Credential | undefined,
 ): Authorization {
   const offered = challenges.map(({ scheme }) => scheme);
-  if (credential !== undefined && offered.includes('basic')) {
-    return { header: basicHeader(credential), expiresAt: Number.POSITIVE_INFINITY };
+  if (credential !== undefined && 'password' in credential && offered.includes('basic')) {
+    const expiresAt = Number.POSITIVE_INFINITY;
+    return { header: basicHeader(credential), expiresAt, credential };
   }
   const { registry } = endpoint;
   const context = { host: hostAndPort(endpoint.base) };
@@ -168,14 +254,84 @@ function basic(
       hint: 'Basic and bearer logins are supported.',
     });
   }
-  throw new DrayError('UNAUTHORIZED', `${registry} wants a login, and there is none for it`, {
+  if (credential !== undefined) {
+    throw new DrayError('UNAUTHORIZED', `${registry} wants a password, and there is a token only`, {
+      context,
+      hint: loginHint(registry),
+    });
+  }
+  const where =
+    name === undefined ? 'there is none for it' : `the credential "${name}" has none for it`;
+  throw new DrayError('UNAUTHORIZED', `${registry} wants a login, and ${where}`, {
     context,
     hint: loginHint(registry),
   });
 }
 
-function basicHeader({ username, password }: Credential): string {
+function basicHeader({ username, password }: { username: string; password: string }): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+}
+
+type TokenRequest = Pick<Outgoing, 'method' | 'url' | 'authorization' | 'headers' | 'body'>;
+type Shown = Exclude<Credential, { registryToken: string }> | undefined;
+
+/** Distribution's token specification: the login as basic. */
+function byGet(
+  realm: URL,
+  service: string | undefined,
+  scopes: string[],
+  shown: Shown,
+): TokenRequest {
+  const url = new URL(realm);
+  if (service !== undefined) url.searchParams.set('service', service);
+  for (const scope of scopes) url.searchParams.append('scope', scope);
+  const authorization = shown !== undefined && 'password' in shown ? basicHeader(shown) : undefined;
+  return { method: 'GET', url, authorization };
+}
+
+/** Distribution's OAuth2 specification: the login in a form. */
+function byPost(
+  realm: URL,
+  service: string | undefined,
+  scopes: string[],
+  shown: Shown,
+): TokenRequest {
+  const form = new URLSearchParams({ client_id: clientId });
+  if (service !== undefined) form.set('service', service);
+  if (scopes.length > 0) form.set('scope', scopes.join(' '));
+  if (shown !== undefined && 'identityToken' in shown) {
+    form.set('grant_type', 'refresh_token');
+    form.set('refresh_token', shown.identityToken);
+  } else if (shown !== undefined) {
+    form.set('grant_type', 'password');
+    form.set('username', shown.username);
+    form.set('password', shown.password);
+  }
+  const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+  return { method: 'POST', url: realm, headers, body: form.toString() };
+}
+
+/** What must not come back in a message. */
+export function secretsOf(credential: Credential | undefined): string[] {
+  if (credential === undefined) return [];
+  if ('registryToken' in credential) return [credential.registryToken];
+  if ('identityToken' in credential) return [credential.identityToken];
+  const { password } = credential;
+  return [password, basicHeader(credential).slice('Basic '.length)];
+}
+
+function refusedHint(
+  registry: string,
+  credential: Credential | undefined,
+  trusted: boolean,
+  realm: string,
+): string {
+  if (credential === undefined) return loginHint(registry);
+  if (!trusted) {
+    return `The login was not sent: ${realm} does not belong to ${registry}. If it does, say so in registries.tokenHosts or DRAY_TOKEN_HOSTS.`;
+  }
+  const from = credential.from === undefined ? '' : ` from ${credential.from}`;
+  return `The login${from} is not valid for ${registry}: log in again (dray login ${registry}).`;
 }
 
 /** The place that hands out tokens: by https, or by plain http on the host of a registry that is spoken to so. */
@@ -196,14 +352,6 @@ function realmOf(challenge: Challenge, endpoint: Endpoint): URL {
   url.password = '';
   url.hash = '';
   return url;
-}
-
-/** Whether a credential for the registry may be shown to the realm: its own host, or a domain above it. */
-function isTrustedWith({ base, registry }: Endpoint, realm: URL): boolean {
-  if (realm.hostname === base.hostname) return true;
-  if (knownRealms[registry] === realm.hostname) return true;
-  if (isLoopbackHost(base) && isLoopbackHost(realm)) return true;
-  return realm.hostname.includes('.') && base.hostname.endsWith(`.${realm.hostname}`);
 }
 
 function parseToken(bytes: Buffer): { token: string; lifeMs: number } | undefined {

@@ -18,12 +18,16 @@ import {
   protocolError,
   readAtMost,
 } from './answer.ts';
-import { Authorizer } from './authorizer.ts';
+import { Authorizer, type Wanted } from './authorizer.ts';
 import { retrying } from './backoff.ts';
 import { type BlobBody, restartNeeded, toBlobBody } from './blob-body.ts';
 import { parseChallenges } from './challenge.ts';
-import type { CredentialSource } from './credentials.ts';
-import { Endpoints } from './endpoint.ts';
+import type { CredentialSource } from './credentials/credential.ts';
+import { type Endpoint, Endpoints } from './endpoint.ts';
+import { failover } from './failover.ts';
+import { RegistryHosts } from './hosts/hosts.ts';
+import type { Capability } from './hosts/hosts-toml.ts';
+import type { ProxyRule } from './proxy.ts';
 import { type Timeouts, Transport } from './transport.ts';
 
 /** All in milliseconds, but `tries`. */
@@ -50,6 +54,12 @@ export interface RegistryClientOptions {
   credentials: CredentialSource;
   /** Registries that may stand at, and redirect to, loopback and private addresses. Default: none but those on this machine and those in `plainHttp`. */
   allowPrivate?: (registry: string) => boolean;
+  /** Folders of hosts.toml files, in order. Default: none. */
+  hostsFolders?: readonly string[];
+  /** Hosts besides its own that a registry's logins may be shown to for a token. Default: none. */
+  tokenHosts?: (registry: string) => readonly string[];
+  /** Default: no proxy. */
+  proxy?: ProxyRule;
   userAgent?: string;
   /** Certificates (PEM) that are trusted besides the system's. */
   ca?: string;
@@ -60,6 +70,10 @@ export interface RegistryClientOptions {
 
 export interface CallOptions {
   signal?: AbortSignal | undefined;
+  /** The name of the credential that counts; default: what the worker has for the registry. */
+  credential?: string | undefined;
+  /** False: asks the registry itself. */
+  mirrors?: boolean | undefined;
 }
 
 interface Request {
@@ -69,6 +83,8 @@ interface Request {
   what: string;
   unknown: ErrorCode;
   headers?: Record<string, string>;
+  /** What a mirror must be good for to be asked this. */
+  needs: Capability;
 }
 
 const acceptManifests = [
@@ -89,13 +105,16 @@ export class RegistryClient {
 
   constructor(options: RegistryClientOptions) {
     const { userAgent = 'drayage', ca, lookup, plainHttp, credentials } = options;
-    const { allowPrivate = () => false } = options;
+    const { allowPrivate = () => false, tokenHosts = () => [], hostsFolders = [], proxy } = options;
     this.#limits = { ...defaultLimits, ...options.limits };
-    this.#transport = new Transport({ userAgent, ca, lookup, timeouts: this.#limits });
-    this.#endpoints = new Endpoints({ plainHttp, allowPrivate }, this.#transport);
+    this.#transport = new Transport({ userAgent, ca, lookup, proxy, timeouts: this.#limits });
+    this.#endpoints = new Endpoints(
+      { plainHttp, allowPrivate, hosts: new RegistryHosts(hostsFolders) },
+      this.#transport,
+    );
     const { tries, backoffMs } = this.#limits;
     this.#authorizer = new Authorizer({
-      ...{ transport: this.#transport, credentials, retry: { tries, backoffMs } },
+      ...{ transport: this.#transport, credentials, tokenHosts, retry: { tries, backoffMs } },
     });
   }
 
@@ -116,7 +135,12 @@ export class RegistryClient {
   async head(reference: Reference, options: CallOptions = {}): Promise<Descriptor | undefined> {
     const target = reference.digest ?? reference.tag ?? 'latest';
     const headers = { accept: acceptManifests };
-    const answer = await this.#head(reference, { path: `manifests/${target}`, headers }, options);
+    const needs = reference.digest === undefined ? 'resolve' : 'pull';
+    const answer = await this.#head(
+      reference,
+      { path: `manifests/${target}`, headers, needs },
+      options,
+    );
     if (answer === undefined) return undefined;
     const named = headerOf(answer.headers, 'docker-content-digest');
     const digest = named === undefined ? reference.digest : checkedDigest(answer, named);
@@ -141,7 +165,7 @@ export class RegistryClient {
   ): Promise<Descriptor> {
     const { registry, repository } = reference;
     // Blobs first: asked for a blob as a manifest, docker-registry answers with status 500.
-    const answer = await this.#head(reference, { path: `blobs/${digest}` }, options);
+    const answer = await this.#head(reference, { path: `blobs/${digest}`, needs: 'pull' }, options);
     if (answer !== undefined) {
       const size = lengthOf(answer);
       if (size === undefined) throw protocolError(answer, 'without a Content-Length');
@@ -187,29 +211,51 @@ export class RegistryClient {
   ): Promise<BlobBody> {
     const { mediaType, digest } = descriptor;
     const kind = isIndexType(mediaType) || isManifestType(mediaType) ? 'manifests' : 'blobs';
-    const ask = async (offset: number) =>
-      await this.#send(
-        reference,
-        {
-          method: 'GET',
-          path: `${kind}/${parseDigest(digest)}`,
-          what: `${reference.registry}/${reference.repository}@${digest}`,
-          unknown: 'BLOB_UNKNOWN',
-          headers: {
-            accept: kind === 'blobs' ? '*/*' : acceptManifests,
-            ...(offset === 0 ? {} : { range: `bytes=${offset}-` }),
+    return await this.#fromAny(reference.registry, 'pull', options, async (endpoint) => {
+      const ask = async (from: number) =>
+        await this.#send(
+          endpoint,
+          reference,
+          {
+            method: 'GET',
+            path: `${kind}/${parseDigest(digest)}`,
+            what: `${reference.registry}/${reference.repository}@${digest}`,
+            unknown: 'BLOB_UNKNOWN',
+            headers: {
+              accept: kind === 'blobs' ? '*/*' : acceptManifests,
+              ...(from === 0 ? {} : { range: `bytes=${from}-` }),
+            },
           },
-        },
-        options,
-      );
-    let { offset = 0 } = options;
-    let answer = await ask(offset);
-    if (offset > 0 && restartNeeded(answer)) {
-      answer.body.on('error', () => {}).destroy();
-      offset = 0;
-      answer = await ask(offset);
-    }
-    return toBlobBody(answer, descriptor, offset);
+          options,
+        );
+      let { offset = 0 } = options;
+      let answer = await ask(offset);
+      if (offset > 0 && restartNeeded(answer)) {
+        answer.body.on('error', () => {}).destroy();
+        offset = 0;
+        answer = await ask(offset);
+      }
+      return toBlobBody(answer, descriptor, offset);
+    });
+  }
+
+  /**
+   * Whether a registry accepts the credential that there is for it.
+   * @returns false when it asks for none, so that nothing is known
+   * @throws UNAUTHORIZED, DENIED, and what every call throws
+   */
+  async checkLogin(registry: string, options: CallOptions = {}): Promise<boolean> {
+    return await this.#retrying(options, async (bounded) => {
+      const direct = { ...bounded, mirrors: false };
+      return await this.#fromAny(registry, 'pull', direct, async (endpoint) => {
+        const wanted = { endpoint, scope: '', credential: options.credential };
+        const request = { method: 'GET', what: registry, unknown: 'REGISTRY_PROTOCOL' } as const;
+        const url = new URL(`${rootOf(endpoint)}/`);
+        const { answer, authorization } = await this.#exchange(wanted, url, request, bounded);
+        await discard(answer.body);
+        return authorization !== undefined;
+      });
+    });
   }
 
   /** Breaks off what is under way and closes all connections. */
@@ -226,15 +272,17 @@ export class RegistryClient {
     const wanted =
       digest === undefined ? { registry, repository, tag } : { registry, repository, digest };
     const what = formatReference(wanted);
+    const needs = digest === undefined ? 'resolve' : 'pull';
     const request: Request = {
       method: 'GET',
+      needs,
       path: `manifests/${digest ?? tag}`,
       what,
       unknown: 'IMAGE_UNKNOWN',
       headers: { accept: acceptManifests },
     };
-    return await this.#retrying(options, async (bounded) => {
-      const answer = await this.#send(reference, request, bounded);
+    return await this.#retryingAny(registry, needs, options, async (endpoint, bounded) => {
+      const answer = await this.#send(endpoint, reference, request, bounded);
       const announced = lengthOf(answer);
       if (announced !== undefined && announced > maxManifestBytes) {
         answer.body.on('error', () => {}).destroy();
@@ -259,17 +307,23 @@ export class RegistryClient {
   /** The answer to a HEAD, whose body is gone; undefined for 404. */
   async #head(
     reference: Reference,
-    request: Pick<Request, 'path' | 'headers'>,
+    request: Pick<Request, 'path' | 'headers' | 'needs'>,
     options: CallOptions,
   ): Promise<Answer | undefined> {
     const what = `${reference.registry}/${reference.repository} ${request.path}`;
     try {
-      return await this.#retrying(options, async (bounded) => {
-        const sent = { ...request, method: 'HEAD', what, unknown: 'BLOB_UNKNOWN' } as const;
-        const answer = await this.#send(reference, sent, bounded);
-        await discard(answer.body);
-        return answer;
-      });
+      const { registry } = reference;
+      return await this.#retryingAny(
+        registry,
+        request.needs,
+        options,
+        async (endpoint, bounded) => {
+          const sent = { ...request, method: 'HEAD', what, unknown: 'BLOB_UNKNOWN' } as const;
+          const answer = await this.#send(endpoint, reference, sent, bounded);
+          await discard(answer.body);
+          return answer;
+        },
+      );
     } catch (error) {
       if (error instanceof DrayError && error.code === 'BLOB_UNKNOWN') return undefined;
       throw error;
@@ -279,7 +333,7 @@ export class RegistryClient {
   /** Repeats what fails for reasons that pass, each time within the limit for documents. */
   async #retrying<T>(
     options: CallOptions,
-    work: (bounded: { signal: AbortSignal }) => Promise<T>,
+    work: (bounded: CallOptions & { signal: AbortSignal }) => Promise<T>,
   ): Promise<T> {
     const { documentMs, tries, backoffMs } = this.#limits;
     const { signal } = options;
@@ -287,6 +341,7 @@ export class RegistryClient {
       async () => {
         const deadline = AbortSignal.timeout(documentMs);
         return await work({
+          ...options,
           signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
         });
       },
@@ -294,32 +349,82 @@ export class RegistryClient {
     );
   }
 
+  async #retryingAny<T>(
+    registry: string,
+    needs: Capability,
+    options: CallOptions,
+    work: (endpoint: Endpoint, bounded: CallOptions) => Promise<T>,
+  ): Promise<T> {
+    return await this.#retrying(options, async (bounded) =>
+      this.#fromAny(registry, needs, bounded, (endpoint) => work(endpoint, bounded)),
+    );
+  }
+
+  /** The first answer that mirrors or the registry give. */
+  async #fromAny<T>(
+    registry: string,
+    needs: Capability,
+    options: CallOptions,
+    work: (endpoint: Endpoint) => Promise<T>,
+  ): Promise<T> {
+    const { signal } = options;
+    return await failover(registry, this.#endpoints.find(registry, needs, options), work, {
+      signal,
+    });
+  }
+
+  /** Sends a request about a repository. */
+  async #send(
+    endpoint: Endpoint,
+    { repository }: Reference,
+    request: Omit<Request, 'needs'>,
+    options: CallOptions,
+  ): Promise<Answer> {
+    const url = new URL(`${rootOf(endpoint)}/${repository}/${request.path}`);
+    if (endpoint.namespace !== undefined) url.searchParams.set('ns', endpoint.namespace);
+    const scope = `repository:${repository}:pull`;
+    const wanted = { endpoint, scope, repository, credential: options.credential };
+    return (await this.#exchange(wanted, url, request, options)).answer;
+  }
+
   /** Sends a request, logs in when asked to, and gives the successful answer. */
-  async #send(reference: Reference, request: Request, options: CallOptions): Promise<Answer> {
-    const { registry, repository } = reference;
-    const endpoint = await this.#endpoints.find(registry, options);
-    const { base, allowPrivate } = endpoint;
-    const wanted = { endpoint, scope: `repository:${repository}:pull` };
-    const { method, path, what, unknown, headers = {} } = request;
-    const url = new URL(`/v2/${repository}/${path}`, base);
-    let authorization = this.#authorizer.known(wanted);
+  async #exchange(
+    wanted: Wanted,
+    url: URL,
+    request: Omit<Request, 'needs' | 'path'>,
+    options: CallOptions,
+  ): Promise<{ answer: Answer; authorization: string | undefined }> {
+    const { endpoint } = wanted;
+    const { allowPrivate, tls, headers: ownHeaders } = endpoint;
+    const { method, what, unknown, headers = {} } = request;
+    let authorization = await this.#authorizer.known(wanted);
     for (let refreshed = false; ; refreshed = true) {
-      const sent = { method, url, headers, authorization, allowPrivate, signal: options.signal };
-      const answer = await this.#transport.send(sent).catch((error: unknown) => {
-        this.#endpoints.forget(registry);
-        throw error;
-      });
-      if (answer.status === 200 || answer.status === 206 || answer.status === 416) return answer;
+      const sent = { method, url, headers, authorization, allowPrivate, tls, ownHeaders };
+      const answer = await this.#transport
+        .send({ ...sent, signal: options.signal })
+        .catch((error: unknown) => {
+          if (!(options.signal?.aborted ?? false)) this.#endpoints.failed(endpoint);
+          throw error;
+        });
+      if (answer.status === 200 || answer.status === 206 || answer.status === 416) {
+        return { answer, authorization };
+      }
       const challenges = parseChallenges(answer.headers['www-authenticate']);
       // Only the registry itself may ask for a login, and only once.
       const asks = answer.status === 401 && answer.url.origin === url.origin;
       if (!asks || refreshed || challenges.length === 0) {
-        throw await errorOf(answer, { what, unknown, authorization });
+        const secrets = Object.values(ownHeaders ?? {}).flat();
+        throw await errorOf(answer, { what, unknown, authorization, secrets });
       }
       await discard(answer.body);
       authorization = await this.#authorizer.answer(wanted, challenges, authorization, options);
     }
   }
+}
+
+/** The root of the API, as a text that paths are put behind. */
+function rootOf({ base }: Endpoint): string {
+  return base.href.replace(/\/$/, '');
 }
 
 function mediaTypeOf(answer: Answer): string {

@@ -15,16 +15,23 @@ export interface BlobSink {
   reset(): Promise<void>;
 }
 
+export interface SourceOptions {
+  /** The name of the credential that counts. */
+  credential?: string | undefined;
+  /** False: from the registry itself. */
+  mirrors?: boolean | undefined;
+}
+
 /** What gives blobs: the registry client. */
 export interface BlobSource {
   blob(
     reference: Reference,
     descriptor: Descriptor,
-    options: { offset: number; signal: AbortSignal },
+    options: { offset: number; signal: AbortSignal } & SourceOptions,
   ): Promise<BlobBody>;
 }
 
-export interface FetchOptions {
+export interface FetchOptions extends SourceOptions {
   signal: AbortSignal;
   /** Called after each write, with the bytes that the sink has. */
   onProgress?: (offset: number) => void;
@@ -84,7 +91,10 @@ async function transfer(
     `${reference.registry} sends ${digest}`,
   );
   const signal = AbortSignal.any([options.signal, watch.signal]);
-  const blob = await source.blob(reference, descriptor, { offset: sink.offset, signal });
+  const { credential, mirrors } = options;
+  const blob = await source.blob(reference, descriptor, {
+    ...{ offset: sink.offset, signal, credential, mirrors },
+  });
   const { host } = blob.url;
   const body = blob.body[Symbol.asyncIterator]();
   try {

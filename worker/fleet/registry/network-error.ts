@@ -1,6 +1,8 @@
 import { DrayError, errnoOf, messageOf } from '../../../shared/errors.ts';
 
 const certificateProblem = /CERT|SELF_SIGNED|UNABLE_TO_(?:GET|VERIFY|DECRYPT)|HOSTNAME_MISMATCH/;
+const wantsClient =
+  /ALERT_(?:CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_UNKNOWN)$/;
 const noTLS = /^(?:ERR_SSL_|EPROTO)/;
 const notHTTP = /^(?:HPE_|UND_ERR_HEADERS_OVERFLOW$|UND_ERR_RESPONSE$)/;
 
@@ -14,18 +16,34 @@ export function mayBePlainHttp(error: unknown): boolean {
 /**
  * What went wrong between us and `url`, as an error that says so. A caller's own reason to stop passes through.
  * @param action what was being done, as in `GET /v2/…`
+ * @param proxy what was in between
  */
 export function networkError(
   error: unknown,
   action: string,
   url: URL,
   signal?: AbortSignal,
+  proxy?: URL,
 ): unknown {
   if (signal?.aborted && !isTimeout(signal.reason)) return signal.reason;
   if (error instanceof DrayError) return error;
   const { code, message } = rootOf(error);
-  const place = hostAndPort(url);
-  const context = { host: place, cause: code };
+  const place =
+    proxy === undefined
+      ? hostAndPort(url)
+      : `${hostAndPort(url)} (through the proxy ${proxy.host})`;
+  const context = { host: hostAndPort(url), cause: code };
+  if (wantsClient.test(code)) {
+    return new DrayError(
+      'DENIED',
+      `${place} does not accept our certificate, or wants one: ${message}`,
+      {
+        cause: error,
+        context,
+        hint: 'Name the certificate and its key in the hosts.toml of the registry (client).',
+      },
+    );
+  }
   if (certificateProblem.test(code)) {
     return new DrayError(
       'REGISTRY_UNAVAILABLE',
@@ -33,7 +51,7 @@ export function networkError(
       {
         cause: error,
         context,
-        hint: "Add the registry's authority to the system's, or to the file that NODE_EXTRA_CA_CERTS names.",
+        hint: "Name the registry's authority in its hosts.toml (ca), or add it to the system's, or to the file that NODE_EXTRA_CA_CERTS names.",
       },
     );
   }
@@ -50,7 +68,9 @@ export function networkError(
     context,
     hint: noTLS.test(code)
       ? 'If it is yours and speaks plain http, name it in DRAY_PLAIN_HTTP or registries.plainHttp.'
-      : 'Check that the registry is up and can be reached from the workers.',
+      : proxy === undefined
+        ? 'Check that the registry is up and can be reached from the workers.'
+        : 'Check the proxy (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), and that it can reach the registry.',
   });
 }
 

@@ -1,23 +1,18 @@
 import type { LookupFunction } from 'node:net';
-import { getCACertificates } from 'node:tls';
-import { Agent, request } from 'undici';
+import { request } from 'undici';
 import { DrayError } from '../../../shared/errors.ts';
-import { addressRefused, guardedLookup, isAllowed, literalOf } from './address.ts';
+import { addressRefused, isAllowed, literalOf } from './address.ts';
+import { Agents, type Timeouts } from './agents.ts';
 import { type Answer, discard } from './answer.ts';
 import { networkError } from './network-error.ts';
+import type { ProxyRule } from './proxy.ts';
+import { type TlsSettings, withoutClient } from './tls.ts';
+
+export type { Timeouts } from './agents.ts';
 
 const maxRedirects = 10;
 /** Bytes of a body that wait for the reader. */
 const bodyBuffer = 1024 * 1024;
-
-export interface Timeouts {
-  /** Milliseconds until a connection stands. */
-  connectMs: number;
-  /** Milliseconds until the answer begins. */
-  headersMs: number;
-  /** Milliseconds of silence inside a body. */
-  silenceMs: number;
-}
 
 export interface TransportOptions {
   userAgent: string;
@@ -25,105 +20,110 @@ export interface TransportOptions {
   /** Certificates (PEM) that are trusted besides the system's. */
   ca?: string | undefined;
   lookup?: LookupFunction | undefined;
+  /** Default: none. */
+  proxy?: ProxyRule | undefined;
 }
 
 export interface Outgoing {
-  method: 'GET' | 'HEAD';
+  method: 'GET' | 'HEAD' | 'POST';
   url: URL;
   headers?: Record<string, string>;
+  body?: string | undefined;
   /** Goes to the origin of `url` only. */
   authorization?: string | undefined;
+  /** Headers that are configured for the origin of `url`; they go nowhere else. */
+  ownHeaders?: Record<string, string | string[]> | undefined;
   /** Whether loopback and private addresses may be connected to. */
   allowPrivate: boolean;
+  /** Certificates of clients are shown to the origin of `url` only. */
+  tls?: TlsSettings | undefined;
   /** Whether redirects are followed; default true. */
   follow?: boolean;
   signal?: AbortSignal | undefined;
 }
 
+interface Hop {
+  url: URL;
+  authorization: string | undefined;
+  headers: Record<string, string | string[]>;
+  tls: TlsSettings | undefined;
+}
+
 /**
  * Sends requests over kept connections. Redirects are followed by hand: each hop's address is checked at
  * connect, and neither the Authorization header nor a downgrade to http goes along.
+ *
+ * Through a proxy it is the proxy that connects: literal addresses and what this machine's own resolver says of a
+ * name are checked before it is asked; what the proxy makes of a name is the proxy's to guard.
  */
 export class Transport {
   readonly #options: TransportOptions;
-  /** Apart, so that no connection that was allowed for one registry serves another one. */
-  readonly #agents: { public: Agent; private: Agent };
+  readonly #agents: Agents;
 
   constructor(options: TransportOptions) {
     this.#options = options;
-    this.#agents = { public: createAgent(options, false), private: createAgent(options, true) };
+    this.#agents = new Agents(options);
   }
 
   /** @throws REGISTRY_UNAVAILABLE, REGISTRY_PROTOCOL, ADDRESS_REFUSED */
   async send(outgoing: Outgoing): Promise<Answer> {
-    let { url, authorization } = outgoing;
-    for (let hop = 0; ; hop++) {
-      const answer = await this.#exchange(outgoing, url, authorization);
+    const { authorization, ownHeaders = {}, tls } = outgoing;
+    let hop: Hop = { url: outgoing.url, authorization, headers: ownHeaders, tls };
+    for (let hops = 0; ; hops++) {
+      const answer = await this.#exchange(outgoing, hop);
       if (outgoing.follow === false || !isRedirect(answer.status)) return answer;
       const next = nextHop(answer);
       await discard(answer.body);
-      if (hop === maxRedirects) {
+      if (hops === maxRedirects) {
         throw new DrayError(
           'REGISTRY_PROTOCOL',
           `${outgoing.url.host} redirected more than ${maxRedirects} times, at last to ${next.host}`,
           { hint: 'The registry is misconfigured.', context: { host: outgoing.url.host } },
         );
       }
-      if (next.origin !== url.origin) authorization = undefined;
-      url = next;
+      hop =
+        next.origin === hop.url.origin
+          ? { ...hop, url: next }
+          : { url: next, authorization: undefined, headers: {}, tls: tls && withoutClient(tls) };
     }
   }
 
   /** Breaks what is under way and closes every connection. */
   async close(): Promise<void> {
-    await Promise.all([this.#agents.public.destroy(), this.#agents.private.destroy()]);
+    await this.#agents.close();
   }
 
-  async #exchange(
-    outgoing: Outgoing,
-    url: URL,
-    authorization: string | undefined,
-  ): Promise<Answer> {
-    const { method, allowPrivate, signal } = outgoing;
+  async #exchange(outgoing: Outgoing, { url, authorization, headers, tls }: Hop): Promise<Answer> {
+    const { method, allowPrivate, signal, body } = outgoing;
     const literal = literalOf(url);
     if (literal !== undefined && !isAllowed(literal, allowPrivate)) {
       throw addressRefused(url.host, literal);
     }
+    const proxy = this.#options.proxy?.(url);
     try {
-      const { statusCode, headers, body } = await request(url, {
+      const dispatcher =
+        proxy === undefined
+          ? this.#agents.direct(allowPrivate, tls)
+          : await this.#agents.through(proxy, url, allowPrivate, tls);
+      const answer = await request(url, {
         method,
-        dispatcher: allowPrivate ? this.#agents.private : this.#agents.public,
+        dispatcher,
         headers: {
+          ...headers,
           'user-agent': this.#options.userAgent,
           'accept-encoding': 'identity',
           ...outgoing.headers,
           ...(authorization === undefined ? {} : { authorization }),
         },
+        ...(body === undefined ? {} : { body }),
         highWaterMark: bodyBuffer,
         signal: signal ?? null,
       });
-      return { status: statusCode, headers, body, url };
+      return { status: answer.statusCode, headers: answer.headers, body: answer.body, url };
     } catch (error) {
-      throw networkError(error, `${method} ${url.pathname}`, url, signal);
+      throw networkError(error, `${method} ${url.pathname}`, url, signal, proxy);
     }
   }
-}
-
-function createAgent(options: TransportOptions, allowPrivate: boolean): Agent {
-  const { timeouts, ca, lookup } = options;
-  return new Agent({
-    connect: {
-      lookup: guardedLookup(allowPrivate, lookup),
-      timeout: timeouts.connectMs,
-      ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] }),
-    },
-    // One blob a connection: streams that share one would share its window and its fate.
-    allowH2: false,
-    pipelining: 1,
-    keepAliveTimeout: 15_000,
-    headersTimeout: timeouts.headersMs,
-    bodyTimeout: timeouts.silenceMs,
-  });
 }
 
 function isRedirect(status: number): boolean {

@@ -133,7 +133,7 @@ describe('logging in', () => {
       failure('UNAUTHORIZED', {
         retryable: false,
         message: /authentication required/,
-        hint: /docker login/,
+        hint: /dray login/,
       }),
     );
     assert.equal(tokens.count(), 1);

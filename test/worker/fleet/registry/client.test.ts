@@ -103,7 +103,7 @@ describe("against Debian's docker-registry", () => {
     const reference = parseReference(`${registry.host}/private/x:v1`);
     await assert.rejects(
       createClient(t).resolve(reference),
-      failure('UNAUTHORIZED', { hint: /docker login localhost:\d+/ }),
+      failure('UNAUTHORIZED', { hint: /dray login localhost:\d+/ }),
     );
     const wrong = createClient(t, {
       credentials: async () => ({ username: 'reader', password: 'canary-no' }),
