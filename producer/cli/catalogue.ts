@@ -47,6 +47,16 @@ export const catalogue: readonly CatalogueGroup[] = [
         summary: 'list, name and remove images',
         load: () => import('./commands/images.ts'),
       },
+      {
+        name: 'login',
+        summary: 'check and keep a login for a registry',
+        load: () => import('./commands/login.ts'),
+      },
+      {
+        name: 'logout',
+        summary: 'remove the login for a registry',
+        load: () => import('./commands/logout.ts'),
+      },
     ],
   },
   {

@@ -18,6 +18,13 @@ export function progressOption(): Option {
     .default('auto');
 }
 
+export function credentialOption(): Option {
+  return new Option(
+    '--credential <name>',
+    'the login that the workers use, by its name there (default: what they have for the registry)',
+  );
+}
+
 /** For an option that may stand several times. */
 export function collect(value: string, before: string[] = []): string[] {
   return [...before, value];

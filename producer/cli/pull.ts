@@ -1,5 +1,6 @@
 import { formatReference, parseReference } from '../../shared/image/reference.ts';
 import type { PullRequest, PullStatus } from '../../shared/pull/status.ts';
+import { parseCredentialName } from '../../shared/registry/credential-name.ts';
 import type { Context, QueueConnection } from './context.ts';
 import { failureOf, followPull } from './follow-pull.ts';
 import type { ProgressForm } from './progress/view.ts';
@@ -9,6 +10,8 @@ export interface PullImageOptions {
   platform?: string;
   /** Default: the node of this machine, where there is one. */
   nodes?: string[];
+  /** The name of a credential of the workers. */
+  credential?: string;
   /** False: only the object that the reference's digest names. */
   name?: boolean;
   progress?: ProgressForm;
@@ -21,7 +24,7 @@ export interface PullImageOptions {
  */
 export async function pullImage(context: Context, options: PullImageOptions): Promise<PullStatus> {
   const begun = performance.now();
-  checkReference(options.reference);
+  check(options);
   await using queue = await context.openQueue();
   const id = await enqueue(context, queue, options);
   const { progress = 'auto' } = options;
@@ -33,14 +36,15 @@ export async function pullImage(context: Context, options: PullImageOptions): Pr
 
 /** Accepts a pull and does not wait for it. @returns its id */
 export async function pullDetached(context: Context, options: PullImageOptions): Promise<string> {
-  checkReference(options.reference);
+  check(options);
   await using queue = await context.openQueue();
   return await enqueue(context, queue, options);
 }
 
-/** Nothing is started for a reference that is none. @throws REFERENCE_INVALID */
-function checkReference(text: string): void {
-  parseReference(text);
+/** Nothing is started for a reference or a name that is none. @throws REFERENCE_INVALID, USAGE */
+function check({ reference, credential }: PullImageOptions): void {
+  parseReference(reference);
+  if (credential !== undefined) parseCredentialName(credential);
 }
 
 async function enqueue(
@@ -49,11 +53,12 @@ async function enqueue(
   options: PullImageOptions,
 ): Promise<string> {
   const { enqueuePull } = await import('../enqueue.ts');
-  const { reference, platform, name } = options;
+  const { reference, platform, credential, name } = options;
   const request: PullRequest = {
     reference,
     nodes: options.nodes ?? (await defaultNodes(context)),
     ...(platform === undefined ? {} : { platform }),
+    ...(credential === undefined ? {} : { credential }),
     ...(name === undefined ? {} : { name }),
   };
   return await enqueuePull(context.config, queue.redis, request);

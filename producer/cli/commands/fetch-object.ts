@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { progressOption } from '../options.ts';
+import { credentialOption, progressOption } from '../options.ts';
 import type { ProgressForm } from '../progress/view.ts';
 
 /** `dray fetch-object`: brings one object into the content store. */
@@ -10,6 +10,7 @@ export function register(program: Command): void {
       'Bring one object (an index, a manifest or a blob) into the content store, and print its digest. Nothing that it refers to is fetched, and no image gets a name.',
     )
     .argument('<reference>', 'host/repository@digest')
+    .addOption(credentialOption())
     .addOption(progressOption())
     .addHelpText(
       'after',

@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
-import { progressOption } from '../options.ts';
+import { credentialOption, progressOption } from '../options.ts';
 import type { ProgressForm } from '../progress/view.ts';
 
 interface Options {
   platform?: string;
+  credential?: string;
   progress: ProgressForm;
 }
 
@@ -14,6 +15,7 @@ export function register(program: Command): void {
     .description('Bring an image into the content store, without unpacking it on any node.')
     .argument('<reference>', '[host[:port]/]repository[:tag][@digest]')
     .option('--platform <os/arch>', "of an index (default: this machine's)")
+    .addOption(credentialOption())
     .addOption(progressOption())
     .addHelpText('after', '\nExamples:\n  dray fetch docker.io/library/redis:latest')
     .action(async (reference: string, options: Options, command: Command) => {

@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
-import { collect, progressOption } from '../options.ts';
+import { collect, credentialOption, progressOption } from '../options.ts';
 import type { ProgressForm } from '../progress/view.ts';
 
 interface Options {
   platform?: string;
   node?: string[];
+  credential?: string;
   progress: ProgressForm;
   detach?: boolean;
 }
@@ -23,6 +24,7 @@ export function register(program: Command): void {
       'a node that shall hold the image; may be repeated (default: this one)',
       collect,
     )
+    .addOption(credentialOption())
     .addOption(progressOption())
     .option('-d, --detach', 'print the id of the pull and do not wait')
     .addHelpText(
@@ -40,11 +42,12 @@ Examples:
       const { openContext } = await import('../context.ts');
       const { pinnedReference, pullDetached, pullImage } = await import('../pull.ts');
       const context = await openContext(command);
-      const { platform, node: nodes, progress } = options;
+      const { platform, node: nodes, credential, progress } = options;
       const request = {
         reference,
         progress,
         ...(platform === undefined ? {} : { platform }),
+        ...(credential === undefined ? {} : { credential }),
         ...(nodes === undefined ? {} : { nodes }),
       };
       const result =

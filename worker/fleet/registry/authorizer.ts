@@ -57,6 +57,8 @@ export interface Wanted {
   repository?: string | undefined;
   /** The name of the credential that counts. */
   credential?: string | undefined;
+  /** An answer that was made without the login is of no use. */
+  onlyWithLogin?: boolean;
 }
 
 /**
@@ -165,6 +167,12 @@ export class Authorizer {
     const realm = realmOf(challenge, endpoint);
     const trusted = this.#isTrustedWith(endpoint, realm);
     const shown = trusted ? credential : undefined;
+    if (shown === undefined && wanted.onlyWithLogin) {
+      throw new DrayError('UNAUTHORIZED', `There is no login that ${endpoint.registry} may see`, {
+        context: { host: hostAndPort(realm) },
+        hint: refusedHint(endpoint.registry, credential, trusted, hostAndPort(realm)),
+      });
+    }
     const scopes = (challenge.params.scope || wanted.scope).split(' ').filter((s) => s !== '');
     const service = challenge.params.service || undefined;
     const sameHost = realm.hostname === endpoint.base.hostname;

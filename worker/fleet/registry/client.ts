@@ -248,7 +248,8 @@ export class RegistryClient {
     return await this.#retrying(options, async (bounded) => {
       const direct = { ...bounded, mirrors: false };
       return await this.#fromAny(registry, 'pull', direct, async (endpoint) => {
-        const wanted = { endpoint, scope: '', credential: options.credential };
+        const { credential } = options;
+        const wanted = { endpoint, scope: '', credential, onlyWithLogin: true };
         const request = { method: 'GET', what: registry, unknown: 'REGISTRY_PROTOCOL' } as const;
         const url = new URL(`${rootOf(endpoint)}/`);
         const { answer, authorization } = await this.#exchange(wanted, url, request, bounded);
