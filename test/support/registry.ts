@@ -5,8 +5,9 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Agent, fetch } from 'undici';
 import { type Descriptor, mediaTypes } from '../../shared/image/descriptor.ts';
-import { digestOf } from '../../shared/image/digest.ts';
+import { type DigestAlgorithm, digestOf } from '../../shared/image/digest.ts';
 
 /** The one user of a registry with a password. The line comes from `htpasswd -nbB -C 4 reader …`. */
 export const registryUser = { username: 'reader', password: 'canary-5w0rd' };
@@ -34,7 +35,12 @@ export interface TestRegistry extends AsyncDisposable {
   pid: number;
   /** What was asked of it, in order. */
   accessLog(): Promise<AccessLogEntry[]>;
-  putBlob(repository: string, bytes: Uint8Array, mediaType?: string): Promise<Descriptor>;
+  putBlob(
+    repository: string,
+    bytes: Uint8Array,
+    mediaType?: string,
+    algorithm?: DigestAlgorithm,
+  ): Promise<Descriptor>;
   /** @param reference a tag or a digest */
   putManifest(
     repository: string,
@@ -51,17 +57,39 @@ export interface TestRegistry extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
+/** PEM. Its certificate is for localhost. */
+export interface RegistryTls {
+  certificate: string;
+  key: string;
+  /** Who trusts it. */
+  ca: string;
+  /** Clients must have a certificate of this authority; this pair is for what the test itself asks. */
+  clients?: { ca: string; certificate: string; key: string };
+}
+
 /**
  * Debian's docker-registry on a free port of loopback, on a temporary folder.
  * @param options.data where the images are instead; it stays
  */
 export async function startRegistry(
-  options: { htpasswd?: boolean; port?: number; data?: string } = {},
+  options: {
+    htpasswd?: boolean;
+    port?: number;
+    data?: string;
+    tls?: RegistryTls;
+    /** Makes it a pull-through cache of the registry at this URL. */
+    cacheOf?: string;
+  } = {},
 ): Promise<TestRegistry> {
   const folder = await mkdtemp(path.join(tmpdir(), 'dray-registry-'));
   const port = options.port ?? (await freePort());
   const host = `localhost:${port}`;
   await writeFile(path.join(folder, 'htpasswd'), htpasswdLine);
+  const { tls } = options;
+  const files = { certificate: tls?.certificate, key: tls?.key, clientca: tls?.clients?.ca };
+  for (const [name, pem] of Object.entries(files)) {
+    if (pem !== undefined) await writeFile(path.join(folder, `${name}.pem`), pem);
+  }
   const config = {
     version: '0.1',
     log: { level: 'error' },
@@ -69,7 +97,20 @@ export async function startRegistry(
       filesystem: { rootdirectory: options.data ?? path.join(folder, 'data') },
       delete: { enabled: true },
     },
-    http: { addr: host, secret: 'only-for-tests' },
+    http: {
+      addr: host,
+      secret: 'only-for-tests',
+      ...(tls === undefined
+        ? {}
+        : {
+            tls: {
+              certificate: path.join(folder, 'certificate.pem'),
+              key: path.join(folder, 'key.pem'),
+              ...(tls.clients ? { clientcas: [path.join(folder, 'clientca.pem')] } : {}),
+            },
+          }),
+    },
+    ...(options.cacheOf === undefined ? {} : { proxy: { remoteurl: options.cacheOf } }),
     ...(options.htpasswd
       ? { auth: { htpasswd: { realm: 'tests', path: path.join(folder, 'htpasswd') } } }
       : {}),
@@ -93,9 +134,16 @@ export async function startRegistry(
         authorization: `Basic ${Buffer.from(`${registryUser.username}:${registryUser.password}`).toString('base64')}`,
       }
     : {};
+  const origin = `${tls === undefined ? 'http' : 'https'}://${host}`;
+  const dispatcher = new Agent({
+    ...(tls === undefined
+      ? {}
+      : { connect: { ca: tls.ca, cert: tls.clients?.certificate, key: tls.clients?.key } }),
+  });
   const call = async (method: string, url: string, body?: Uint8Array, type?: string) => {
-    const answer = await fetch(new URL(url, `http://${host}`), {
+    const answer = await fetch(new URL(url, origin), {
       method,
+      dispatcher,
       headers: { ...authorization, ...(type === undefined ? {} : { 'content-type': type }) },
       ...(body === undefined ? {} : { body: Uint8Array.from(body) }),
     });
@@ -115,10 +163,10 @@ export async function startRegistry(
       }
       return output.split('\n').flatMap(parseLine);
     },
-    async putBlob(repository, bytes, mediaType = layerType) {
-      const digest = digestOf(bytes);
+    async putBlob(repository, bytes, mediaType = layerType, algorithm = 'sha256') {
+      const digest = digestOf(bytes, algorithm);
       const begun = await call('POST', `/v2/${repository}/blobs/uploads/`);
-      const place = new URL(begun.headers.get('location') ?? '', `http://${host}`);
+      const place = new URL(begun.headers.get('location') ?? '', origin);
       place.searchParams.set('digest', digest);
       await call('PUT', place.href, bytes, 'application/octet-stream');
       return { mediaType, digest, size: bytes.length };
@@ -161,6 +209,7 @@ export async function startRegistry(
         child.kill('SIGKILL');
         await exited;
       }
+      await dispatcher.destroy();
       await rm(folder, { recursive: true, force: true });
     },
     async [Symbol.asyncDispose]() {
@@ -169,7 +218,7 @@ export async function startRegistry(
   };
 
   for (let tries = 0; ; tries++) {
-    const up = await fetch(`http://${host}/v2/`).catch(() => undefined);
+    const up = await fetch(`${origin}/v2/`, { dispatcher }).catch(() => undefined);
     await up?.body?.cancel();
     if (up !== undefined) return registry;
     if (tries === 200 || child.exitCode !== null) {

@@ -3,6 +3,7 @@ import { DrayError, errnoOf, messageOf } from '../../../shared/errors.ts';
 const certificateProblem = /CERT|SELF_SIGNED|UNABLE_TO_(?:GET|VERIFY|DECRYPT)|HOSTNAME_MISMATCH/;
 const wantsClient =
   /ALERT_(?:CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_UNKNOWN)$/;
+const closedLater = 'UND_ERR_SOCKET';
 const noTLS = /^(?:ERR_SSL_|EPROTO)/;
 const notHTTP = /^(?:HPE_|UND_ERR_HEADERS_OVERFLOW$|UND_ERR_RESPONSE$)/;
 
@@ -10,7 +11,8 @@ const notHTTP = /^(?:HPE_|UND_ERR_HEADERS_OVERFLOW$|UND_ERR_RESPONSE$)/;
 export function mayBePlainHttp(error: unknown): boolean {
   if (!(error instanceof DrayError) || error.code !== 'REGISTRY_UNAVAILABLE') return false;
   const code = String(error.context.cause ?? '');
-  return code !== 'ECONNREFUSED' && !certificateProblem.test(code);
+  // A connection that closed after it stood did speak TLS.
+  return code !== 'ECONNREFUSED' && code !== closedLater && !certificateProblem.test(code);
 }
 
 /**
@@ -66,12 +68,21 @@ export function networkError(
     retryable: true,
     cause: error,
     context,
-    hint: noTLS.test(code)
-      ? 'If it is yours and speaks plain http, name it in DRAY_PLAIN_HTTP or registries.plainHttp.'
-      : proxy === undefined
-        ? 'Check that the registry is up and can be reached from the workers.'
-        : 'Check the proxy (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), and that it can reach the registry.',
+    hint: hintFor(code, url, proxy),
   });
+}
+
+function hintFor(code: string, url: URL, proxy: URL | undefined): string {
+  if (noTLS.test(code)) {
+    return 'If it is yours and speaks plain http, name it in DRAY_PLAIN_HTTP or registries.plainHttp.';
+  }
+  if (proxy !== undefined) {
+    return 'Check the proxy (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), and that it can reach the registry.';
+  }
+  if (code === closedLater && url.protocol === 'https:') {
+    return 'Check that the registry is up. If it wants a certificate of ours, name that in its hosts.toml (client).';
+  }
+  return 'Check that the registry is up and can be reached from the workers.';
 }
 
 export function hostAndPort(url: URL): string {
