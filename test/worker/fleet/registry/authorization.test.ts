@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { RequestListener } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { before, describe, type TestContext, test } from 'node:test';
 import { inspect } from 'node:util';
 import { mediaTypes } from '../../../../shared/image/descriptor.ts';
@@ -303,6 +304,175 @@ describe('logging in', () => {
         return true;
       },
     );
+  });
+
+  describe('OAuth2 by POST', () => {
+    const identity = async () => ({ identityToken: 'canary refresh/+' });
+    const needsToken = async (t: TestContext, extra: Parameters<typeof createClient>[1]) => {
+      const registry = await start(t);
+      const forms: URLSearchParams[] = [];
+      const answers = {
+        post: (_form: URLSearchParams) => ({ status: 200, body: '{"access_token":"t"}' }),
+      };
+      registry.on('/token', async (request, response) => {
+        if (request.method !== 'POST') return void response.writeHead(405).end();
+        const form = new URLSearchParams(await text(request));
+        forms.push(form);
+        assert.equal(request.headers['content-type'], 'application/x-www-form-urlencoded');
+        assert.equal(request.headers.authorization, undefined);
+        const { status, body } = answers.post(form);
+        response.writeHead(status).end(body);
+      });
+      registry.on(
+        place,
+        guarded(`${registry.origin}/token`, (token) => token === 't', giveBlob),
+      );
+      const client = createClient(t, extra);
+      const run = () =>
+        fetchBlob(client, parseReference(`${registry.host}/a/b`), descriptor, new MemorySink(), {
+          signal,
+        });
+      return { registry, forms, answers, run };
+    };
+
+    test('an identity token is changed for an access token', async (t) => {
+      const { forms, run } = await needsToken(t, { credentials: identity });
+      await run();
+      await run();
+      assert.deepEqual(
+        forms.map((form) => Object.fromEntries(form)),
+        [
+          {
+            client_id: 'drayage',
+            grant_type: 'refresh_token',
+            refresh_token: 'canary refresh/+',
+            service: 's x',
+            scope: 'repository:a/b:pull',
+          },
+        ],
+      );
+    });
+
+    test('a password goes so where the token server knows no GET', async (t) => {
+      const { forms, run, registry } = await needsToken(t, { credentials });
+      await run();
+      const [form] = forms;
+      assert.equal(form?.get('grant_type'), 'password');
+      assert.equal(form?.get('password'), 'canary-5w0rd');
+      assert.ok(registry.requests.every(({ path }) => !path.includes('canary')));
+    });
+
+    test('an identity token that has ended: said, without it', async (t) => {
+      const { answers, run } = await needsToken(t, {
+        credentials: async () => ({ ...(await identity()), from: '/some/config.json' }),
+      });
+      answers.post = (form) => ({
+        status: 400,
+        body: JSON.stringify({ message: `no: ${form.get('refresh_token')} ${form}` }),
+      });
+      await assert.rejects(run(), (error) => {
+        const hint = /from \/some\/config\.json is not valid.*dray login/;
+        failure('UNAUTHORIZED', { retryable: false, hint, message: /no: \*\*\*/ })(error);
+        assert.doesNotMatch(inspect(error, { depth: 9 }), /canary/);
+        return true;
+      });
+    });
+
+    test('a helper whose answer is refused is asked again', async (t) => {
+      const asked: unknown[] = [];
+      const { answers, run } = await needsToken(t, {
+        credentials: async (_query, options) => {
+          asked.push(options?.fresh);
+          return { identityToken: options?.fresh ? 'new' : 'old' };
+        },
+      });
+      const granted = answers.post;
+      answers.post = (form) =>
+        form.get('refresh_token') === 'new' ? granted(form) : { status: 401, body: '' };
+      await run();
+      assert.deepEqual(asked, [false, true]);
+    });
+  });
+
+  test('a registry token is sent as it is', async (t) => {
+    const registry = await start(t);
+    registry.on(
+      place,
+      guarded(`${registry.origin}/token`, (token) => token === 'own', giveBlob),
+    );
+    const client = createClient(t, { credentials: async () => ({ registryToken: 'own' }) });
+    await client.blob(parseReference(`${registry.host}/a/b`), descriptor);
+    assert.ok(registry.requests.every(({ path }) => path !== '/token'));
+  });
+
+  test('scopes of several repositories are asked for together', async (t) => {
+    const registry = await start(t);
+    serveTokens(registry);
+    registry.on(place, (request, response) => {
+      if (request.headers.authorization !== undefined) return giveBlob(request, response);
+      const scope = 'repository:a/b:pull repository:base/image:pull';
+      const challenge = `Bearer realm="${registry.origin}/token",scope="${scope}"`;
+      response.writeHead(401, { 'www-authenticate': challenge }).end();
+    });
+    await createClient(t).blob(parseReference(`${registry.host}/a/b`), descriptor);
+    const asked = registry.requests.find(({ path }) => path.startsWith('/token'));
+    assert.deepEqual(new URL(asked?.path ?? '', 'http://x').searchParams.getAll('scope'), [
+      'repository:a/b:pull',
+      'repository:base/image:pull',
+    ]);
+  });
+
+  test('12. a realm on another host that is configured gets the login', async (t) => {
+    const registry = await start(t, tls);
+    serveTokens(registry);
+    registry.on(
+      place,
+      guarded(`https://cdn.test:${registry.port}/token`, () => true, giveBlob),
+    );
+    const client = createClient(t, {
+      lookup: testNames(() => '127.0.0.1'),
+      ca: tls.certificate,
+      credentials,
+      allowPrivate: () => true,
+      tokenHosts: () => ['cdn.test'],
+    });
+    await client.blob(parseReference(`registry.example.test:${registry.port}/a/b`), descriptor);
+    const asked = registry.requests.find(({ path }) => path.startsWith('/token'));
+    assert.match(asked?.headers.authorization ?? '', /^Basic /);
+  });
+
+  test('a login that changes or goes counts at once; pulls of different names share no token', async (t) => {
+    const registry = await start(t);
+    const users: (string | undefined)[] = [];
+    registry.on('/token', (request, response) => {
+      const pair = Buffer.from(request.headers.authorization?.slice(6) ?? '', 'base64').toString();
+      users.push(pair.split(':')[0]);
+      response.end(JSON.stringify({ token: `of-${pair.split(':')[0]}`, expires_in: 3600 }));
+    });
+    registry.on(
+      place,
+      guarded(`${registry.origin}/token`, () => true, giveBlob),
+    );
+    let login: string | undefined = 'one';
+    const client = createClient(t, {
+      credentials: async ({ name }) => {
+        const username = name ?? login;
+        return username === undefined ? undefined : { username, password: 'p' };
+      },
+    });
+    const reference = parseReference(`${registry.host}/a/b`);
+    const used = async (options: object = {}) => {
+      await (await client.blob(reference, descriptor, options)).body[Symbol.asyncIterator]().next();
+      return registry.requests.at(-1)?.headers.authorization;
+    };
+    assert.equal(await used(), 'Bearer of-one');
+    assert.equal(await used(), 'Bearer of-one');
+    assert.equal(await used({ credential: 'team' }), 'Bearer of-team');
+    login = 'two';
+    assert.equal(await used(), 'Bearer of-two');
+    login = undefined;
+    assert.equal(await used(), 'Bearer of-');
+    assert.deepEqual(users, ['one', 'team', 'two', '']);
   });
 
   test('a kind of login that is unknown is named', async (t) => {

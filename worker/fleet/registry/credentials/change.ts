@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, open, realpath, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DrayError, errnoOf } from '../../../../shared/errors.ts';
 import { defaultRegistry } from '../../../../shared/image/reference.ts';
 import { fileVersion } from '../file-version.ts';
@@ -16,6 +17,8 @@ interface Login {
 const defaultKey = 'https://index.docker.io/v1/';
 /** Times that a change is made anew because another program changed the file meanwhile. */
 const maxTries = 20;
+const lockPollMs = 20;
+const lockStaleMs = 10_000;
 
 /**
  * Keeps a login in a credentials file, or with the helper that the file names for the registry. The rest of the file
@@ -86,6 +89,7 @@ async function changeAuths(
     await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
     // A link stays one: what it leads to is replaced.
     const target = await realpath(file).catch(() => file);
+    await using _lock = await lock(target);
     for (let tries = 1; ; tries++) {
       const version = await fileVersion(target);
       const document = (await readDocument(target)) ?? {};
@@ -98,6 +102,28 @@ async function changeAuths(
   } catch (error) {
     if (error instanceof DrayError) throw error;
     throw unwritable(file, errnoOf(error) ?? 'unknown error');
+  }
+}
+
+/**
+ * Keeps other logins of this program from the file; what other programs do to it is seen by its version.
+ * A lock that was left behind ends some time.
+ */
+async function lock(file: string): Promise<AsyncDisposable> {
+  const place = `${file}.lock`;
+  for (let waited = 0; ; waited += lockPollMs) {
+    try {
+      await (await open(place, 'wx', 0o600)).close();
+      return { [Symbol.asyncDispose]: async () => await rm(place, { force: true }) };
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw error;
+    }
+    const held = await stat(place).catch(() => undefined);
+    if (held !== undefined && Date.now() - held.mtimeMs > lockStaleMs) {
+      await rm(place, { force: true });
+    }
+    if (waited > 2 * lockStaleMs) throw unwritable(file, `${place} is held by another login`);
+    await sleep(lockPollMs);
   }
 }
 
