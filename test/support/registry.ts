@@ -79,14 +79,21 @@ export async function startRegistry(
     tls?: RegistryTls;
     /** Makes it a pull-through cache of the registry at this URL. */
     cacheOf?: string;
+    /** Who hands out its tokens, and the certificate (PEM) that they are signed with. */
+    tokens?: { realm: string; service: string; issuer: string; certificate: string };
   } = {},
 ): Promise<TestRegistry> {
   const folder = await mkdtemp(path.join(tmpdir(), 'dray-registry-'));
   const port = options.port ?? (await freePort());
   const host = `localhost:${port}`;
   await writeFile(path.join(folder, 'htpasswd'), htpasswdLine);
-  const { tls } = options;
-  const files = { certificate: tls?.certificate, key: tls?.key, clientca: tls?.clients?.ca };
+  const { tls, tokens } = options;
+  const files = {
+    certificate: tls?.certificate,
+    key: tls?.key,
+    clientca: tls?.clients?.ca,
+    signer: tokens?.certificate,
+  };
   for (const [name, pem] of Object.entries(files)) {
     if (pem !== undefined) await writeFile(path.join(folder, `${name}.pem`), pem);
   }
@@ -110,6 +117,18 @@ export async function startRegistry(
             },
           }),
     },
+    ...(tokens === undefined
+      ? {}
+      : {
+          auth: {
+            token: {
+              realm: tokens.realm,
+              service: tokens.service,
+              issuer: tokens.issuer,
+              rootcertbundle: path.join(folder, 'signer.pem'),
+            },
+          },
+        }),
     ...(options.cacheOf === undefined ? {} : { proxy: { remoteurl: options.cacheOf } }),
     ...(options.htpasswd
       ? { auth: { htpasswd: { realm: 'tests', path: path.join(folder, 'htpasswd') } } }
