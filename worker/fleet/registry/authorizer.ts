@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { DrayError } from '../../../shared/errors.ts';
 import { defaultRegistry } from '../../../shared/image/reference.ts';
 import { isLoopbackHost } from './address.ts';
@@ -14,24 +13,15 @@ import {
 import type { Endpoint } from './endpoint.ts';
 import { hostAndPort } from './network-error.ts';
 import { authoritiesOf } from './tls.ts';
-import type { Outgoing, Transport } from './transport.ts';
+import { basicHeader, byGet, byPost, parseToken, secretsOf } from './token-request.ts';
+import type { Transport } from './transport.ts';
 
 const maxTokenBytes = 256 * 1024;
 const tokenDeadlineMs = 60_000;
-const defaultLifeSeconds = 60;
-const maxLifeSeconds = 3600;
 const maxCached = 10_000;
 
 /** Hosts of tokens that belong to a registry although their names do not say so. */
 const knownRealms: Record<string, string> = { [defaultRegistry]: 'auth.docker.io' };
-
-const clientId = 'drayage';
-
-const tokenSchema = z.object({
-  token: z.string().optional(),
-  access_token: z.string().optional(),
-  expires_in: z.number().nullish(),
-});
 
 interface Authorization {
   /** The value of the Authorization header. */
@@ -276,58 +266,6 @@ function basic(
   });
 }
 
-function basicHeader({ username, password }: { username: string; password: string }): string {
-  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
-}
-
-type TokenRequest = Pick<Outgoing, 'method' | 'url' | 'authorization' | 'headers' | 'body'>;
-type Shown = Exclude<Credential, { registryToken: string }> | undefined;
-
-/** Distribution's token specification: the login as basic. */
-function byGet(
-  realm: URL,
-  service: string | undefined,
-  scopes: string[],
-  shown: Shown,
-): TokenRequest {
-  const url = new URL(realm);
-  if (service !== undefined) url.searchParams.set('service', service);
-  for (const scope of scopes) url.searchParams.append('scope', scope);
-  const authorization = shown !== undefined && 'password' in shown ? basicHeader(shown) : undefined;
-  return { method: 'GET', url, authorization };
-}
-
-/** Distribution's OAuth2 specification: the login in a form. */
-function byPost(
-  realm: URL,
-  service: string | undefined,
-  scopes: string[],
-  shown: Shown,
-): TokenRequest {
-  const form = new URLSearchParams({ client_id: clientId });
-  if (service !== undefined) form.set('service', service);
-  if (scopes.length > 0) form.set('scope', scopes.join(' '));
-  if (shown !== undefined && 'identityToken' in shown) {
-    form.set('grant_type', 'refresh_token');
-    form.set('refresh_token', shown.identityToken);
-  } else if (shown !== undefined) {
-    form.set('grant_type', 'password');
-    form.set('username', shown.username);
-    form.set('password', shown.password);
-  }
-  const headers = { 'content-type': 'application/x-www-form-urlencoded' };
-  return { method: 'POST', url: realm, headers, body: form.toString() };
-}
-
-/** What must not come back in a message. */
-export function secretsOf(credential: Credential | undefined): string[] {
-  if (credential === undefined) return [];
-  if ('registryToken' in credential) return [credential.registryToken];
-  if ('identityToken' in credential) return [credential.identityToken];
-  const { password } = credential;
-  return [password, basicHeader(credential).slice('Basic '.length)];
-}
-
 function refusedHint(
   registry: string,
   credential: Credential | undefined,
@@ -360,22 +298,6 @@ function realmOf(challenge: Challenge, endpoint: Endpoint): URL {
   url.password = '';
   url.hash = '';
   return url;
-}
-
-function parseToken(bytes: Buffer): { token: string; lifeMs: number } | undefined {
-  let document: unknown;
-  try {
-    document = JSON.parse(bytes.toString('utf8'));
-  } catch {
-    return undefined;
-  }
-  const parsed = tokenSchema.safeParse(document);
-  const token = parsed.data?.token || parsed.data?.access_token;
-  if (token === undefined || !/^[\x21-\x7e]+$/.test(token)) return undefined;
-  const named = parsed.data?.expires_in;
-  const seconds = Math.min(maxLifeSeconds, named && named > 0 ? named : defaultLifeSeconds);
-  // Ends a little early, so that it does not expire on its way.
-  return { token, lifeMs: Math.max(seconds * 0.8, seconds - 10) * 1000 };
 }
 
 async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {

@@ -1,5 +1,5 @@
 import type { LookupFunction } from 'node:net';
-import { DrayError, type ErrorCode } from '../../../shared/errors.ts';
+import { DrayError } from '../../../shared/errors.ts';
 import {
   type Descriptor,
   isIndexType,
@@ -9,20 +9,13 @@ import {
 import { type Digest, digestOf, parseDigest, splitDigest } from '../../../shared/image/digest.ts';
 import { maxManifestBytes } from '../../../shared/image/manifest.ts';
 import { formatReference, type Reference } from '../../../shared/image/reference.ts';
-import {
-  type Answer,
-  discard,
-  errorOf,
-  headerOf,
-  lengthOf,
-  protocolError,
-  readAtMost,
-} from './answer.ts';
-import { Authorizer, type Wanted } from './authorizer.ts';
+import { type Answer, discard, headerOf, lengthOf, protocolError, readAtMost } from './answer.ts';
+import { Authorizer } from './authorizer.ts';
 import { retrying } from './backoff.ts';
 import { type BlobBody, restartNeeded, toBlobBody } from './blob-body.ts';
-import { parseChallenges } from './challenge.ts';
+import { Conversation, type Question } from './conversation.ts';
 import type { CredentialSource } from './credentials/credential.ts';
+import { checkedDigest, mediaTypeOf, otherDigest, tooLarge } from './document.ts';
 import { type Endpoint, Endpoints } from './endpoint.ts';
 import { failover } from './failover.ts';
 import { RegistryHosts } from './hosts/hosts.ts';
@@ -76,13 +69,9 @@ export interface CallOptions {
   mirrors?: boolean | undefined;
 }
 
-interface Request {
-  method: 'GET' | 'HEAD';
+interface Request extends Question {
   /** Under the repository: `manifests/latest`. */
   path: string;
-  what: string;
-  unknown: ErrorCode;
-  headers?: Record<string, string>;
   /** What a mirror must be good for to be asked this. */
   needs: Capability;
 }
@@ -101,7 +90,7 @@ export class RegistryClient {
   readonly #limits: RegistryLimits;
   readonly #transport: Transport;
   readonly #endpoints: Endpoints;
-  readonly #authorizer: Authorizer;
+  readonly #conversation: Conversation;
 
   constructor(options: RegistryClientOptions) {
     const { userAgent = 'drayage', ca, lookup, plainHttp, credentials } = options;
@@ -113,8 +102,11 @@ export class RegistryClient {
       this.#transport,
     );
     const { tries, backoffMs } = this.#limits;
-    this.#authorizer = new Authorizer({
+    const authorizer = new Authorizer({
       ...{ transport: this.#transport, credentials, tokenHosts, retry: { tries, backoffMs } },
+    });
+    this.#conversation = new Conversation({
+      ...{ transport: this.#transport, endpoints: this.#endpoints, authorizer },
     });
   }
 
@@ -252,7 +244,12 @@ export class RegistryClient {
         const wanted = { endpoint, scope: '', credential, onlyWithLogin: true };
         const request = { method: 'GET', what: registry, unknown: 'REGISTRY_PROTOCOL' } as const;
         const url = new URL(`${rootOf(endpoint)}/`);
-        const { answer, authorization } = await this.#exchange(wanted, url, request, bounded);
+        const { answer, authorization } = await this.#conversation.send(
+          wanted,
+          url,
+          request,
+          bounded,
+        );
         await discard(answer.body);
         return authorization !== undefined;
       });
@@ -385,83 +382,11 @@ export class RegistryClient {
     if (endpoint.namespace !== undefined) url.searchParams.set('ns', endpoint.namespace);
     const scope = `repository:${repository}:pull`;
     const wanted = { endpoint, scope, repository, credential: options.credential };
-    return (await this.#exchange(wanted, url, request, options)).answer;
-  }
-
-  /** Sends a request, logs in when asked to, and gives the successful answer. */
-  async #exchange(
-    wanted: Wanted,
-    url: URL,
-    request: Omit<Request, 'needs' | 'path'>,
-    options: CallOptions,
-  ): Promise<{ answer: Answer; authorization: string | undefined }> {
-    const { endpoint } = wanted;
-    const { allowPrivate, tls, headers: ownHeaders } = endpoint;
-    const { method, what, unknown, headers = {} } = request;
-    let authorization = await this.#authorizer.known(wanted);
-    for (let refreshed = false; ; refreshed = true) {
-      const sent = { method, url, headers, authorization, allowPrivate, tls, ownHeaders };
-      const answer = await this.#transport
-        .send({ ...sent, signal: options.signal })
-        .catch((error: unknown) => {
-          if (!(options.signal?.aborted ?? false)) this.#endpoints.failed(endpoint);
-          throw error;
-        });
-      if (answer.status === 200 || answer.status === 206 || answer.status === 416) {
-        return { answer, authorization };
-      }
-      const challenges = parseChallenges(answer.headers['www-authenticate']);
-      // Only the registry itself may ask for a login, and only once.
-      const asks = answer.status === 401 && answer.url.origin === url.origin;
-      if (!asks || refreshed || challenges.length === 0) {
-        const secrets = Object.values(ownHeaders ?? {}).flat();
-        throw await errorOf(answer, { what, unknown, authorization, secrets });
-      }
-      await discard(answer.body);
-      authorization = await this.#authorizer.answer(wanted, challenges, authorization, options);
-    }
+    return (await this.#conversation.send(wanted, url, request, options)).answer;
   }
 }
 
 /** The root of the API, as a text that paths are put behind. */
 function rootOf({ base }: Endpoint): string {
   return base.href.replace(/\/$/, '');
-}
-
-function mediaTypeOf(answer: Answer): string {
-  const type = headerOf(answer.headers, 'content-type')?.split(';')[0]?.trim().toLowerCase();
-  if (type === undefined || type === '') throw protocolError(answer, 'without a Content-Type');
-  return type;
-}
-
-/** A digest from a header, before it goes anywhere. */
-function checkedDigest(answer: Answer, text: string): Digest {
-  try {
-    return parseDigest(text);
-  } catch (error) {
-    throw new DrayError(
-      'REGISTRY_PROTOCOL',
-      `${answer.url.host} sent a Docker-Content-Digest that is none`,
-      { cause: error, hint: 'The registry is broken.', context: { host: answer.url.host } },
-    );
-  }
-}
-
-function otherDigest(what: string, expected: Digest, found: Digest): DrayError {
-  return new DrayError(
-    'DIGEST_MISMATCH',
-    `${what} came with the digest ${found}, not ${expected}`,
-    {
-      context: { expected, found },
-      hint: 'The registry, or something in between, changed the bytes.',
-    },
-  );
-}
-
-function tooLarge(what: string): DrayError {
-  return new DrayError(
-    'MANIFEST_INVALID',
-    `The manifest ${what} has more than ${maxManifestBytes} bytes`,
-    { hint: 'Registries take no manifests that large: check what answers there.' },
-  );
 }

@@ -1,0 +1,43 @@
+import { DrayError } from '../../../shared/errors.ts';
+import { type Digest, parseDigest } from '../../../shared/image/digest.ts';
+import { maxManifestBytes } from '../../../shared/image/manifest.ts';
+import { type Answer, headerOf, protocolError } from './answer.ts';
+
+/** The Content-Type of a manifest or index, without its parameters. @throws REGISTRY_PROTOCOL */
+export function mediaTypeOf(answer: Answer): string {
+  const type = headerOf(answer.headers, 'content-type')?.split(';')[0]?.trim().toLowerCase();
+  if (type === undefined || type === '') throw protocolError(answer, 'without a Content-Type');
+  return type;
+}
+
+/** A digest from a header, before it goes anywhere. */
+export function checkedDigest(answer: Answer, text: string): Digest {
+  try {
+    return parseDigest(text);
+  } catch (error) {
+    throw new DrayError(
+      'REGISTRY_PROTOCOL',
+      `${answer.url.host} sent a Docker-Content-Digest that is none`,
+      { cause: error, hint: 'The registry is broken.', context: { host: answer.url.host } },
+    );
+  }
+}
+
+export function otherDigest(what: string, expected: Digest, found: Digest): DrayError {
+  return new DrayError(
+    'DIGEST_MISMATCH',
+    `${what} came with the digest ${found}, not ${expected}`,
+    {
+      context: { expected, found },
+      hint: 'The registry, or something in between, changed the bytes.',
+    },
+  );
+}
+
+export function tooLarge(what: string): DrayError {
+  return new DrayError(
+    'MANIFEST_INVALID',
+    `The manifest ${what} has more than ${maxManifestBytes} bytes`,
+    { hint: 'Registries take no manifests that large: check what answers there.' },
+  );
+}
