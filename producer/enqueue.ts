@@ -1,7 +1,12 @@
 import type { Redis } from 'ioredis';
 import type { Config } from '../shared/config.ts';
 import { DrayError } from '../shared/errors.ts';
-import { formatPlatform, hostPlatform, parsePlatform } from '../shared/image/platform.ts';
+import {
+  allPlatforms,
+  formatPlatform,
+  hostPlatform,
+  parsePlatform,
+} from '../shared/image/platform.ts';
 import { formatReference, parseReference } from '../shared/image/reference.ts';
 import { listNodes } from '../shared/node/registry.ts';
 import { PullRecords } from '../shared/pull/records.ts';
@@ -29,9 +34,7 @@ export async function enqueuePull(
   } = {},
 ): Promise<string> {
   const reference = formatReference(parseReference(request.reference));
-  const platform = formatPlatform(
-    request.platform === undefined ? hostPlatform() : parsePlatform(request.platform),
-  );
+  const platform = platformOf(request);
   const credential =
     request.credential === undefined ? undefined : parseCredentialName(request.credential);
   const nodes = [...new Set(request.nodes)];
@@ -45,7 +48,7 @@ export async function enqueuePull(
       const { idempotency } = options;
       const reserved = idempotency && (await records.reserve(idempotency.key, idempotency.request));
       const whole = {
-        ...{ reference, platform, nodes, name: request.name ?? true },
+        ...{ reference, platform, nodes, want: request.want ?? 'image' },
         ...(credential === undefined ? {} : { credential }),
       };
       const id = await records.create(whole, reserved);
@@ -56,6 +59,11 @@ export async function enqueuePull(
     if (options.signal?.aborted ?? false) throw error;
     throw queueError(error, config.redis);
   }
+}
+
+function platformOf({ platform }: PullRequest): string {
+  if (platform === allPlatforms) return allPlatforms;
+  return formatPlatform(platform === undefined ? hostPlatform() : parsePlatform(platform));
 }
 
 async function checkNodes(nodes: string[], redis: Redis, prefix: string): Promise<void> {

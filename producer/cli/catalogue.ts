@@ -47,6 +47,11 @@ export const catalogue: readonly CatalogueGroup[] = [
         summary: 'list, name and remove images',
         load: () => import('./commands/images.ts'),
       },
+    ],
+  },
+  {
+    heading: 'Registries:',
+    commands: [
       {
         name: 'login',
         summary: 'check and keep a login for a registry',
@@ -56,6 +61,26 @@ export const catalogue: readonly CatalogueGroup[] = [
         name: 'logout',
         summary: 'remove the login for a registry',
         load: () => import('./commands/logout.ts'),
+      },
+      {
+        name: 'resolve',
+        summary: 'ask the registry what a reference is now',
+        load: () => import('./commands/resolve.ts'),
+      },
+      {
+        name: 'manifest',
+        summary: 'print an index or manifest',
+        load: () => import('./commands/manifest.ts'),
+      },
+      {
+        name: 'config',
+        summary: 'print the configuration of an image',
+        load: () => import('./commands/config.ts'),
+      },
+      {
+        name: 'referrers',
+        summary: 'list what refers to an image',
+        load: () => import('./commands/referrers.ts'),
       },
     ],
   },

@@ -1,5 +1,5 @@
 import { formatReference, parseReference } from '../../shared/image/reference.ts';
-import type { PullRequest, PullStatus } from '../../shared/pull/status.ts';
+import type { PullRequest, PullStatus, Want } from '../../shared/pull/status.ts';
 import { parseCredentialName } from '../../shared/registry/credential-name.ts';
 import type { Context, QueueConnection } from './context.ts';
 import { failureOf, followPull } from './follow-pull.ts';
@@ -12,8 +12,7 @@ export interface PullImageOptions {
   nodes?: string[];
   /** The name of a credential of the workers. */
   credential?: string;
-  /** False: only the object that the reference's digest names. */
-  name?: boolean;
+  want?: Want;
   progress?: ProgressForm;
 }
 
@@ -53,13 +52,13 @@ async function enqueue(
   options: PullImageOptions,
 ): Promise<string> {
   const { enqueuePull } = await import('../enqueue.ts');
-  const { reference, platform, credential, name } = options;
+  const { reference, platform, credential, want } = options;
   const request: PullRequest = {
     reference,
     nodes: options.nodes ?? (await defaultNodes(context)),
     ...(platform === undefined ? {} : { platform }),
     ...(credential === undefined ? {} : { credential }),
-    ...(name === undefined ? {} : { name }),
+    ...(want === undefined ? {} : { want }),
   };
   return await enqueuePull(context.config, queue.redis, request);
 }

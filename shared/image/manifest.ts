@@ -202,7 +202,7 @@ export function parseImageConfig(
  * @throws PLATFORM_UNKNOWN with the platforms that there are
  */
 export function selectPlatform(index: Index, wanted: Platform, source: string): Descriptor {
-  const offered = index.manifests.filter((m) => !isAttestation(m));
+  const offered = imageManifests(index);
   for (const candidate of fallbacks(wanted)) {
     const found = offered.find(
       (m) => m.platform !== undefined && samePlatform(m.platform, candidate),
@@ -218,6 +218,11 @@ export function selectPlatform(index: Index, wanted: Platform, source: string): 
         ? 'Its index names no platform.'
         : `It has ${[...new Set(names)].join(', ')}. Choose one with --platform.`,
   });
+}
+
+/** Those of an index that are images: attestations are left out. */
+export function imageManifests(index: Index): Descriptor[] {
+  return index.manifests.filter((m) => !isAttestation(m));
 }
 
 function isAttestation(descriptor: Descriptor): boolean {

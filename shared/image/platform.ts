@@ -8,6 +8,9 @@ export interface Platform {
   'os.version'?: string;
 }
 
+/** Stands for every platform of an index, where a platform is asked for. */
+export const allPlatforms = 'all';
+
 const part = /^[A-Za-z0-9_.-]+$/;
 
 /** Normalizes what people and registries write: `x86_64` is amd64, `aarch64` arm64, `arm64/v8` arm64, `armhf` arm/v7. */

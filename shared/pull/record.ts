@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { EncodedError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, isDigest } from '../image/digest.ts';
-import type { BlobKind, NodeLayerStatus, NodeState, PullState } from './status.ts';
+import type { BlobKind, NodeLayerStatus, NodeState, PullState, Want } from './status.ts';
 
 /** What a pull has to do with a blob: fixed by its resolve step. */
 export interface PlannedBlob {
@@ -28,8 +28,7 @@ export interface PullRecord {
   nodes: string[];
   /** The name of the credential that counts, as it was given. */
   credential?: string;
-  /** Whether the image gets its name. */
-  name: boolean;
+  want: Want;
   state: PullState;
   createdAt: Date;
   finishedAt?: Date;
@@ -59,7 +58,7 @@ export function decodeRecord(id: string, fields: Record<string, string>): PullRe
     reference,
     platform,
     nodes: JSON.parse(fields.nodes ?? '[]') as string[],
-    name: fields.name !== undefined,
+    want: (fields.want ?? 'image') as Want,
     state: state as PullState,
     createdAt: new Date(Number(createdAt)),
     planned: fields.planned !== undefined,

@@ -70,7 +70,9 @@ export class PullRecords {
         nodes: JSON.stringify(request.nodes),
         state: 'queued' satisfies PullState,
         createdAt: now,
-        ...(request.name ? { name: 1 } : { named: 1 }),
+        want: request.want,
+        // Nothing else than an image gets a name: there is nothing to wait for.
+        ...(request.want === 'image' ? {} : { named: 1 }),
         ...(request.credential === undefined ? {} : { credential: request.credential }),
       })
       .zadd(keys.pulls, now, id)

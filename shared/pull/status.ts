@@ -2,18 +2,25 @@ import type { EncodedError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 
+/**
+ * What a pull brings into the store. `image`: the image whole, which then gets its name. `object`: the one object
+ * of the reference's digest. `manifest`: index, manifest and config, or for
+ * all platforms only what the reference leads to. `referrers`: an index of what refers to it.
+ */
+export type Want = 'image' | 'object' | 'manifest' | 'referrers';
+
 /** What a caller asks for. Everything in it is plain data: a credential is only named. */
 export interface PullRequest {
   /** As typed; normalized by the producer before it is enqueued. */
   reference: string;
-  /** `os/architecture[/variant]`; default: the platform of the workers' host. */
+  /** `os/architecture[/variant]`, or `all`; default: the platform of the caller's host. */
   platform?: string;
   /** The nodes that shall hold the image unpacked. Empty: fetch into the content store only. */
   nodes: string[];
   /** The name of the credential that the workers use for it; default: what they have for the registry. */
   credential?: string;
-  /** Also moves the image's name. False for a single object that is fetched by digest. */
-  name?: boolean;
+  /** Default: image. */
+  want?: Want;
 }
 
 export type PullState =

@@ -40,8 +40,8 @@ export async function contentComplete(
 ): Promise<void> {
   const record = await services.records.get(pull);
   if (record === undefined || !record.planned) return;
-  const { name, named, reference, target, manifest } = record;
-  if (name && !named && target !== undefined) {
+  const { want, named, reference, target, manifest } = record;
+  if (want === 'image' && !named && target !== undefined) {
     await services.store.images.put(
       { name: reference, target, manifest: manifest ?? target },
       options,

@@ -1,35 +1,23 @@
-import { putBytes, readVerified } from '../../shared/content/blob.ts';
+import { putBytes } from '../../shared/content/blob.ts';
 import { asDrayError, DrayError } from '../../shared/errors.ts';
-import { type Descriptor, isIndexType, isManifestType } from '../../shared/image/descriptor.ts';
 import {
-  type ImageConfig,
-  isImageConfigType,
-  type Manifest,
-  maxConfigBytes,
-  maxManifestBytes,
-  parseImageConfig,
-  parseIndexOrManifest,
-  selectPlatform,
-} from '../../shared/image/manifest.ts';
-import {
-  fallbacks,
-  formatPlatform,
-  type Platform,
-  parsePlatform,
-  samePlatform,
-} from '../../shared/image/platform.ts';
+  type Descriptor,
+  isIndexType,
+  isManifestType,
+  mediaTypes,
+} from '../../shared/image/descriptor.ts';
+import { digestOf } from '../../shared/image/digest.ts';
+import { parseIndexOrManifest } from '../../shared/image/manifest.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
-import type { PlannedBlob, PullRecord } from '../../shared/pull/record.ts';
+import type { PullRecord } from '../../shared/pull/record.ts';
 import { isFinished } from '../../shared/pull/status.ts';
 import type { FollowUp } from '../../shared/queue/jobs.ts';
 import type { ResolvePayload } from '../../shared/queue/payloads.ts';
 import { blobArrived, contentComplete } from './join.ts';
-import { fetchBlob } from './registry/fetch.ts';
+import { planImage } from './plan-image.ts';
+import { listReferrers, referrersIndex } from './registry/referrers.ts';
 import type { FleetServices } from './services.ts';
 import { whileWanted } from './wanted.ts';
-
-/** Indexes inside indexes that are followed. */
-const maxIndexDepth = 4;
 
 interface CallOptions {
   signal: AbortSignal;
@@ -92,116 +80,53 @@ export async function followUps(
   return jobs;
 }
 
+/** Pins what the pull is of, stores what is small, and records what else it needs. */
 async function plan(
   record: PullRecord,
   services: FleetServices,
   { signal }: CallOptions,
 ): Promise<void> {
   const options = { signal, credential: record.credential };
-  const { records, store, client } = services;
+  const { records } = services;
   const reference = parseReference(record.reference);
   await records.resolving(record.id);
-  const blobs: PlannedBlob[] = [];
-  if (!record.name) {
+  if (record.want === 'object') {
     const target = await records.pin(record.id, await describeObject(reference, services, options));
-    const existed = (await store.content.info(target.digest, options)) !== undefined;
+    const existed = (await services.store.content.info(target.digest, options)) !== undefined;
     await records.plan(record.id, undefined, [{ descriptor: target, kind: 'object', existed }]);
     return;
   }
-
+  if (record.want === 'referrers') {
+    const target =
+      record.target ??
+      (await records.pin(record.id, await storeReferrers(reference, services, options)));
+    await records.plan(record.id, undefined, [
+      { descriptor: target, kind: 'index', existed: false },
+    ]);
+    return;
+  }
   const pinned = await pin(record, reference, services, options);
-  const { target } = pinned;
-  const visited = new Set<string>();
-  let descriptor = target;
-  let manifest: Manifest | undefined;
-  while (manifest === undefined) {
-    const found = await stored(descriptor);
-    const parsed = parseIndexOrManifest(found.bytes, descriptor.mediaType, record.reference);
-    blobs.push({
-      descriptor,
-      kind: 'index' in parsed ? 'index' : 'manifest',
-      existed: descriptor === target ? pinned.existed : found.existed,
+  const { manifest, blobs } = await planImage(record, pinned, services, options);
+  if (manifest === undefined && record.nodes.length > 0) {
+    throw new DrayError('PLATFORM_UNKNOWN', `${record.reference} has no image for these nodes`, {
+      hint: 'Bring it into the content store only: dray fetch --platform all',
     });
-    if ('manifest' in parsed) {
-      manifest = parsed.manifest;
-    } else {
-      visited.add(descriptor.digest);
-      descriptor = selectPlatform(parsed.index, parsePlatform(record.platform), record.reference);
-      if (visited.has(descriptor.digest) || visited.size >= maxIndexDepth) {
-        throw new DrayError(
-          'MANIFEST_INVALID',
-          `${record.reference} has indexes inside indexes, deeper than ${maxIndexDepth} or in a circle`,
-          { hint: 'The image is broken. Build and push it again.' },
-        );
-      }
-    }
   }
-  blobs.push(await config(manifest));
-  blobs.push(...(await layers(manifest)));
-  await records.plan(record.id, descriptor, blobs);
-
-  /** An index or manifest by its digest: from the store, else from the registry into the store. */
-  async function stored(wanted: Descriptor): Promise<{ bytes: Buffer; existed: boolean }> {
-    const limits = { maxBytes: maxManifestBytes, ...options };
-    if ((await store.content.info(wanted.digest, options)) !== undefined) {
-      const bytes = await readVerified(store.content, wanted, limits);
-      return { bytes, existed: true };
-    }
-    await services.leases.once(wanted.digest, options, async () => {
-      const bytes = await client.manifest(reference, wanted, options);
-      await putBytes(store.content, wanted, bytes, options);
-    });
-    return { bytes: await readVerified(store.content, wanted, limits), existed: false };
-  }
-
-  /** The image's configuration, checked against the manifest before any layer is fetched. */
-  async function config(of: Manifest): Promise<PlannedBlob> {
-    const descriptor = of.config;
-    const existed = (await store.content.info(descriptor.digest, options)) !== undefined;
-    if (descriptor.size > maxConfigBytes && isImageConfigType(descriptor.mediaType)) {
-      throw new DrayError(
-        'CONFIG_INVALID',
-        `The configuration of ${record.reference} has ${descriptor.size} bytes, more than ${maxConfigBytes}`,
-      );
-    }
-    if (!existed) {
-      await services.leases.once(descriptor.digest, options, async () => {
-        await using ingest = await store.content.ingest(descriptor, options);
-        await fetchBlob(client, reference, descriptor, ingest, options);
-        await ingest.commit(options);
-      });
-    }
-    if (isImageConfigType(descriptor.mediaType)) {
-      const limits = { maxBytes: maxConfigBytes, ...options };
-      const bytes = await readVerified(store.content, descriptor, limits);
-      checkPlatform(parseImageConfig(bytes, of, record.reference), record);
-    }
-    return { descriptor, kind: 'config', existed };
-  }
-
-  /** A layer that stands in a manifest twice is fetched once. */
-  async function layers(of: Manifest): Promise<PlannedBlob[]> {
-    const distinct = new Map(of.layers.map((layer) => [layer.digest, layer]));
-    return await Promise.all(
-      [...distinct.values()].map(async (descriptor): Promise<PlannedBlob> => {
-        const info = await store.content.info(descriptor.digest, options);
-        return { descriptor, kind: 'layer', existed: info?.size === descriptor.size };
-      }),
-    );
-  }
+  await records.plan(record.id, manifest, blobs);
 }
 
-/** An image that is not in an index says its platform in its configuration. @throws PLATFORM_UNKNOWN */
-function checkPlatform(config: ImageConfig, record: PullRecord): void {
-  const { os, architecture, variant } = config;
-  const offered: Platform = { os, architecture, ...(variant ? { variant } : {}) };
-  const wanted = fallbacks(parsePlatform(record.platform));
-  if (wanted.some((platform) => samePlatform(offered, platform))) return;
-  throw new DrayError(
-    'PLATFORM_UNKNOWN',
-    `${record.reference} is for ${formatPlatform(offered)}, not for ${record.platform}`,
-    { hint: `To have it all the same: --platform ${formatPlatform(offered)}` },
-  );
+/** Lists what refers to an image now, and stores the list. @returns the list's descriptor */
+async function storeReferrers(
+  reference: Reference,
+  { client, store }: FleetServices,
+  options: CallOptions & { credential?: string | undefined },
+): Promise<Descriptor> {
+  const subject = reference.digest ?? (await client.resolve(reference, options)).descriptor.digest;
+  const bytes = referrersIndex(await listReferrers(client, reference, subject, options));
+  const mediaType = mediaTypes.ociIndex;
+  const descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
+  await putBytes(store.content, descriptor, bytes, options);
+  return descriptor;
 }
 
 interface Pinned {

@@ -28,7 +28,7 @@ export function register(program: Command): void {
       }
       const { pullImage } = await import('../pull.ts');
       const context = await openContext(command);
-      await pullImage(context, { reference, nodes: [], name: false, ...options });
+      await pullImage(context, { reference, nodes: [], want: 'object', ...options });
       process.stdout.write(`${digest}\n`);
     });
 }

@@ -14,7 +14,7 @@ export function register(program: Command): void {
     .command('fetch')
     .description('Bring an image into the content store, without unpacking it on any node.')
     .argument('<reference>', '[host[:port]/]repository[:tag][@digest]')
-    .option('--platform <os/arch>', "of an index (default: this machine's)")
+    .option('--platform <os/arch>', "of an index, or all (default: this machine's)")
     .addOption(credentialOption())
     .addOption(progressOption())
     .addHelpText('after', '\nExamples:\n  dray fetch docker.io/library/redis:latest')

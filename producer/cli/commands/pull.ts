@@ -18,7 +18,7 @@ export function register(program: Command): void {
       'Bring an image to nodes, ready to run. Progress goes to standard error; the result, the reference with its digest, to standard output.',
     )
     .argument('<reference>', '[host[:port]/]repository[:tag][@digest]')
-    .option('--platform <os/arch>', "of an index (default: this machine's)")
+    .option('--platform <os/arch>', "of an index, or all (default: this machine's)")
     .option(
       '--node <name>',
       'a node that shall hold the image; may be repeated (default: this one)',

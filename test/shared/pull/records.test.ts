@@ -32,7 +32,7 @@ describe('pull records', () => {
     await server[Symbol.asyncDispose]();
   });
 
-  const request = { reference: 'localhost:1/a:b', platform: 'linux/amd64', name: true };
+  const request = { reference: 'localhost:1/a:b', platform: 'linux/amd64', want: 'image' } as const;
 
   test('the first resolve pins the digest, a later one gets what was pinned', async () => {
     const id = await records.create({ ...request, nodes: [] });

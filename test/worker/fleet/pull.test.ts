@@ -217,12 +217,57 @@ describe('pulling into the store', () => {
   test('a single object is fetched by its digest, without a name', async () => {
     const blob = await pushBlob(registry.host, 'objects', randomBytes(5_000), gzipLayer);
     const reference = `${registry.host}/objects@${blob.digest}`;
-    const id = await fleet.pull({ reference, nodes: [], name: false });
+    const id = await fleet.pull({ reference, nodes: [], want: 'object' });
     const status = await fleet.ended(id);
     assert.equal(status.state, 'ready', JSON.stringify(status.error));
     await using store = await openStore(fleet.config.store);
     assert.equal((await store.content.info(blob.digest))?.size, 5_000);
     assert.equal(await store.images.get(reference), undefined);
+  });
+
+  test('all platforms of an index are fetched; attestations are not', async () => {
+    const tars = await Promise.all(['amd64', 'arm64', 'attestation'].map((name) => layer(name)));
+    const images = await Promise.all(
+      tars.map((tar, n) => pushImage(registry.host, 'platforms', `p${n}`, [tar])),
+    );
+    const platforms = [
+      { os: 'linux', architecture: 'amd64' },
+      { os: 'linux', architecture: 'arm64' },
+      { os: 'unknown', architecture: 'unknown' },
+    ];
+    const manifests = images.map(({ digest, manifest }, n) => ({
+      mediaType: mediaTypes.ociManifest,
+      ...{ digest, size: manifest.length, platform: platforms[n] },
+    }));
+    const index = { schemaVersion: 2, manifests };
+    const bytes = Buffer.from(JSON.stringify(index));
+    await pushManifest(registry.host, 'platforms', 'all', bytes, mediaTypes.ociIndex);
+    const status = await pull(`${registry.host}/platforms:all`, 'all');
+    assert.equal(status.state, 'ready', JSON.stringify(status.error));
+    assert.deepEqual(
+      status.blobs.map(({ kind }) => kind),
+      ['index', 'manifest', 'config', 'layer', 'manifest', 'config', 'layer'],
+    );
+    const fetched = status.blobs.map(({ descriptor }) => descriptor.digest);
+    assert.deepEqual(
+      images.map(({ digest }) => fetched.includes(digest)),
+      [true, true, false],
+    );
+  });
+
+  test('a manifest alone is resolved without its layers, and gets no name', async () => {
+    const image = await pushImage(registry.host, 'looked-at', 'v1', [await layer('not fetched')]);
+    const id = await fleet.pull({
+      ...{ reference: `${registry.host}/looked-at:v1`, nodes: [], want: 'manifest' },
+    });
+    const status = await fleet.ended(id);
+    assert.equal(status.target?.digest, image.digest);
+    assert.deepEqual(
+      status.blobs.map(({ kind }) => kind),
+      ['manifest', 'config'],
+    );
+    await using store = await openStore(fleet.config.store);
+    assert.equal(await store.images.get(`${registry.host}/looked-at:v1`), undefined);
   });
 
   test('an unknown image fails at once and says so', async () => {

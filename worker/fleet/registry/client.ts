@@ -15,7 +15,7 @@ import { retrying } from './backoff.ts';
 import { type BlobBody, restartNeeded, toBlobBody } from './blob-body.ts';
 import { Conversation, type Question } from './conversation.ts';
 import type { CredentialSource } from './credentials/credential.ts';
-import { checkedDigest, mediaTypeOf, otherDigest, tooLarge } from './document.ts';
+import { checkedDigest, mediaTypeOf, nextPage, otherDigest, tooLarge } from './document.ts';
 import { type Endpoint, Endpoints } from './endpoint.ts';
 import { failover } from './failover.ts';
 import { RegistryHosts } from './hosts/hosts.ts';
@@ -257,6 +257,37 @@ export class RegistryClient {
   }
 
   /** Breaks off what is under way and closes all connections. */
+  /**
+   * One page of what refers to a manifest; undefined when the registry has no such API.
+   * @param query '' for the first page, then the `next` of the page before
+   */
+  async referrers(
+    reference: Reference,
+    subject: Digest,
+    query: string,
+    options: CallOptions = {},
+  ): Promise<{ bytes: Buffer; next?: string } | undefined> {
+    const { registry, repository } = reference;
+    const what = `the referrers of ${registry}/${repository}@${subject}`;
+    const request: Request = {
+      ...{ method: 'GET', needs: 'pull', what, unknown: 'BLOB_UNKNOWN' },
+      path: `referrers/${subject}${query}`,
+      headers: { accept: mediaTypes.ociIndex },
+    };
+    try {
+      return await this.#retryingAny(registry, 'pull', options, async (endpoint, bounded) => {
+        const answer = await this.#send(endpoint, reference, request, bounded);
+        const bytes = await readAtMost(answer, maxManifestBytes, bounded);
+        if (bytes.length > maxManifestBytes) throw tooLarge(what);
+        const next = nextPage(answer);
+        return { bytes, ...(next === undefined ? {} : { next }) };
+      });
+    } catch (error) {
+      if (error instanceof DrayError && error.code === 'BLOB_UNKNOWN') return undefined;
+      throw error;
+    }
+  }
+
   async close(): Promise<void> {
     await this.#transport.close();
   }

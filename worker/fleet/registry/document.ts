@@ -41,3 +41,11 @@ export function tooLarge(what: string): DrayError {
     { hint: 'Registries take no manifests that large: check what answers there.' },
   );
 }
+
+/** The query of the next page, where a Link header names one (RFC 8288); of where it leads, nothing else counts. */
+export function nextPage(answer: Answer): string | undefined {
+  const link = headerOf(answer.headers, 'link') ?? '';
+  const [, target = ''] = /<([^>]{1,4096})>\s*;[^,]*\brel="?next"?/i.exec(link) ?? [];
+  const query = target.indexOf('?');
+  return query < 0 ? undefined : target.slice(query);
+}

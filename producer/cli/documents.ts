@@ -1,0 +1,100 @@
+import { readVerified } from '../../shared/content/blob.ts';
+import { DrayError } from '../../shared/errors.ts';
+import type { Descriptor } from '../../shared/image/descriptor.ts';
+import { maxManifestBytes, parseIndexOrManifest } from '../../shared/image/manifest.ts';
+import type { PullStatus, Want } from '../../shared/pull/status.ts';
+import type { Context } from './context.ts';
+import { formatBytes, type ListOptions, printList } from './output.ts';
+import { pinnedReference, pullImage } from './pull.ts';
+
+export interface DocumentOptions {
+  platform?: string;
+  credential?: string;
+}
+
+/** `dray resolve` */
+export async function printResolved(
+  context: Context,
+  reference: string,
+  options: DocumentOptions & { output: string },
+): Promise<void> {
+  const status = await ask(context, reference, 'manifest', { platform: 'all', ...options });
+  const target = targetOf(status);
+  process.stdout.write(
+    options.output === 'json'
+      ? `${JSON.stringify(target, undefined, 2)}\n`
+      : `${pinnedReference(status)}\n`,
+  );
+}
+
+/** `dray manifest`: the bytes as they are in the registry, of the index too where no platform is asked for. */
+export async function printManifest(
+  context: Context,
+  reference: string,
+  options: DocumentOptions,
+): Promise<void> {
+  const status = await ask(context, reference, 'manifest', { platform: 'all', ...options });
+  const wanted =
+    options.platform === undefined ? targetOf(status) : (status.manifest ?? targetOf(status));
+  await printBlob(context, wanted);
+}
+
+/** `dray config`: the image's configuration, as it is in the registry. */
+export async function printConfig(
+  context: Context,
+  reference: string,
+  options: DocumentOptions,
+): Promise<void> {
+  const status = await ask(context, reference, 'manifest', options);
+  const config = status.blobs.find(({ kind }) => kind === 'config')?.descriptor;
+  if (config === undefined) throw new DrayError('NOT_FOUND', `${reference} has no configuration`);
+  await printBlob(context, config);
+}
+
+/** `dray referrers` */
+export async function printReferrers(
+  context: Context,
+  reference: string,
+  options: DocumentOptions & ListOptions & { artifactType?: string },
+): Promise<void> {
+  const target = targetOf(await ask(context, reference, 'referrers', options));
+  await using store = await context.openStore();
+  const bytes = await readVerified(store.content, target, { maxBytes: maxManifestBytes });
+  const parsed = parseIndexOrManifest(bytes, target.mediaType, reference);
+  const found = 'index' in parsed ? parsed.index.manifests : [];
+  const { artifactType } = options;
+  const rows = found.filter((each) => artifactType === undefined || typeOf(each) === artifactType);
+  printList(rows, options, {
+    headings: ['DIGEST', 'ARTIFACT TYPE', 'SIZE'],
+    row: (each) => [each.digest, typeOf(each), formatBytes(each.size)],
+    name: ({ digest }) => digest,
+  });
+}
+
+async function ask(
+  context: Context,
+  reference: string,
+  want: Want,
+  { platform, credential }: DocumentOptions,
+): Promise<PullStatus> {
+  return await pullImage(context, {
+    ...{ reference, want, nodes: [], progress: 'none' },
+    ...(platform === undefined ? {} : { platform }),
+    ...(credential === undefined ? {} : { credential }),
+  });
+}
+
+function targetOf({ target, reference }: PullStatus): Descriptor {
+  if (target === undefined) throw new DrayError('INTERNAL', `${reference} was not resolved`);
+  return target;
+}
+
+async function printBlob(context: Context, descriptor: Descriptor): Promise<void> {
+  await using store = await context.openStore();
+  const limits = { maxBytes: 4 * maxManifestBytes };
+  process.stdout.write(await readVerified(store.content, descriptor, limits));
+}
+
+function typeOf(descriptor: Descriptor): string {
+  return (descriptor as { artifactType?: string }).artifactType ?? descriptor.mediaType;
+}
