@@ -17,10 +17,11 @@ export type Compression = 'gzip' | 'zstd' | 'none';
 export function detectCompression(start: Uint8Array): Compression {
   const bytes = Buffer.from(start).toString('hex');
   if (bytes === '') throw invalid('The layer has no bytes');
-  if (bytes.startsWith('1f8b')) return 'gzip';
+  if (bytes.startsWith('1f8b08')) return 'gzip';
   // A frame, or a skippable frame (RFC 8878, 3.1).
   if (/^(28b52ffd|5.2a4d18)/.test(bytes)) return 'zstd';
-  if (bytes.startsWith('425a68')) throw unsupported('bzip2');
+  // "BZh", a digit, and the start of a block: an archive's first name may begin with the three letters.
+  if (/^425a683[1-9]3141/.test(bytes)) throw unsupported('bzip2');
   if (bytes.startsWith('fd377a585a00')) throw unsupported('xz');
   return 'none';
 }

@@ -13,12 +13,13 @@ import {
   writeAll,
   writeAllAt,
 } from '../linux/files.ts';
-import { setXattr } from '../linux/xattr.ts';
 import type { Deferred } from './deferred.ts';
 import { invalid, type LayerLimits, limitError, shown } from './limits.ts';
-import { cleanPath, type Folder, StagingTree } from './staging-tree.ts';
+import { cleanPath } from './paths.ts';
+import { type Folder, StagingTree } from './staging-tree.ts';
 import type { TarEntry } from './tar-entry.ts';
 import type { TarReader } from './tar-reader.ts';
+import { setXattrs } from './xattrs.ts';
 
 export interface WrittenLayer {
   entries: number;
@@ -28,6 +29,8 @@ export interface WrittenLayer {
 
 const whiteoutPrefix = '.wh.';
 const opaqueMarker = '.wh..wh..opq';
+/** Folders in the root where aufs kept its own; layers that it made have them, and every reader passes over them. */
+const aufsPrefix = '.wh..wh.';
 /** What a file's last, partly filled block, and a folder, take on disk. */
 const diskBlock = 4096;
 
@@ -38,7 +41,7 @@ const diskBlock = 4096;
 export function writeLayer(
   reader: TarReader,
   target: string,
-  limits: Pick<LayerLimits, 'maxEntries' | 'maxDepth'>,
+  limits: Pick<LayerLimits, 'maxEntries' | 'maxDepth' | 'maxPathBytes'>,
   options: { isCancelled: () => boolean },
 ): WrittenLayer {
   using tree = new StagingTree(target, limits);
@@ -46,7 +49,7 @@ export function writeLayer(
   for (let entry = reader.next(); entry !== undefined; entry = reader.next()) {
     if (options.isCancelled()) break;
     // Folders that have no entry cost as much as those that have one.
-    if (++writer.entries + tree.folderCount > limits.maxEntries) {
+    if (++writer.entries + tree.impliedFolders > limits.maxEntries) {
       throw limitError(`The layer has more than ${limits.maxEntries} entries`);
     }
     writer.write(entry);
@@ -79,6 +82,7 @@ class EntryWriter {
       if (entry.type === 'folder') return;
       throw invalid(`An entry of the layer has the name ${shown(entry.path)}`);
     }
+    if (path.startsWith(aufsPrefix) && path !== opaqueMarker) return;
     const slash = path.lastIndexOf('/');
     this.#tree.trim();
     attempt(path, () => {
@@ -148,7 +152,7 @@ class EntryWriter {
       this.diskBytes += Math.ceil(stored / diskBlock) * diskBlock;
       // A change of owner takes setuid and capabilities away, and so does writing: they come after.
       if (uid !== 0 || gid !== 0) changeOwner(fd, uid, gid, path);
-      if (xattrs !== undefined) this.#xattrs(xattrs, folder, name);
+      if (xattrs !== undefined) setXattrs(this.#tree.procPath(folder, name), xattrs, 'file');
       if ((mode & (0o7000 | this.#umask)) !== 0) changeMode(fd, mode, path);
       setTimes(fd, mtime, path);
     } finally {
@@ -198,20 +202,9 @@ class EntryWriter {
     const { uid, gid, mode, mtime, xattrs, type } = entry;
     const dir = this.#tree.fdOf(folder);
     if (uid !== 0 || gid !== 0) changeOwnerAt(dir, name, uid, gid);
-    if (xattrs !== undefined) this.#xattrs(xattrs, folder, name);
+    if (xattrs !== undefined) setXattrs(this.#tree.procPath(folder, name), xattrs, type);
     if (type !== 'symlink' && (mode & (0o7000 | this.#umask)) !== 0) changeModeAt(dir, name, mode);
     setTimesAt(dir, name, mtime);
-  }
-
-  #xattrs(xattrs: ReadonlyMap<string, Buffer>, folder: Folder, name: string): void {
-    for (const [key, value] of xattrs) {
-      try {
-        setXattr(this.#tree.procPath(folder, name), Buffer.from(key, 'latin1'), value);
-      } catch (error) {
-        // containerd: a file system that has no such attributes goes without.
-        if (errnoOf(error) !== 'EOPNOTSUPP' && errnoOf(error) !== 'ENOTSUP') throw error;
-      }
-    }
   }
 }
 

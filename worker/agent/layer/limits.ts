@@ -9,6 +9,8 @@ export interface LayerLimits {
   maxEntries: number;
   /** Folders within each other. */
   maxDepth: number;
+  /** Paths that must be kept in memory: of folders, deletions, and links to what is in no layer but a lower one. */
+  maxPathBytes: number;
   /** One extended header: PAX records, a GNU long name, a sparse map. */
   maxHeaderBytes: number;
   /** Milliseconds in which no byte comes in and none is written. */
@@ -20,6 +22,7 @@ export const defaultLimits: LayerLimits = {
   maxRatio: 250,
   maxEntries: 1_000_000,
   maxDepth: 1024,
+  maxPathBytes: 128 * 2 ** 20,
   maxHeaderBytes: 2 ** 20,
   idleTimeoutMs: 15 * 60 * 1000,
 };

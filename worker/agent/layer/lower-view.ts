@@ -1,7 +1,7 @@
 import { type BigIntStats, lstatSync, readdirSync } from 'node:fs';
 import { errnoOf } from '../../../shared/errors.ts';
 import { getXattr, opaqueXattr } from '../linux/xattr.ts';
-import { pathOf } from './staging-tree.ts';
+import { pathOf } from './paths.ts';
 
 /** What a stack of layers has at a path. */
 export type LowerEntry =

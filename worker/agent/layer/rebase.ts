@@ -4,8 +4,8 @@ import { copyAttributes, copyUp } from './copy-up.ts';
 import type { Deferred, DeferredLink } from './deferred.ts';
 import { invalid, shown } from './limits.ts';
 import { isWhiteout } from './lower-view.ts';
+import { pathOf } from './paths.ts';
 import { nameOf, parentOf, StagedLayer } from './staged-layer.ts';
-import { pathOf } from './staging-tree.ts';
 
 /** Steps between two turns of the event loop. */
 const stepsAtOnce = 100;

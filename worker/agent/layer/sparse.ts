@@ -1,16 +1,23 @@
-import { invalid } from './limits.ts';
+import { invalid, limitError } from './limits.ts';
 import { type PaxRecords, sparseMapKey } from './pax.ts';
 import type { DataRange } from './tar-entry.ts';
 import { parseDecimal, parseNumber } from './tar-numbers.ts';
 
 /** The forms in which GNU tar writes files with holes (its manual, "Storing Sparse Files"). */
 
-/** The map in an old GNU header, and in the blocks after it. `nextBlock` gives those. */
+/**
+ * The map in an old GNU header, and in the blocks after it, of which `nextBlock` gives one.
+ * @throws LAYER_INVALID, also for other formats: star's has the same type and another layout
+ */
 export function oldGnuMap(
   header: Buffer,
   start: number,
   nextBlock: () => Buffer,
+  maxBytes: number,
 ): { size: number; map: DataRange[] } {
+  if (header.toString('latin1', start + 257, start + 265) !== 'ustar  \0') {
+    throw invalid('A sparse file of the layer has a header that is not of the GNU format');
+  }
   const size = parseNumber(header, start + 483, 12, 'size');
   const map: DataRange[] = [];
   const take = (block: Buffer, at: number, count: number) => {
@@ -24,7 +31,10 @@ export function oldGnuMap(
     }
   };
   take(header, start + 386, 4);
+  let read = 0;
   for (let extended = header[start + 482] !== 0; extended; ) {
+    read += 512;
+    if (read > maxBytes) throw beyond(maxBytes);
     const block = nextBlock();
     take(block, 0, 21);
     extended = block[504] !== 0;
@@ -71,7 +81,7 @@ export function bodyMap(nextBlock: () => Buffer, maxBytes: number): DataRange[] 
   const line = (): number => {
     let end = text.indexOf('\n');
     while (end < 0) {
-      if (read >= maxBytes) throw invalid('A sparse file of the layer has a map beyond the limit');
+      if (read >= maxBytes) throw beyond(maxBytes);
       text += nextBlock().toString('latin1', 0, 512);
       read += 512;
       end = text.indexOf('\n');
@@ -81,7 +91,7 @@ export function bodyMap(nextBlock: () => Buffer, maxBytes: number): DataRange[] 
     return value;
   };
   const count = line();
-  if (count < 0 || count > maxBytes) throw invalid('A sparse file of the layer has a broken map');
+  if (count < 0) throw invalid('A sparse file of the layer has a broken map');
   const numbers: number[] = [];
   for (let index = 0; index < 2 * count; index++) numbers.push(line());
   return pairs(numbers);
@@ -97,6 +107,7 @@ function pairs(numbers: readonly number[]): DataRange[] {
 
 /** Checks that a map is in order, lies within the file, and holds as much data as there is. @throws LAYER_INVALID */
 export function checkMap(map: readonly DataRange[], size: number, stored: number): void {
+  if (size < 0) throw invalid('A sparse file of the layer has a negative size');
   let end = 0;
   let data = 0;
   for (const { offset, length } of map) {
@@ -108,4 +119,10 @@ export function checkMap(map: readonly DataRange[], size: number, stored: number
   }
   if (data !== stored)
     throw invalid('A sparse file of the layer has a map of another length than its data');
+}
+
+function beyond(maxBytes: number) {
+  return limitError(
+    `A sparse file of the layer has a map of more than the limit of ${maxBytes} bytes`,
+  );
 }

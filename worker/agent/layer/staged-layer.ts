@@ -14,7 +14,7 @@ import { setTimesOf } from './copy-up.ts';
 import type { DeferredLink } from './deferred.ts';
 import { invalid, shown } from './limits.ts';
 import { isOpaque, isWhiteout, type LowerEntry, LowerView, statsOf, within } from './lower-view.ts';
-import { pathOf } from './staging-tree.ts';
+import { pathOf } from './paths.ts';
 
 const maxSymlinks = 255;
 /** The system calls' name for "paths are absolute". */

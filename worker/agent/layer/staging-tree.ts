@@ -19,7 +19,9 @@ import {
 } from '../linux/files.ts';
 import { opaqueXattr, setXattr } from '../linux/xattr.ts';
 import type { Deferred } from './deferred.ts';
-import { invalid, limitError, shown } from './limits.ts';
+import { invalid, type LayerLimits, limitError, shown } from './limits.ts';
+import { checkName, cleanPath, pathOf } from './paths.ts';
+import { setXattrs } from './xattrs.ts';
 
 /** What a folder's entry says; it is set when all that is inside was made. */
 export interface FolderAttributes {
@@ -42,6 +44,8 @@ export interface Folder {
   opaque: boolean;
   /** Stands where the layer deleted something first: it has nothing of a lower folder. */
   fresh: boolean;
+  /** Names of hard links in it to what is not in the layer; some may have been replaced since. */
+  links: Set<string> | undefined;
   fd: number;
 }
 
@@ -67,15 +71,17 @@ export class StagingTree implements Disposable {
   /** Under their real paths, each after its parent. */
   readonly #folders = new Map<string, Folder>();
   readonly #root: Folder;
-  readonly #maxDepth: number;
+  readonly #limits: Pick<LayerLimits, 'maxDepth' | 'maxPathBytes'>;
+  #pathBytes = 0;
+  #impliedFolders = 0;
   /** Of folders other than the root, oldest first. */
   #open: Folder[] = [];
   readonly #whiteouts = new Set<string>();
   /** Hard links whose target is not in the layer: nothing stands in their place. */
   readonly #links = new Map<string, string>();
 
-  constructor(target: string, options: { maxDepth: number }) {
-    this.#maxDepth = options.maxDepth;
+  constructor(target: string, limits: Pick<LayerLimits, 'maxDepth' | 'maxPathBytes'>) {
+    this.#limits = limits;
     this.#root = {
       path: '',
       name: '',
@@ -84,6 +90,7 @@ export class StagingTree implements Disposable {
       attributes: undefined,
       opaque: false,
       fresh: false,
+      links: undefined,
       fd: openFolder(target),
     };
     this.#folders.set('', this.#root);
@@ -91,6 +98,11 @@ export class StagingTree implements Disposable {
 
   get folderCount(): number {
     return this.#folders.size;
+  }
+
+  /** Folders that were made for what is in them, and that no entry has named since. */
+  get impliedFolders(): number {
+    return this.#impliedFolders;
   }
 
   /**
@@ -143,6 +155,7 @@ export class StagingTree implements Disposable {
   /** Makes or completes a folder: one that is there keeps what is in it, anything else is replaced. */
   makeFolder(parent: Folder, name: string, attributes: FolderAttributes): void {
     const known = this.#folders.get(pathOf(parent.path, name));
+    if (known !== undefined && known.attributes === undefined) this.#impliedFolders--;
     const folder = known ?? this.#make(parent, name, attributes.mode & 0o1777);
     folder.attributes = attributes;
   }
@@ -155,6 +168,7 @@ export class StagingTree implements Disposable {
       known.opaque = true;
       known.fresh = true;
     } else if (!this.#links.has(path)) {
+      this.#remember(path.length);
       if (makeNodeAt(this.fdOf(folder), name, FileType.char, 0, 0)) this.#whiteouts.add(path);
     }
   }
@@ -176,8 +190,11 @@ export class StagingTree implements Disposable {
     }
     const lower = this.#links.get(real) ?? real;
     checkName(path, name);
+    this.#remember(path.length + lower.length);
     this.#remove(folder, name);
     this.#links.set(path, lower);
+    folder.links ??= new Set();
+    folder.links.add(name);
   }
 
   /** The descriptor of a folder; it stays open at least up to the next {@link trim}. */
@@ -228,14 +245,15 @@ export class StagingTree implements Disposable {
     const { mode, uid, gid, mtime, xattrs } = attributes;
     if (uid !== 0 || gid !== 0) changeOwnerAt(dir, name, uid, gid);
     changeModeAt(dir, name, mode);
-    for (const [key, value] of xattrs ?? []) {
-      setXattr(this.procPath(parent, name), Buffer.from(key, 'latin1'), value);
-    }
+    if (xattrs !== undefined) setXattrs(this.procPath(parent, name), xattrs, 'folder');
     setTimesAt(dir, name, mtime);
   }
 
   #walk(path: string): Folder {
-    const found = this.#resolve(path, (folder, name) => this.#make(folder, name, 0o755));
+    const found = this.#resolve(path, (folder, name) => {
+      this.#impliedFolders++;
+      return this.#make(folder, name, 0o755);
+    });
     if (typeof found === 'string') throw new Error('a path was not made');
     return found;
   }
@@ -289,9 +307,9 @@ export class StagingTree implements Disposable {
   #make(parent: Folder, name: string, mode: number): Folder {
     const path = pathOf(parent.path, name);
     const depth = parent.depth + 1;
-    if (depth > this.#maxDepth) {
-      throw limitError(`${shown(path)} lies deeper than ${this.#maxDepth} folders`);
-    }
+    const { maxDepth } = this.#limits;
+    if (depth > maxDepth) throw limitError(`${shown(path)} lies deeper than ${maxDepth} folders`);
+    this.#remember(path.length);
     const replaced = this.#replace(parent, name, (dir) => makeFolderAt(dir, name, mode));
     const folder: Folder = {
       path,
@@ -302,6 +320,7 @@ export class StagingTree implements Disposable {
       // Where the layer had something else, a folder of the layers below is gone.
       opaque: replaced,
       fresh: replaced,
+      links: undefined,
       fd: -1,
     };
     this.#folders.set(path, folder);
@@ -332,12 +351,19 @@ export class StagingTree implements Disposable {
   #removeFolder(folder: Folder, parent: Folder): void {
     const entries = readdirSync(`/proc/self/fd/${this.fdOf(folder)}`, { encoding: 'latin1' });
     for (const name of entries) this.#remove(folder, name);
-    const prefix = `${folder.path}/`;
-    for (const path of this.#links.keys()) if (path.startsWith(prefix)) this.#links.delete(path);
+    for (const name of folder.links ?? []) this.#links.delete(pathOf(folder.path, name));
     this.#open = this.#open.filter((open) => open !== folder);
     close(folder);
     removeFolderAt(this.fdOf(parent), folder.name);
     this.#folders.delete(folder.path);
+  }
+
+  /** Counts what stays in memory up to the layer's commit. */
+  #remember(bytes: number): void {
+    this.#pathBytes += bytes;
+    const { maxPathBytes } = this.#limits;
+    if (this.#pathBytes <= maxPathBytes) return;
+    throw limitError(`The paths of the layer's folders take more than ${maxPathBytes} bytes`);
   }
 
   [Symbol.dispose](): void {
@@ -359,32 +385,4 @@ function mayMerge(folder: Folder): boolean {
 function close(folder: Folder): void {
   if (folder.fd >= 0) closeFile(folder.fd);
   folder.fd = -1;
-}
-
-export function pathOf(folder: string, name: string): string {
-  return folder === '' ? name : `${folder}/${name}`;
-}
-
-/** Names and paths that Linux could not open. */
-function checkName(path: string, name: string): void {
-  if (name.length > 255) throw invalid(`${shown(path)} has a name of more than 255 bytes`);
-  if (path.length > 4095) throw invalid(`${shown(path)} is longer than 4095 bytes`);
-  if (name.includes('\0')) throw invalid(`${shown(path)} has a NUL in its name`);
-}
-
-const unclean = /(?:^|\/)(?:\.{0,2})(?:\/|$)/;
-
-/** A path relative to the root, without empty parts, `.` and `..` (path.Clean of Go, rooted); '' is the root. */
-export function cleanPath(path: string): string {
-  let start = path.startsWith('./') ? 2 : 0;
-  if (path[start] === '/') start++;
-  const end = path.length - (path.length > start && path.endsWith('/') ? 1 : 0);
-  const plain = path.slice(start, end);
-  if (!unclean.test(plain)) return plain;
-  const parts: string[] = [];
-  for (const part of path.split('/')) {
-    if (part === '..') parts.pop();
-    else if (part !== '' && part !== '.') parts.push(part);
-  }
-  return parts.join('/');
 }

@@ -46,7 +46,7 @@ export function parseDecimal(text: string, field: string): number {
   return Number(text);
 }
 
-const timeForm = /^(-?)([0-9]{1,19})(?:\.([0-9]*))?$/;
+const timeForm = /^([+-]?)([0-9]{1,19})(?:\.([0-9]*))?$/;
 
 /** Seconds with a fraction, of a PAX record; digits below a nanosecond are cut. @throws LAYER_INVALID */
 export function parseTime(text: string): { seconds: number; nanoseconds: number } {

@@ -62,8 +62,8 @@ export class TarReader {
           pax = parsePax(this.#meta(block, at));
           continue;
         case 'g':
-          // containerd ignores global headers, and Go forgets what stood before one.
-          this.#meta(block, at);
+          // containerd ignores global headers that are well-formed, and Go forgets what stood before one.
+          parsePax(this.#meta(block, at));
           [pax, longName, longTarget] = [undefined, '', ''];
           continue;
         case 'L':
@@ -145,8 +145,12 @@ export class TarReader {
       // The map's further blocks stand before the body and do not count as such.
       const body = [this.#left, this.#padding] as const;
       [this.#left, this.#padding] = [0, 0];
-      const { size, map } = oldGnuMap(Buffer.from(block.subarray(at, at + blockSize)), 0, () =>
-        this.#nextBlock(),
+      const header = Buffer.from(block.subarray(at, at + blockSize));
+      const { size, map } = oldGnuMap(
+        header,
+        0,
+        () => this.#nextBlock(),
+        this.#limits.maxHeaderBytes,
       );
       [this.#left, this.#padding] = body;
       entry.size = size;
@@ -250,9 +254,10 @@ export class TarReader {
     return this.#nextBlock();
   }
 
-  /** Passes over what is left of the body, and its padding. */
+  /** Passes over what is left of the body, and its padding; Go does without that of the last. */
   #skip(): void {
     for (let left = this.#left + this.#padding; left > 0; ) {
+      if (left <= this.#padding && this.#at === this.#chunk.length && !this.#more()) break;
       this.#require();
       const part = Math.min(left, this.#chunk.length - this.#at);
       this.#at += part;
@@ -343,6 +348,14 @@ function hasChecksum(block: Buffer, at: number): boolean {
     unsigned += 0x20 - byte;
     high -= byte >> 7;
   }
-  const given = parseNumber(block, at + 148, 8, 'checksum');
+  const given = checksumAt(block, at + 148);
   return given === unsigned || given === unsigned - 256 * high;
+}
+
+function checksumAt(block: Buffer, at: number): number | undefined {
+  try {
+    return parseNumber(block, at, 8, 'checksum');
+  } catch {
+    return undefined;
+  }
 }
