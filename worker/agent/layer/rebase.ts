@@ -45,7 +45,7 @@ async function* rebase(
   lowerDirs: readonly string[],
   { folders, links, whiteouts, opaqueRoot }: Deferred,
 ): AsyncGenerator<void> {
-  const layer = new StagedLayer(dir, lowerDirs, { folders, links, whiteouts });
+  const layer = new StagedLayer(dir, lowerDirs, { folders, links, whiteouts, opaqueRoot });
   // What a move renames comes at the end of the set, and so has its turn later.
   for (const path of layer.folders) {
     if (layer.symlinkBelow(path)) moveThroughSymlink(layer, path);
@@ -138,7 +138,8 @@ async function makeLink(
           : `${shown(path)} is a hard link to ${shown(target)}, which is a folder`,
       );
     }
-    from = staged === undefined ? real : path;
+    // In its own place it would show again what this layer hides.
+    from = staged === undefined && layer.below(real) !== undefined ? real : path;
     layer.ensureFolder(parentOf(from));
     if (isOccupied(layer, from)) return;
     const to = layer.at(from);

@@ -55,7 +55,8 @@ export function paxSparse(records: PaxRecords): PaxSparse | undefined {
   const minor = records.get('GNU.sparse.minor') ?? '';
   const mapText = records.get(sparseMapKey) ?? '';
   const hasVersion = major !== '' || minor !== '';
-  if (!hasVersion && ![...records.keys()].some((key) => key.startsWith('GNU.sparse.'))) return undefined;
+  if (!hasVersion && ![...records.keys()].some((key) => key.startsWith('GNU.sparse.')))
+    return undefined;
   // 0.0 and 0.1 say no version; a file that is one hole may have an empty map.
   const version = hasVersion ? `${major}.${minor}` : '0.1';
   if (!['0.0', '0.1', '1.0'].includes(version)) {

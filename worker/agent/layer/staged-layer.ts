@@ -11,7 +11,7 @@ import {
 import { changeModeAt, FileType, makeNodeAt } from '../linux/files.ts';
 import { opaqueXattr, setXattr } from '../linux/xattr.ts';
 import { setTimesOf } from './copy-up.ts';
-import type { DeferredLink } from './deferred.ts';
+import type { Deferred, DeferredLink } from './deferred.ts';
 import { invalid, shown } from './limits.ts';
 import { isOpaque, isWhiteout, type LowerEntry, LowerView, statsOf, within } from './lower-view.ts';
 import { pathOf } from './paths.ts';
@@ -28,15 +28,13 @@ export class StagedLayer {
   whiteouts: string[];
   readonly #dir: Buffer;
   readonly #lower: LowerView | undefined;
+  readonly #opaqueRoot: boolean;
   readonly #opaque = new Map<string, boolean>();
 
-  constructor(
-    dir: string,
-    lowerDirs: readonly string[],
-    deferred: { folders: string[]; links: DeferredLink[]; whiteouts: string[] },
-  ) {
+  constructor(dir: string, lowerDirs: readonly string[], deferred: Deferred) {
     this.#dir = Buffer.from(dir);
     this.#lower = lowerDirs.length === 0 ? undefined : new LowerView(lowerDirs);
+    this.#opaqueRoot = deferred.opaqueRoot;
     this.folders = new Set(deferred.folders);
     this.links = [...deferred.links];
     this.whiteouts = [...deferred.whiteouts];
@@ -57,6 +55,7 @@ export class StagedLayer {
 
   /** What the layers below have there, unless this one hides it by an opaque folder. */
   below(path: string): LowerEntry | undefined {
+    if (this.#opaqueRoot && path !== '') return undefined;
     for (let folder = path; folder !== ''; ) {
       folder = parentOf(folder);
       if (folder !== '' && this.isOpaque(folder)) return undefined;
