@@ -33,6 +33,8 @@ export interface Config {
     socket: string;
     /** Layers that are applied at once. */
     applyThreads: number;
+    /** What one layer may cost; what is not set has the agent's default. */
+    limits: LayerLimitsConfig;
   };
   registries: {
     /** `host[:port]` that are spoken to by plain http. Loopback ones fall back to it unasked. */
@@ -55,6 +57,23 @@ export interface Config {
   log: { level: LogLevel };
 }
 
+/** Caps on a layer, which is an attacker's input. */
+export interface LayerLimitsConfig {
+  /** Uncompressed bytes of the archive, and the length of any one file. */
+  maxBytes?: number;
+  /** Uncompressed to compressed. */
+  maxRatio?: number;
+  maxEntries?: number;
+  /** Folders within each other. */
+  maxDepth?: number;
+  /** Bytes of the paths that are kept in memory. */
+  maxPathBytes?: number;
+  /** Bytes of one extended header. */
+  maxHeaderBytes?: number;
+  /** Milliseconds without any progress. */
+  idleTimeoutMs?: number;
+}
+
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
@@ -66,6 +85,19 @@ const flag = z.union([
   z.boolean(),
   z.enum(['true', 'false', '1', '0']).transform((v) => v === 'true' || v === '1'),
 ]);
+
+const atLeast = (least: number, most = Number.MAX_SAFE_INTEGER) =>
+  z.number().int().min(least).max(most).optional();
+const limitsSchema = z.strictObject({
+  maxBytes: atLeast(1),
+  maxRatio: z.number().min(1).max(1_000_000).optional(),
+  maxEntries: atLeast(1),
+  // A path has at most 4095 bytes.
+  maxDepth: atLeast(1, 2048),
+  maxPathBytes: atLeast(4096, 2 ** 30),
+  maxHeaderBytes: atLeast(1024, 2 ** 28),
+  idleTimeoutMs: atLeast(1000, 24 * 60 * 60 * 1000),
+});
 
 const fileSchema = z.strictObject({
   stateDirectory: z.string().startsWith('/').optional(),
@@ -88,6 +120,7 @@ const fileSchema = z.strictObject({
       root: z.string().startsWith('/').optional(),
       socket: z.string().startsWith('/').optional(),
       applyThreads: count.optional(),
+      limits: limitsSchema.optional(),
     })
     .optional(),
   registries: z
@@ -150,6 +183,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
         root: nonEmpty(env.DRAY_AGENT_ROOT) ?? file.agent?.root,
         socket: nonEmpty(env.DRAY_AGENT_SOCKET) ?? file.agent?.socket,
         applyThreads: nonEmpty(env.DRAY_APPLY_THREADS) ?? file.agent?.applyThreads,
+        limits: file.agent?.limits,
       },
       registries: {
         plainHttp:
@@ -186,6 +220,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
       root: merged.agent?.root ?? path.join(stateDirectory, 'node'),
       socket: merged.agent?.socket ?? path.join(stateDirectory, 'run', 'agent.sock'),
       applyThreads: merged.agent?.applyThreads ?? 2,
+      limits: definedOnly(merged.agent?.limits ?? {}),
     },
     registries: {
       plainHttp: merged.registries?.plainHttp ?? [],
@@ -276,6 +311,10 @@ function tokenHosts(text: string | undefined): Record<string, string[]> | undefi
     hosts[registry] = [...(hosts[registry] ?? []), host];
   }
   return hosts;
+}
+
+function definedOnly(limits: z.infer<typeof limitsSchema>): LayerLimitsConfig {
+  return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined));
 }
 
 function nonEmpty(value: string | undefined): string | undefined {

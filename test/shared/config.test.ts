@@ -52,6 +52,26 @@ describe('configuration', () => {
     assert.equal(config.agent.node, 'from-file');
   });
 
+  test('the limits of layers come from the file, and what is not set stays with the agent', async (t) => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'dray-config-'));
+    t.after(() => rm(folder, { recursive: true }));
+    const file = path.join(folder, 'config.json');
+    assert.deepEqual(loadConfig({ env: nowhere }).agent.limits, {});
+    const limits = { maxEntries: 5, maxRatio: 1.5, idleTimeoutMs: 60_000 };
+    await writeFile(file, JSON.stringify({ agent: { limits } }));
+    assert.deepEqual(loadConfig({ env: nowhere, file }).agent.limits, limits);
+    for (const wrong of [{ maxDepth: 5000 }, { maxBytes: 0 }, { maxEntries: '5' }, { most: 1 }]) {
+      await writeFile(file, JSON.stringify({ agent: { limits: wrong } }));
+      assert.throws(
+        () => loadConfig({ env: nowhere, file }),
+        (error: unknown) =>
+          error instanceof DrayError &&
+          error.code === 'USAGE' &&
+          error.message.includes('agent.limits'),
+      );
+    }
+  });
+
   test('what is wrong is named, with the place it came from', async (t) => {
     const folder = await mkdtemp(path.join(tmpdir(), 'dray-config-'));
     t.after(() => rm(folder, { recursive: true }));

@@ -39,7 +39,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
   }
   // Layers say what the mode of each file is.
   process.umask(0);
-  const { node, root, socket, applyThreads } = config.agent;
+  const { node, root, socket, applyThreads, limits } = config.agent;
 
   const database = cleanUp.use(NodeDatabase.open(root));
   const snapshots = await Snapshots.open({ root, database, signal: stopping });
@@ -52,7 +52,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
     isClaimed: (target) => containers.isClaimed(target),
     signal: stopping,
   });
-  const applier = cleanUp.use(new LayerApplier({ threads: applyThreads }));
+  const applier = cleanUp.use(new LayerApplier({ threads: applyThreads, limits }));
 
   const redis = connectRedis(config.redis, { name: `agent-${node}`, patient: true });
   cleanUp.defer(() => redis.disconnect());

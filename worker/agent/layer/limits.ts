@@ -32,7 +32,7 @@ export const ratioFloor = 256 * 2 ** 20;
 
 export function limitError(message: string): DrayError {
   return new DrayError('LAYER_LIMIT', message, {
-    hint: 'Raise the limit in the configuration of the agent if this image is to be trusted.',
+    hint: 'If this image is to be trusted, raise the limit: agent.limits in the configuration file.',
   });
 }
 
