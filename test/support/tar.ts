@@ -81,7 +81,8 @@ export function pax(records: Record<string, TarText> | readonly [string, TarText
 
 /** An extended header with any body; type `g` is a global one. */
 export function paxOf(body: TarText, type: 'x' | 'g' = 'x'): Buffer {
-  return entry({ name: 'PaxHeaders/entry', type, mode: 0o644 }, body);
+  const name = type === 'g' ? 'pax_global_header' : 'PaxHeaders/entry';
+  return entry({ name, type, mode: 0o644 }, body);
 }
 
 /** `LENGTH KEY=VALUE\n`, where the length counts itself. */

@@ -29,8 +29,6 @@ export interface WrittenLayer {
 
 const whiteoutPrefix = '.wh.';
 const opaqueMarker = '.wh..wh..opq';
-/** Folders in the root where aufs kept its own; layers that it made have them, and every reader passes over them. */
-const aufsPrefix = '.wh..wh.';
 /** What a file's last, partly filled block, and a folder, take on disk. */
 const diskBlock = 4096;
 
@@ -82,7 +80,6 @@ class EntryWriter {
       if (entry.type === 'folder') return;
       throw invalid(`An entry of the layer has the name ${shown(entry.path)}`);
     }
-    if (path.startsWith(aufsPrefix) && path !== opaqueMarker) return;
     const slash = path.lastIndexOf('/');
     this.#tree.trim();
     attempt(path, () => {

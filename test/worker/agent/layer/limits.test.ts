@@ -78,7 +78,7 @@ describe('limits of a layer', () => {
     });
     await bench.refuses(tar(pax({ path: deep(1025) }), folder('x')), 'LAYER_LIMIT');
     // All of one name, so that only the count of them costs anything.
-    const part = Buffer.concat(Array.from({ length: 1000 }, () => file('.wh..wh.aufs')));
+    const part = Buffer.concat(Array.from({ length: 1000 }, () => file('.wh..wh..opq')));
     async function* million() {
       for (let index = 0; index < 1000; index++) yield part;
       yield tar(file('one-more'));

@@ -149,18 +149,6 @@ describe('whiteouts of a layer', () => {
     assert.deepEqual(await mergedOutline(layers), {});
   });
 
-  test('50. the folders in which aufs kept its own: ignored', async (t) => {
-    if (!requireRoot(t)) return;
-    await using bench = await Bench.open(applier);
-    const { tree } = await bench.apply(
-      tar(
-        ...[file('.wh..wh.aufs'), folder('.wh..wh.orph'), folder('.wh..wh.plnk')],
-        ...[file('.wh..wh.plnk/12.34', 'x'), file('kept')],
-      ),
-    );
-    assert.deepEqual(outline(tree), { kept: 'file 0' });
-  });
-
   test('51. a char device 0:0 in the archive (a forged whiteout): LAYER_INVALID', async (t) => {
     if (!requireRoot(t)) return;
     await using bench = await Bench.open(applier);

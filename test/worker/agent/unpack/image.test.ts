@@ -160,7 +160,7 @@ describe('unpackImage', () => {
     assert.equal((await env.folders()).length, 1);
   });
 
-  test('a wrong diffID commits nothing of that layer or above it', async (t) => {
+  test('80. a wrong diffID: DIFFID_MISMATCH, nothing of that layer or above it is committed', async (t) => {
     if (!requireRoot(t)) return;
     await using env = await setUp();
     const { snapshots, content } = env.services;
@@ -281,7 +281,26 @@ describe('unpackImage', () => {
     assert.equal(env.services.applier.targets.length, 4);
   });
 
-  test('what is no tar layer, and a configuration of other layers, are refused before anything starts', async () => {
+  test('79. more or fewer diff_ids than layers: CONFIG_INVALID before unpacking', async (t) => {
+    if (!requireRoot(t)) return;
+    await using env = await setUp();
+    const { snapshots, content, applier } = env.services;
+    const layers = await stack(2);
+    content.commit(...layers);
+    const { manifest, config } = imageOf(layers);
+    const [one, three] = [imageOf(layers.slice(1)), imageOf([...layers, ...layers.slice(1)])];
+    for (const image of [
+      { manifest: one.manifest, config },
+      { manifest: three.manifest, config },
+      { manifest, config: imageOf([]).config },
+    ]) {
+      await assert.rejects(unpackImage({ ...env.services, ...image }), { code: 'CONFIG_INVALID' });
+    }
+    assert.deepEqual([applier.targets, content.readings, snapshots.list()], [[], [], []]);
+    assert.deepEqual(await env.folders(), []);
+  });
+
+  test('what is no tar layer is refused before anything starts', async () => {
     await using env = await setUp();
     const layers = await stack(2);
     const { manifest, config } = imageOf(layers);
@@ -292,9 +311,6 @@ describe('unpackImage', () => {
       unpackImage({ ...env.services, manifest: { layers: [first, foreign] }, config }),
       { code: 'LAYER_INVALID', message: /Layer 2 of 2.*in-toto/ },
     );
-    await assert.rejects(unpackImage({ ...env.services, manifest: { layers: [first] }, config }), {
-      code: 'CONFIG_INVALID',
-    });
     await assert.rejects(
       unpackImage({ ...env.services, manifest, config }, { signal: AbortSignal.abort() }),
       { name: 'AbortError' },
