@@ -27,18 +27,13 @@ describe('layers that are not finished', () => {
   function hanging() {
     const { promise: reached, resolve } = Promise.withResolvers<void>();
     const { promise: never } = Promise.withResolvers<void>();
-    let closed = false;
     async function* bytes() {
-      try {
-        yield file('first', 'whole').subarray();
-        yield file('second', randomBytes(300_000)).subarray(0, 200_000);
-        resolve();
-        await never;
-      } finally {
-        closed = true;
-      }
+      yield file('first', 'whole');
+      yield file('second', randomBytes(300_000)).subarray(0, 200_000);
+      resolve();
+      await never;
     }
-    return { source: bytes(), reached, isClosed: () => closed };
+    return { source: bytes(), reached };
   }
 
   async function isQuiet(folder: string): Promise<void> {
@@ -95,23 +90,27 @@ describe('layers that are not finished', () => {
   test('aborted before it has its turn: it gives it up, and the one before goes on', async (t) => {
     if (!requireRoot(t)) return;
     await using target = await temporaryFolder();
+    await using own = new LayerApplier({ threads: 1 });
     await mkdir(join(target.path, 'first'));
     await mkdir(join(target.path, 'second'));
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
     const { promise: gate, resolve: open } = Promise.withResolvers<void>();
     async function* slow() {
+      begin();
       yield small.subarray(0, 700);
       await gate;
       yield small.subarray(700);
     }
-    const first = applier.apply(slow(), join(target.path, 'first'));
+    const first = own.apply(slow(), join(target.path, 'first'));
+    await begun;
     const abort = new AbortController();
     const options = { signal: abort.signal };
-    const second = applier.apply(chunks(small), join(target.path, 'second'), options);
-    second.catch(() => {});
+    const second = own.apply(chunks(small), join(target.path, 'second'), options);
+    const gaveUp = assert.rejects(second, /gave up/);
     await sleep(30);
     abort.abort(new Error('gave up'));
-    await assert.rejects(second, /gave up/);
-    await assert.rejects(applier.apply(chunks(small), target.path, options), /gave up/);
+    await gaveUp;
+    await assert.rejects(own.apply(chunks(small), target.path, options), /gave up/);
     open();
     assert.equal((await first).entries, 1);
     assert.deepEqual(await readdir(join(target.path, 'second')), []);
@@ -136,11 +135,11 @@ describe('layers that are not finished', () => {
     await using bench = await Bench.open(applier);
     async function* slow() {
       for await (const chunk of chunks(small, 200)) {
-        await sleep(100);
+        await sleep(250);
         yield chunk;
       }
     }
-    const { layer } = await bench.apply(slow(), { limits: { idleTimeoutMs: 450 } });
+    const { layer } = await bench.apply(slow(), { limits: { idleTimeoutMs: 1500 } });
     assert.equal(layer.tarBytes, small.length);
   });
 
@@ -158,21 +157,20 @@ describe('layers that are not finished', () => {
     assert.deepEqual(outline((await bench.apply(small)).tree), { small: 'file 1' });
   });
 
-  test('a source whose archive is refused early is closed', async (t) => {
+  test('a source whose archive is refused early is closed', { timeout: 30_000 }, async (t) => {
     if (!requireRoot(t)) return;
     await using bench = await Bench.open(applier);
-    let closed = false;
+    const { promise: closed, resolve: close } = Promise.withResolvers<void>();
     async function* endless() {
       try {
         yield Buffer.alloc(4096, 'no archive');
         for (;;) yield Buffer.alloc(65_536);
       } finally {
-        closed = true;
+        close();
       }
     }
     await assert.rejects(bench.apply(endless()), { code: 'LAYER_INVALID' });
-    await sleep(10);
-    assert.ok(closed);
+    await closed;
   });
 
   test('disposing the applier cancels what is applied and what waits', async (t) => {
@@ -181,9 +179,11 @@ describe('layers that are not finished', () => {
     const own = new LayerApplier({ threads: 1 });
     const { source, reached } = hanging();
     const applying = own.apply(source, target.path);
-    const waiting = own.apply(chunks(small), target.path);
-    for (const promise of [applying, waiting]) promise.catch(() => {});
+    applying.catch(() => {});
     await reached;
+    const waiting = own.apply(chunks(small), target.path);
+    waiting.catch(() => {});
+    await sleep(30);
     await own[Symbol.asyncDispose]();
     await assert.rejects(applying);
     await assert.rejects(waiting, { code: 'CANCELLED' });
