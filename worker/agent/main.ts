@@ -113,4 +113,5 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
   cleanUp.defer(() => clearInterval(beating));
   await Promise.all([unpacking.waitUntilReady(), beat()]);
   log.info({ node, root, socket, store: store.describe() }, 'agent takes jobs');
+  applier.warm();
 });

@@ -62,7 +62,11 @@ export async function followUps(
   const record = await records.get(id);
   if (record === undefined || isFinished(record.state) || !record.planned) return [];
   const jobs: FollowUp[] = [];
-  for (const digest of await records.missing(id)) {
+  const [blobs, missing] = await Promise.all([records.blobs(id), records.missing(id)]);
+  // In the order of the plan, which is that in which people read it.
+  for (const { descriptor } of blobs) {
+    const { digest } = descriptor;
+    if (!missing.includes(digest)) continue;
     // Looked up after the pull said that it waits: a fetch that ended in between is seen here.
     if ((await store.content.info(digest, options)) !== undefined) {
       await blobArrived(services, digest, options);

@@ -54,6 +54,11 @@ export class LayerApplier implements AsyncDisposable {
     this.#limits = { ...defaultLimits, ...options.limits };
   }
 
+  /** Starts the threads before there is a layer: the first one does not wait until their code is loaded. */
+  warm(): void {
+    while (!this.#closed && this.#lanes.size < this.#threads) this.#idle.push(this.#open());
+  }
+
   /**
    * Makes a layer's files in `target`, an empty folder of this process alone. What a failure leaves in it is
    * for the caller to remove; nothing touches it any more when this rejects. Bytes of the archive behind its
@@ -119,13 +124,11 @@ export class LayerApplier implements AsyncDisposable {
 
   #take(signal: AbortSignal | undefined): Promise<Lane> {
     if (this.#closed) throw new DrayError('CANCELLED', 'The agent stops');
-    const idle = this.#idle.pop();
-    if (idle !== undefined) return Promise.resolve(idle);
-    if (this.#lanes.size < this.#threads) {
-      const lane = new Lane();
-      this.#lanes.add(lane);
-      return Promise.resolve(lane);
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      if (idle.usable) return Promise.resolve(idle);
+      this.#drop(idle);
     }
+    if (this.#lanes.size < this.#threads) return Promise.resolve(this.#open());
     return new Promise((resolve, reject) => {
       const aborted = () => {
         this.#turns.delete(turn);
@@ -147,11 +150,9 @@ export class LayerApplier implements AsyncDisposable {
     if (this.#closed) return;
     let next = lane;
     if (!lane.usable) {
-      this.#lanes.delete(lane);
-      lane.close().catch(() => {});
+      this.#drop(lane);
       if (this.#turns.size === 0) return;
-      next = new Lane();
-      this.#lanes.add(next);
+      next = this.#open();
     }
     const [turn] = this.#turns;
     if (turn === undefined) {
@@ -160,6 +161,17 @@ export class LayerApplier implements AsyncDisposable {
     }
     this.#turns.delete(turn);
     turn.resolve(next);
+  }
+
+  #open(): Lane {
+    const lane = new Lane();
+    this.#lanes.add(lane);
+    return lane;
+  }
+
+  #drop(lane: Lane): void {
+    this.#lanes.delete(lane);
+    lane.close().catch(() => {});
   }
 
   /** Cancels what is being applied, and ends the threads. */
