@@ -156,7 +156,7 @@ export const catalogue: readonly CatalogueGroup[] = [
     commands: [
       {
         name: 'up',
-        summary: 'start the embedded fleet: a private Redis, a worker and an agent',
+        summary: 'start the embedded fleet: Redis, worker and agent',
         load: () => import('./commands/up.ts'),
       },
       {

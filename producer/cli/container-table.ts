@@ -1,29 +1,33 @@
 import type { ContainerStatus } from '../../shared/agent/containers.ts';
+import { fitTable } from './output.ts';
 
 const widestCommand = 40;
+/** On a terminal that is less than 100 columns wide. */
+const narrowCommand = 16;
 
-/** Containers as a table for people, newest first. */
-export function containerTable(containers: readonly ContainerStatus[], now: Date): string {
+/** Containers as a table for people, newest first. @param width columns of the terminal, if it is one */
+export function containerTable(
+  containers: readonly ContainerStatus[],
+  now: Date,
+  width?: number,
+): string {
+  const commandWidth = (width ?? 100) < 100 ? narrowCommand : widestCommand;
   const rows = containers
     .toReversed()
     .map((container) => [
       container.id,
       container.image,
-      commandOf(container),
+      commandOf(container, commandWidth),
       statusOf(container, now),
       `${age(container.createdAt, now)} ago`,
     ]);
-  const table = [['ID', 'IMAGE', 'COMMAND', 'STATUS', 'CREATED'], ...rows];
-  const widths = [0, 1, 2, 3].map((i) => Math.max(...table.map((row) => row[i]?.length ?? 0)));
-  return table
-    .map((row) => `${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('   ')}\n`)
-    .join('');
+  return fitTable(['ID', 'IMAGE', 'COMMAND', 'STATUS', 'CREATED'], rows, width);
 }
 
-function commandOf({ args }: ContainerStatus): string {
+function commandOf({ args }: ContainerStatus, width: number): string {
   // An image's command may have anything in it, also what a terminal obeys.
   const text = args.join(' ').replaceAll(/[\p{Cc}\p{Cf}]/gu, '?');
-  return text.length > widestCommand ? `${text.slice(0, widestCommand - 1)}…` : text;
+  return text.length > width ? `${text.slice(0, width - 1)}…` : text;
 }
 
 function statusOf(container: ContainerStatus, now: Date): string {

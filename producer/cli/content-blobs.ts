@@ -8,6 +8,8 @@ import type { ContentStore } from '../../shared/content/store.ts';
 import { DrayError } from '../../shared/errors.ts';
 import { type Digest, parseDigest } from '../../shared/image/digest.ts';
 import type { Context } from './context.ts';
+import { exitCodes } from './errors.ts';
+import { writeOut } from './foreground.ts';
 import { Interrupt } from './interrupt.ts';
 import { formatAge, formatBytes, formatBytesOf, type ListOptions, printList } from './output.ts';
 
@@ -48,7 +50,11 @@ export async function listIngests(context: Context, options: ListOptions): Promi
 export async function getContent(context: Context, text: string): Promise<void> {
   const digest = parseDigest(text);
   await using store = await context.openStore();
-  await pipeline(store.content.read(digest), process.stdout, { end: false });
+  for await (const chunk of store.content.read(digest)) {
+    if (await writeOut(process.stdout, chunk)) continue;
+    process.exitCode = exitCodes.brokenPipe;
+    return;
+  }
 }
 
 /** `dray content rm` */
@@ -136,6 +142,7 @@ async function ingestUnknown(
       throw new DrayError(
         'SIZE_MISMATCH',
         `Standard input had ${size} bytes, not ${expected.size}`,
+        { hint: 'Nothing was added. Check where the bytes come from.' },
       );
     }
     // The store verifies an expected digest, of whatever algorithm.

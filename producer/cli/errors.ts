@@ -1,8 +1,8 @@
-import { asDrayError, type DrayError } from '../../shared/errors.ts';
+import { asDrayError, DrayError, errnoOf, messageOf } from '../../shared/errors.ts';
 import { printable } from './output.ts';
 
 /** Exit codes, as the README has them. `dray run` ends with its command's own, or with 125 to 128 + n. */
-export const exitCodes = { ok: 0, failure: 1, usage: 2, interrupted: 130 } as const;
+export const exitCodes = { ok: 0, failure: 1, usage: 2, interrupted: 130, brokenPipe: 141 } as const;
 
 /** What a failed command ends with. */
 export function exitCodeOf(error: DrayError): number {
@@ -18,6 +18,16 @@ const usageCodes = new Set(['USAGE', 'REFERENCE_INVALID', 'DIGEST_INVALID', 'PLA
 /** The end of a log is quoted with its lines. */
 function printableLines(text: string): string {
   return text.split('\n').map(printable).join('\n');
+}
+
+/** What a failed write to standard output or standard error becomes. */
+export function outputError(error: unknown): DrayError {
+  const isFull = errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT';
+  const why = isFull ? 'the disk that it goes to is full' : messageOf(error);
+  return new DrayError(isFull ? 'NO_SPACE' : 'INTERNAL', `The output can't be written: ${why}`, {
+    cause: error,
+    hint: 'Send it to another place.',
+  });
 }
 
 /** Says on stderr what went wrong and what to do. @returns the exit code */

@@ -1,8 +1,8 @@
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerExit, OutputChunk, OutputStream } from '../../shared/agent/containers.ts';
 import { DrayError, errnoOf } from '../../shared/errors.ts';
 import type { AgentClient } from '../agent/client.ts';
+import { outputError } from './errors.ts';
 
 /** Milliseconds for which an agent that went away is waited for: its container runs on. */
 const absenceBound = 60_000;
@@ -113,24 +113,28 @@ export function passSignals(
   };
 }
 
-/** Writes with back pressure. @returns false when nobody reads any more */
+/** Streams that are listened to: Node tells of a broken pipe once more after a write's callback. */
+const watched = new WeakSet<NodeJS.WriteStream>();
+
+/**
+ * Writes with back pressure.
+ * @returns false when nobody reads any more
+ * @throws NO_SPACE, INTERNAL when it can't be written
+ */
 export async function writeOut(stream: NodeJS.WriteStream, bytes: Uint8Array): Promise<boolean> {
   if (stream.destroyed) return false;
-  const failed = new AbortController();
-  const onError = (error: Error) => failed.abort(error);
-  stream.once('error', onError);
+  if (!watched.has(stream)) {
+    watched.add(stream);
+    stream.on('error', () => {});
+  }
   try {
     await new Promise<void>((resolve, reject) => {
       stream.write(bytes, (error) => (error ? reject(error) : resolve()));
     });
-    if (stream.writableNeedDrain) await once(stream, 'drain', { signal: failed.signal });
     return true;
   } catch (error) {
-    if (errnoOf(error) === 'EPIPE' || stream.destroyed) return false;
-    throw error;
-  } finally {
-    // Node tells of a broken pipe once more after the callback.
-    setImmediate(() => stream.off('error', onError));
+    if (errnoOf(error) === 'EPIPE' || errnoOf(error) === 'ERR_STREAM_DESTROYED') return false;
+    throw outputError(error);
   }
 }
 

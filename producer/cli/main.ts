@@ -3,15 +3,19 @@ import { Command, CommanderError } from 'commander';
 import { catalogue } from './catalogue.ts';
 
 const footer = `
-Without configuration the first command that needs it starts a fleet of its own on this machine
-(a private Redis, a worker and an agent): dray up, dray status, dray down.
+Without configuration the first command that needs it starts a fleet of its own
+on this machine (a private Redis, a worker and an agent): dray up, dray status,
+dray down.
 
 Examples:
   dray pull docker.io/library/redis:latest
   dray run --rm docker.io/library/redis:latest redis-server --version
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C. dray run: that of its command,
-125 when dray failed, 126 and 127 when the command can't be run, 128 + n when signal n ended it.`;
+Exit codes:
+  0 done, 1 failed, 2 wrong usage, 128 + n stopped by signal n (130: Ctrl-C),
+  141 nobody reads the output. dray run: that of its command, 125 when dray
+  failed, 126 the command can't be invoked, 127 it is not there, 128 + n when
+  signal n ended it.`;
 
 // What is over ends at once, whatever a connection that was dropped still waits for.
 process.exit(await main(process.argv.slice(2)));
@@ -26,6 +30,7 @@ async function main(args: string[]): Promise<number> {
       'configuration file (default: DRAY_CONFIG or /etc/drayage/config.json)',
     )
     .version(await version(args), '-v, --version', 'print the version')
+    .helpOption('-h, --help', 'show this help')
     .addHelpText('after', footer)
     .configureOutput({ outputError: (text, write) => write(`dray: ${text}`) })
     .exitOverride();
@@ -50,20 +55,31 @@ async function main(args: string[]): Promise<number> {
     program.outputHelp();
     return 0;
   }
+  const known = program.commands.find((command) => command.name() === called);
   try {
+    if (args[0] === 'help' && called !== undefined && known === undefined) {
+      program.error(`error: unknown command '${called}'`);
+    }
     await program.parseAsync(args, { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : 0;
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return 0;
       // Its message is printed already.
-      const known = program.commands.some((command) => command.name() === called);
-      process.stderr.write(`  hint: dray ${known ? `${called} ` : ''}--help\n`);
-      return 2;
+      process.stderr.write(`  hint: ${helpFor(program, known, args)}\n`);
+      // Nobody shall take it for the exit code of a container's command.
+      return called === 'run' ? 125 : 2;
     }
     const { reportError } = await import('./errors.ts');
     return reportError(error);
   }
+}
+
+/** What shows the help of the verb that was called wrongly, or else of its command. */
+function helpFor(program: Command, command: Command | undefined, args: readonly string[]): string {
+  if (command === undefined) return `${program.name()} --help`;
+  const verb = command.commands.find((verb) => args.includes(verb.name()))?.name();
+  return [program.name(), command.name(), verb, '--help'].filter(Boolean).join(' ');
 }
 
 /** The first word that is neither an option of `dray` itself nor its value. */
@@ -91,7 +107,10 @@ function leaveWhenNobodyReads(): void {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (stream.listenerCount('error') > 1) return;
       if (error.code === 'EPIPE') process.exit(141);
-      throw error;
+      import('./errors.ts').then(
+        ({ outputError, reportError }) => process.exit(reportError(outputError(error))),
+        () => process.exit(1),
+      );
     });
   }
 }

@@ -56,6 +56,33 @@ export function printable(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, (c) => (c === '\n' || c === '\t' ? ' ' : '?'));
 }
 
+/** What a cell becomes where a table is too wide for the terminal: still enough to tell one from the other. */
+const shortForms: [RegExp, string][] = [
+  [/\b(sha256|sha512):([0-9a-f]{12})[0-9a-f]{52,}/g, '$1:$2'],
+  [/^application\/vnd\.(.+)\.v[12]\+json$/, '$1'],
+];
+
+/** A table that has short digests and media types if it does not fit into `width` columns otherwise. */
+export function fitTable(
+  headings: readonly string[],
+  rows: readonly string[][],
+  width: number | undefined,
+): string {
+  const table = formatTable(headings, rows);
+  if (width === undefined || table.split('\n').every((line) => line.length <= width)) return table;
+  const shorten = (cell: string) =>
+    shortForms.reduce((text, [long, short]) => text.replace(long, short), cell);
+  return formatTable(
+    headings,
+    rows.map((row) => row.map(shorten)),
+  );
+}
+
+/** Columns of the terminal that standard output is; undefined where it is none: programs get whole digests. */
+export function outputWidth(): number | undefined {
+  return process.stdout.isTTY ? process.stdout.columns : undefined;
+}
+
 /** Rows below their headings, the columns aligned; the last column has no padding. */
 export function formatTable(headings: readonly string[], rows: readonly string[][]): string {
   const table = [headings, ...rows.map((row) => row.map(printable))];
@@ -87,6 +114,6 @@ export function printList<T>(
       ? items.map((item) => `${columns.name(item)}\n`).join('')
       : options.output === 'json'
         ? `${JSON.stringify(items, undefined, 2)}\n`
-        : formatTable(columns.headings, items.map(columns.row));
+        : fitTable(columns.headings, items.map(columns.row), outputWidth());
   process.stdout.write(text);
 }

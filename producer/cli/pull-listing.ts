@@ -55,7 +55,6 @@ export async function showPull(
     const lines = renderLines(progressLines(status, { localNode: context.config.agent.node }), {
       width: process.stdout.columns || 120,
       color: process.stdout.isTTY && (process.env.NO_COLOR ?? '') === '',
-      rate: () => 0,
     });
     if (status.note !== undefined) lines.push(printable(status.note));
     lines.push(summaryLine(status, end.getTime() - status.createdAt.getTime()));

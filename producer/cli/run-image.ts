@@ -10,6 +10,7 @@ import { isDigest } from '../../shared/image/digest.ts';
 import { formatReference, parseReference } from '../../shared/image/reference.ts';
 import { parseEnv, parseMount, randomID } from './container-options.ts';
 import { type Context, openContext } from './context.ts';
+import { exitCodes } from './errors.ts';
 import { followOutput, passSignals, waitForEnd, writeOut } from './foreground.ts';
 import { pullImage } from './pull.ts';
 
@@ -29,8 +30,6 @@ export interface RunRequest {
 
 /** What dray itself ends with when it could not run the container. */
 const drayFailed = 125;
-/** What a program ends with whose output nobody reads: 128 + SIGPIPE. */
-const brokenPipe = 141;
 
 /** `dray run`. @returns the exit code of the command, see its help */
 export async function runImage(command: Command, request: RunRequest): Promise<number> {
@@ -119,7 +118,7 @@ async function runInForeground(context: Context, id: string): Promise<number> {
         `Nobody reads the output; container ${id} runs on: dray logs -f ${id}\n`,
       );
       await output.return(undefined);
-      return brokenPipe;
+      return exitCodes.brokenPipe;
     }
   }
   const { exitCode, error } = await waitForEnd(id, follow);

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 export function register(program: Command): void {
   program
     .command('inspect')
-    .description('print all that is known of containers, as a JSON list')
+    .description('Print all that is known of containers, as a JSON list.')
     .argument('<id...>', 'the containers')
     .action(async (ids: string[], _options: object, command: Command) => {
       const { openContext } = await import('../context.ts');

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 export function register(program: Command): void {
   program
     .command('kill')
-    .description('send a signal to the first process of containers')
+    .description('Send a signal to the first process of containers.')
     .argument('<id...>', 'the containers')
     .option('-s, --signal <signal>', 'a name or number', 'SIGKILL')
     .action(async (ids: string[], options: { signal: string }, command: Command) => {

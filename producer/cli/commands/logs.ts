@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 export function register(program: Command): void {
   program
     .command('logs')
-    .description('print what a container wrote: its output here, its errors on standard error')
+    .description('Print what a container wrote: its output here, its errors on standard error.')
     .argument('<id>', 'the container')
     .option('-f, --follow', 'go on until it has ended')
     .action(async (id: string, { follow = false }: { follow?: boolean }, command: Command) => {

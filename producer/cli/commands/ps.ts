@@ -10,7 +10,7 @@ interface Options {
 export function register(program: Command): void {
   program
     .command('ps')
-    .description('list containers that run')
+    .description('List containers that run.')
     .option('-a, --all', 'those that do not run, too')
     .option('-q, --quiet', 'only the ids')
     .addOption(
@@ -21,6 +21,7 @@ export function register(program: Command): void {
     .action(async (options: Options, command: Command) => {
       const { openContext } = await import('../context.ts');
       const { containerTable } = await import('../container-table.ts');
+      const { outputWidth } = await import('../output.ts');
       const client = await (await openContext(command)).agent();
       const containers = (await client.listContainers()).filter(
         ({ state }) => options.all === true || state === 'running',
@@ -30,7 +31,7 @@ export function register(program: Command): void {
           ? containers.map(({ id }) => `${id}\n`).join('')
           : options.output === 'json'
             ? `${JSON.stringify(containers, undefined, 2)}\n`
-            : containerTable(containers, new Date());
+            : containerTable(containers, new Date(), outputWidth());
       process.stdout.write(text);
     });
 }

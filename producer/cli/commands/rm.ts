@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 export function register(program: Command): void {
   program
     .command('rm')
-    .description('remove containers and what they wrote')
+    .description('Remove containers and what they wrote.')
     .argument('<id...>', 'the containers')
     .option('-f, --force', 'end those that run')
     .action(async (ids: string[], { force = false }: { force?: boolean }, command: Command) => {

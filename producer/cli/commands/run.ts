@@ -19,7 +19,7 @@ export function register(program: Command): void {
   program.enablePositionalOptions();
   program
     .command('run')
-    .description('run a command in a new container; the image is pulled when it is not there')
+    .description('Run a command in a new container. The image is pulled when it is not there.')
     .argument('<reference>', 'the image')
     .argument('[command...]', "instead of the image's own; its entrypoint stays in front")
     .passThroughOptions()
@@ -40,8 +40,16 @@ export function register(program: Command): void {
       'after',
       `
 Options of dray end at the reference; all behind it belongs to the command.
-Exit codes: 125 dray failed, 126 the command can't be invoked, 127 it is not there,
-128 + n it was ended by signal n, otherwise the command's own.`,
+Signals go to the command; the second Ctrl-C kills it.
+
+Exit codes:
+  125 dray failed, 126 the command can't be invoked, 127 it is not there,
+  128 + n signal n ended it, 141 nobody reads the output (it runs on),
+  otherwise the command's own.
+
+Examples:
+  dray run --rm docker.io/library/redis:latest redis-server --version
+  dray run -d --id web --mount type=tmpfs,target=/data docker.io/library/redis`,
     )
     .action(async (reference: string, args: string[], options: Options, command: Command) => {
       const { runImage } = await import('../run-image.ts');

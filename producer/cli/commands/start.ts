@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 export function register(program: Command): void {
   program
     .command('start')
-    .description('run the command of containers that have ended, or never ran')
+    .description('Run the command of containers that have ended, or never ran.')
     .argument('<id...>', 'the containers')
     .action(async (ids: string[], _options: object, command: Command) => {
       const { eachContainer } = await import('../each-container.ts');

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 export function register(program: Command): void {
   program
     .command('wait')
-    .description('wait until containers have ended, and print their exit codes')
+    .description('Wait until containers have ended, and print their exit codes.')
     .argument('<id...>', 'the containers')
     .action(async (ids: string[], _options: object, command: Command) => {
       const { eachContainer } = await import('../each-container.ts');

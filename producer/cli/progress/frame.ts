@@ -6,8 +6,8 @@ export interface FrameOptions {
   /** Columns of the terminal. */
   width: number;
   color: boolean;
-  /** Bytes a second of a line's transfer. */
-  rate: (line: ProgressLine) => number;
+  /** Bytes a second of a line's transfer. A single look knows none. */
+  rate?: (line: ProgressLine) => number;
 }
 
 const stateWidth = 11;
@@ -58,20 +58,21 @@ function renderLine(
   const fraction = total > 0 ? Math.min(1, done / total) : isOver(line.state) ? 1 : 0;
   const bar = barWidth === 0 ? '' : ` |${drawBar(fraction, barWidth)}|`;
   const room = width - labelWidth - 1 - stateWidth - bar.length - 1;
-  const tails = tailsOf(line, options.rate(line)).map(printable);
+  const tails = tailsOf(line, options.rate?.(line)).map(printable);
   const tail = tails.find((text) => text.length <= room) ?? clip(tails[0] ?? '', Math.max(0, room));
   return `${label} ${state}${bar} ${tail}`.trimEnd();
 }
 
 /** What can stand behind the bar, the best first: a narrow terminal takes a shorter one. */
-function tailsOf(line: ProgressLine, rate: number): string[] {
+function tailsOf(line: ProgressLine, rate: number | undefined): string[] {
   const { kind, state, done = 0, total = 0, detail } = line;
   if (detail !== undefined) return [detail];
   if (kind === 'node') return [`${done}/${total} layers`, `${done}/${total}`];
   if (state !== 'downloading') return [formatBytes(total), ''];
   const bytes = formatBytesOf(done, total);
   const percent = `${total === 0 ? 0 : Math.floor((done / total) * 100)}%`;
-  return [`${bytes} ${formatBytes(rate)}/s`, bytes, percent, ''];
+  const withRate = rate === undefined ? [] : [`${bytes} ${formatBytes(rate)}/s`];
+  return [...withRate, bytes, percent, ''];
 }
 
 function drawBar(fraction: number, width: number): string {
