@@ -57,7 +57,7 @@ export async function enqueuePull(
     });
   } catch (error) {
     if (options.signal?.aborted ?? false) throw error;
-    throw queueError(error, config.redis);
+    throw queueError(error, config.redis, redis);
   }
 }
 

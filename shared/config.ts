@@ -207,7 +207,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
     'the environment',
   );
   const stateDirectory = path.resolve(merged.stateDirectory ?? '/var/lib/drayage');
-  const redisUrl = merged.redis?.url;
+  const redisUrl = checkRedisUrl(merged.redis?.url);
   const socket = path.join(stateDirectory, 'redis', 'redis.sock');
   return {
     stateDirectory,
@@ -235,6 +235,15 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
     },
     log: { level: merged.log?.level ?? 'info' },
   };
+}
+
+function checkRedisUrl(url: string | undefined): string | undefined {
+  if (url === undefined) return undefined;
+  if (url.startsWith('unix:///') || (/^rediss?:\/\//.test(url) && URL.canParse(url))) return url;
+  // It may have a password in it: what is wrong is not quoted.
+  throw new DrayError('USAGE', 'REDIS_URL (redis.url in the file) is no URL of a Redis', {
+    hint: 'Write redis://host:6379, rediss://user:password@host:6379 or unix:///path/to/socket.',
+  });
 }
 
 function storeConfig(merged: FileConfig, stateDirectory: string): StoreConfig {

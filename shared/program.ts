@@ -1,5 +1,6 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from './config.ts';
 import { createLogger, type Logger } from './logging.ts';
 
@@ -13,6 +14,8 @@ export interface Program {
 
 /** Milliseconds that a program takes at most to hand back its work. */
 const stopBound = 20_000;
+/** Milliseconds in which one that has taken no work yet is closed. */
+const unstartedBound = 1_000;
 
 /** Where a program says that it is ready: a file with its pid. */
 export function readyFile(config: Config, name: string): string {
@@ -46,7 +49,14 @@ export async function runProgram(
     }
   });
   try {
-    await start({ log, stopping: stop.signal, cleanUp });
+    const starting = start({ log, stopping: stop.signal, cleanUp });
+    const isStarted = await Promise.race([starting.then(() => true), stopped.then(() => false)]);
+    if (!isStarted) {
+      // It waits for something that does not come, Redis for one, and has no work to hand back.
+      starting.catch(() => {});
+      await Promise.race([cleanUp.disposeAsync(), sleep(unstartedBound)]);
+      process.exit(0);
+    }
     await mkdir(path.dirname(ready), { recursive: true, mode: 0o750 });
     await writeFile(ready, `${process.pid}\n`);
     await stopped;

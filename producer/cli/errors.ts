@@ -2,7 +2,13 @@ import { asDrayError, DrayError, errnoOf, messageOf } from '../../shared/errors.
 import { printable } from './output.ts';
 
 /** Exit codes, as the README has them. `dray run` ends with its command's own, or with 125 to 128 + n. */
-export const exitCodes = { ok: 0, failure: 1, usage: 2, interrupted: 130, brokenPipe: 141 } as const;
+export const exitCodes = {
+  ok: 0,
+  failure: 1,
+  usage: 2,
+  interrupted: 130,
+  brokenPipe: 141,
+} as const;
 
 /** What a failed command ends with. */
 export function exitCodeOf(error: DrayError): number {

@@ -1,4 +1,3 @@
-import { messageOf } from '../../shared/errors.ts';
 import type { PartStatus } from '../embedded/status.ts';
 import type { Context } from './context.ts';
 import { formatAge, formatTable, type OutputForm } from './output.ts';
@@ -40,8 +39,9 @@ export async function printStatus(
       )}`,
     );
   }
-  if (config.embedded && parts.every(({ state }) => state === 'stopped')) {
-    process.stderr.write('start it with: dray up\n');
+  if (config.embedded && parts.some(({ state }) => state === 'stopped')) {
+    const all = parts.every(({ state }) => state === 'stopped');
+    process.stderr.write(`${all ? 'start it' : 'start again what has stopped'} with: dray up\n`);
   }
   return parts.every(({ healthy }) => healthy);
 }
@@ -49,7 +49,7 @@ export async function printStatus(
 /** The Redis of a configured fleet, the nodes that registered there, and the agent of this machine if there is one. */
 async function remoteStatus(context: Context, now: Date): Promise<PartStatus[]> {
   const { config } = context;
-  const { redactUrl } = await import('../../shared/queue/connection.ts');
+  const { redactUrl, redisFailure } = await import('../../shared/queue/connection.ts');
   const { isLost, listNodes } = await import('../../shared/node/registry.ts');
   const parts: PartStatus[] = [];
   await using queue = await context.openQueue();
@@ -69,7 +69,7 @@ async function remoteStatus(context: Context, now: Date): Promise<PartStatus[]> 
       });
     }
   } catch (error) {
-    const health = `${redactUrl(config.redis.url)}: ${messageOf(error)}`;
+    const health = `${redactUrl(config.redis.url)}: ${redisFailure(error, queue.redis)}`;
     parts.push({ name, state: 'unreachable', healthy: false, health });
   }
   const agent = await context.agentIfAny();

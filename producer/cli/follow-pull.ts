@@ -1,7 +1,7 @@
-import { DrayError, decodeError, encodeError } from '../../shared/errors.ts';
+import { DrayError, decodeError, encodeError, messageOf } from '../../shared/errors.ts';
 import { Pulls } from '../../shared/pull/pulls.ts';
 import { isFinished, type NodeStatus, type PullStatus } from '../../shared/pull/status.ts';
-import { queueError } from '../../shared/queue/connection.ts';
+import { queueError, redisFailure } from '../../shared/queue/connection.ts';
 import type { Context, QueueConnection } from './context.ts';
 import { exitCodes } from './errors.ts';
 import { Interrupt } from './interrupt.ts';
@@ -10,6 +10,8 @@ import type { ProgressForm } from './progress/view.ts';
 
 /** Milliseconds between two looks at the embedded fleet: a part of it that died is started again. */
 const fleetInterval = 2_000;
+/** Milliseconds after which a pull that nobody has taken yet needs an explanation. */
+const queuedBound = 2_000;
 
 /**
  * Shows a pull until it has ended.
@@ -28,7 +30,7 @@ export async function followPull(
     begun: options.begun,
     localNode: config.agent.node,
   });
-  using _mending = keepFleet(context);
+  using fleet = keepFleet(context);
   const pulls = new Pulls(queue.redis, config.redis.prefix);
   try {
     for await (const status of pulls.watch(id, { signal: interrupt.signal })) {
@@ -36,10 +38,12 @@ export async function followPull(
         view.finish(status);
         return status;
       }
-      view.update(status);
+      const note = status.note ?? fleet.trouble() ?? (await whyQueued(status, queue.redis));
+      view.update(note === undefined ? status : { ...status, note });
     }
   } catch (error) {
-    if (!interrupt.signal.aborted) throw stillGoing(id, queueError(error, config.redis));
+    if (!interrupt.signal.aborted)
+      throw stillGoing(id, queueError(error, config.redis, queue.redis));
   }
   if (interrupt.signal.aborted) {
     throw new DrayError('CANCELLED', `The pull ${id} goes on`, {
@@ -62,22 +66,49 @@ function stillGoing(id: string, error: DrayError): DrayError {
   });
 }
 
-function keepFleet(context: Context): Disposable {
-  if (!context.config.embedded) return { [Symbol.dispose]: () => {} };
+/** Says what keeps a pull from being taken, once that has lasted for a while. */
+async function whyQueued(
+  { state, createdAt }: PullStatus,
+  redis: QueueConnection['redis'],
+): Promise<string | undefined> {
+  if (state !== 'queued' || Date.now() - createdAt.getTime() < queuedBound) return undefined;
+  try {
+    // A Redis that can't write what it is told answers this with an error.
+    await redis.ping();
+    return 'waiting: no worker has taken it yet (dray status shows what runs)';
+  } catch (error) {
+    return `waiting: Redis takes no work: ${redisFailure(error, redis)}`;
+  }
+}
+
+interface FleetKeeper extends Disposable {
+  /** Why the fleet could not be mended the last time it was tried. */
+  trouble: () => string | undefined;
+}
+
+function keepFleet(context: Context): FleetKeeper {
+  let trouble: string | undefined;
+  if (!context.config.embedded) return { trouble: () => trouble, [Symbol.dispose]: () => {} };
   let isBusy = false;
   const timer = setInterval(() => {
     if (isBusy) return;
     isBusy = true;
-    // What can't be started is said by the next command; this one has the pull to show.
     context
       .fleet()
-      .catch(() => {})
+      .then(
+        () => {
+          trouble = undefined;
+        },
+        (error: unknown) => {
+          trouble = `waiting: ${messageOf(error)}`;
+        },
+      )
       .finally(() => {
         isBusy = false;
       });
   }, fleetInterval);
   timer.unref();
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+  return { trouble: () => trouble, [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 /** Why a pull failed, as an error; undefined when it did not. */

@@ -2,7 +2,7 @@ import { readVerified } from '../../shared/content/blob.ts';
 import type { ImageRecord, ImageStore, Store } from '../../shared/content/store.ts';
 import { DrayError } from '../../shared/errors.ts';
 import type { Descriptor } from '../../shared/image/descriptor.ts';
-import { chainIDs } from '../../shared/image/digest.ts';
+import { chainIDs, isDigest } from '../../shared/image/digest.ts';
 import {
   isImageConfigType,
   type Manifest,
@@ -80,7 +80,15 @@ export async function tagImage(context: Context, reference: string, name: string
   process.stdout.write(`${full}\n`);
 }
 
+/** By its name, or by the digest of its index or manifest, which may have been given any name. */
 async function findImage(images: ImageStore, reference: string): Promise<ImageRecord> {
+  if (isDigest(reference)) {
+    const found = (await images.list()).find(
+      ({ target, manifest }) => target.digest === reference || manifest.digest === reference,
+    );
+    if (found === undefined) throw imageUnknown(reference);
+    return found;
+  }
   const name = formatReference(parseReference(reference));
   const record = await images.get(name);
   if (record === undefined) throw imageUnknown(name);

@@ -60,6 +60,13 @@ async function main(args: string[]): Promise<number> {
     if (args[0] === 'help' && called !== undefined && known === undefined) {
       program.error(`error: unknown command '${called}'`);
     }
+    const verb = args[args.indexOf(called ?? '') + 1];
+    if (known !== undefined && known.commands.length > 0 && verb !== undefined) {
+      const verbs = [...known.commands.map((command) => command.name()), 'help'];
+      if (!verb.startsWith('-') && !verbs.includes(verb)) {
+        program.error(`error: unknown command '${called} ${verb}'`);
+      }
+    }
     await program.parseAsync(args, { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : 0;
   } catch (error) {

@@ -11,7 +11,7 @@ const programs = {
 
 /**
  * Becomes a program of the fleet: the same process, so that signals and the exit code are its own.
- * @throws USAGE without a configured Redis
+ * @throws USAGE without a configured Redis, NOT_ROOT for an agent
  */
 export function becomeProgram(
   context: Context,
@@ -21,6 +21,11 @@ export function becomeProgram(
   if (context.config.embedded && name !== 'serve') {
     throw new DrayError('USAGE', `dray ${name} is a part of a fleet, and no REDIS_URL is set`, {
       hint: `Set REDIS_URL to the fleet's Redis. The embedded fleet has its own ${name}: dray up`,
+    });
+  }
+  if (name === 'agent' && process.getuid?.() !== 0) {
+    throw new DrayError('NOT_ROOT', 'The agent mounts file systems and runs containers as root', {
+      hint: 'Start it with sudo, or as a systemd service.',
     });
   }
   const { execve } = process;

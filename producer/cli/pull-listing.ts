@@ -103,7 +103,7 @@ async function looking<T>(context: Context, look: (pulls: Pulls) => Promise<T>):
   try {
     return await look(new Pulls(queue.redis, context.config.redis.prefix));
   } catch (error) {
-    throw queueError(error, context.config.redis);
+    throw queueError(error, context.config.redis, queue.redis);
   }
 }
 

@@ -112,7 +112,10 @@ async function runInForeground(context: Context, id: string): Promise<number> {
   });
   for await (const chunk of output) {
     if (chunk === undefined) continue;
-    const isRead = await writeOut(process[chunk.stream], chunk.bytes);
+    const isRead = await writeOut(process[chunk.stream], chunk.bytes).catch((error: unknown) => {
+      process.stderr.write(`Container ${id} runs on: dray logs -f ${id}\n`);
+      throw error;
+    });
     if (!isRead) {
       process.stderr.write(
         `Nobody reads the output; container ${id} runs on: dray logs -f ${id}\n`,

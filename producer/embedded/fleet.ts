@@ -65,7 +65,8 @@ async function bringUp(
   const isReady = async () =>
     await becomesReady(
       part,
-      async () => part.name !== 'redis' || (await pingRedis(redisSocket(config))) !== undefined,
+      async () =>
+        part.name !== 'redis' || typeof (await pingRedis(redisSocket(config))) === 'number',
       { boundMs: readyBound, ...signalOf(options) },
     );
   if (await isReady()) return;
@@ -115,12 +116,12 @@ async function makeFolders(config: Config): Promise<void> {
     await mkdir(path.join(stateDirectory, 'log'), { recursive: true, mode: 0o750 });
     await mkdir(path.join(stateDirectory, 'redis'), { recursive: true, mode: 0o700 });
   } catch (error) {
-    const hint =
-      errnoOf(error) === 'ENOSPC'
-        ? 'The disk is full.'
-        : 'Set DRAY_STATE to a folder that can be written.';
+    const isFull = errnoOf(error) === 'ENOSPC';
+    const hint = isFull
+      ? 'Free space on its disk, or set DRAY_STATE to a folder on another one.'
+      : 'Set DRAY_STATE to a folder that can be written.';
     throw new DrayError(
-      'USAGE',
+      isFull ? 'NO_SPACE' : 'USAGE',
       `The state folder ${stateDirectory} can't be made: ${messageOf(error)}`,
       {
         cause: error,

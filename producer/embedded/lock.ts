@@ -4,10 +4,17 @@ import { DrayError, messageOf } from '../../shared/errors.ts';
 
 const pollInterval = 20;
 
+function diskFull(file: string, cause: unknown): DrayError {
+  return new DrayError('NO_SPACE', `The disk of ${file} is full`, {
+    cause,
+    hint: 'Free space on it, or set DRAY_STATE to a folder on another disk.',
+  });
+}
+
 /**
  * Waits for a lock between processes. It is the kernel's lock on a file, taken through SQLite (Node itself has
  * none), so that it goes with its holder: there is no stale one to be told apart and broken.
- * @throws TIMEOUT after `boundMs`
+ * @throws TIMEOUT after `boundMs`, NO_SPACE
  */
 export async function acquireLock(
   file: string,
@@ -22,7 +29,9 @@ export async function acquireLock(
         database.exec('BEGIN EXCLUSIVE');
         return { [Symbol.dispose]: () => database.close() };
       } catch (error) {
-        if (!messageOf(error).includes('locked')) throw error;
+        const message = messageOf(error);
+        if (message.includes('full')) throw diskFull(file, error);
+        if (!message.includes('locked')) throw error;
       }
       if (Date.now() > deadline) {
         throw new DrayError(

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { DrayError, errnoOf } from '../../shared/errors.ts';
 
 /**
  * One process for good: a pid alone may be another's tomorrow. `start` is the kernel's start time in clock
@@ -12,7 +13,10 @@ export interface ProcessIdentity {
   boot: string;
 }
 
-/** The form of a pid file: `PID START BOOT`. Whoever starts a process writes it from inside, see start.ts. */
+/**
+ * The form of a pid file: `PID START BOOT`. Whoever starts a process writes it from inside, see start.ts.
+ * @throws NOT_ROOT when it is not for this user: whether the process runs is not known then
+ */
 export function readPidFile(file: string): ProcessIdentity | undefined {
   const match = /^(\d+) (\d+) ([0-9a-f-]+)\s*$/.exec(read(file) ?? '');
   const [, pid, start, boot] = match ?? [];
@@ -69,7 +73,12 @@ function bootID(): string {
 function read(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8');
-  } catch {
+  } catch (error) {
+    if (errnoOf(error) === 'EACCES') {
+      throw new DrayError('NOT_ROOT', `The embedded fleet belongs to root: ${file} can't be read`, {
+        hint: 'Run dray with sudo, or set REDIS_URL to use a fleet that runs elsewhere.',
+      });
+    }
     return undefined;
   }
 }

@@ -43,9 +43,9 @@ async function healthOf(
   config: Config,
 ): Promise<Pick<PartStatus, 'healthy' | 'health'>> {
   if (part.name === 'redis') {
-    const ms = await pingRedis(redisSocket(config));
-    if (ms === undefined) return { healthy: false, health: 'does not answer PING' };
-    return { healthy: true, health: `PONG in ${ms.toFixed(1)} ms` };
+    const answer = await pingRedis(redisSocket(config));
+    if (typeof answer === 'string') return { healthy: false, health: answer };
+    return { healthy: true, health: `PONG in ${answer.toFixed(1)} ms` };
   }
   if (part.name === 'worker') return { healthy: true, health: 'takes jobs' };
   try {

@@ -21,7 +21,7 @@ const domainComponent = '(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])';
 const host = `(?:${domainComponent}(?:\\.${domainComponent})*|\\[(?:[a-fA-F0-9:]+)\\])`;
 const domain = new RegExp(`^${host}(?::[0-9]+)?$`);
 const tagForm = /^\w[\w.-]{0,127}$/;
-const bareDigest = /^[0-9a-f]{64}$/;
+const bareDigest = /^(?:[0-9a-f]{64}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
 /**
  * Parses what people write (`redis`, `redis:7`, `ghcr.io/a/b@sha256:…`) to the full form, with the tag `latest`
@@ -119,7 +119,12 @@ function checkRepository(text: string, path: string): void {
   if (path.split('/').every((part) => pathComponent.test(part))) return;
   const written = path.startsWith(officialPrefix) ? path.slice(officialPrefix.length) : path;
   if (written === '') throw invalid(text, 'it has no repository', grammarHint);
-  if (/[A-Z]/.test(path)) {
+  if (
+    path
+      .toLowerCase()
+      .split('/')
+      .every((part) => pathComponent.test(part))
+  ) {
     throw invalid(
       text,
       'its repository has upper-case letters',

@@ -17,6 +17,9 @@ export interface ConnectOptions {
   patient?: boolean;
 }
 
+/** Why a connection was lost or not had last: a command that gives up says only how often it tried. */
+const lastErrors = new WeakMap<Redis, Error>();
+
 /** Opens a connection; it connects by itself. Commands of an impatient one fail within seconds while Redis is down. */
 export function connectRedis(target: RedisTarget, options: ConnectOptions): Redis {
   const socket = socketPath(target.url);
@@ -36,8 +39,8 @@ export function connectRedis(target: RedisTarget, options: ConnectOptions): Redi
         }),
   } satisfies RedisOptions;
   const redis = socket === undefined ? new Redis(target.url, settings) : new Redis(settings);
-  // Commands carry their own errors; without a listener ioredis prints each failed try.
-  redis.on('error', () => {});
+  // Without a listener ioredis prints each failed try.
+  redis.on('error', (error: Error) => lastErrors.set(redis, error));
   return redis;
 }
 
@@ -51,16 +54,37 @@ export function redactUrl(url: string): string {
   return url.replace(/\/\/[^@/]*@/, '//…@');
 }
 
-/** What a failed Redis command becomes. DrayErrors pass through. */
-export function queueError(error: unknown, target: RedisTarget): DrayError {
+/** What a failed Redis command becomes. DrayErrors pass through. @param redis the connection that it failed on */
+export function queueError(error: unknown, target: RedisTarget, redis: Redis): DrayError {
   if (error instanceof DrayError) return error;
+  const why = redisFailure(error, redis);
+  // Redis takes no writes while it can't keep them (redis.conf, stop-writes-on-bgsave-error and the AOF).
+  const isFull = why.startsWith('MISCONF') || why.startsWith('OOM');
   return new DrayError(
     'QUEUE_UNAVAILABLE',
-    `Redis at ${redactUrl(target.url)} can't be used: ${messageOf(error)}`,
+    `Redis at ${redactUrl(target.url)} can't be used: ${why}`,
     {
       retryable: true,
       cause: error,
-      hint: 'Check that Redis runs there and that REDIS_URL is right.',
+      hint: isFull
+        ? 'Redis has no room left. Free space on its disk, or give it more memory.'
+        : 'Check that Redis runs there and that REDIS_URL is right.',
     },
   );
+}
+
+/** What went wrong with Redis, in its own or the system's words. */
+export function redisFailure(error: unknown, redis: Redis): string {
+  const name = error instanceof Error ? error.name : '';
+  if (name === 'TimeoutError') return lastMessage(redis) ?? 'it does not answer';
+  const isVague =
+    name === 'MaxRetriesPerRequestError' || /^Connection is closed/.test(messageOf(error));
+  return (isVague ? lastMessage(redis) : undefined) ?? messageOf(error);
+}
+
+/** An error of several addresses at once has no message of its own. */
+function lastMessage(redis: Redis): string | undefined {
+  const error = lastErrors.get(redis);
+  const inner: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  return inner === undefined ? undefined : messageOf(inner);
 }

@@ -45,6 +45,8 @@ const stalledInterval = 3_000;
 /** A kill is no failure of the job: only a job that takes its workers down over and over is given up. */
 const maxStalledCount = 50;
 const newerPayloadDelay = 60_000;
+/** Between two lines of the log about the same trouble. */
+const errorInterval = 30_000;
 
 /** Starts taking jobs from a queue. Closing the returned worker waits for the running handlers. */
 export function consume<Payload>(consumer: Consumer<Payload>, services: ConsumerServices): Worker {
@@ -115,7 +117,14 @@ export function consume<Payload>(consumer: Consumer<Payload>, services: Consumer
   worker.on('lockRenewalFailed', (ids: string[]) => {
     for (const id of ids) worker.cancelJob(id, 'its lock was lost');
   });
-  worker.on('error', (error) => log.warn({ err: error }, 'queue connection'));
+  // Each try of each connection fails in the same words while Redis is away: they are said once in a while.
+  let said = { message: '', at: 0 };
+  worker.on('error', (error) => {
+    const now = Date.now();
+    if (error.message === said.message && now - said.at < errorInterval) return;
+    said = { message: error.message, at: now };
+    log.warn({ err: error }, 'queue connection');
+  });
   return worker;
 }
 

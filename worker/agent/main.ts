@@ -16,12 +16,13 @@ import { createAgentServer, listenOnSocket } from './api/server.ts';
 import { Containers } from './containers/containers.ts';
 import { imagesOf } from './containers/image.ts';
 import { LayerApplier } from './layer/apply.ts';
+import { applyToFolder } from './layer/apply-to-folder.ts';
 import { NodeDatabase } from './node-database.ts';
 import { Snapshots } from './snapshot/snapshots.ts';
 import { Hints } from './unpack/hints.ts';
 import { unpackImage } from './unpack/image.ts';
 import { unpackGaveUp, unpackJob } from './unpack/job.ts';
-import { findManifest, readImage } from './unpack/stored-image.ts';
+import { findManifest, readImage, requireLayers } from './unpack/stored-image.ts';
 
 /** Images that one node unpacks at once. One that waits for its blobs costs next to nothing. */
 const concurrentImages = 64;
@@ -67,6 +68,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
       parse: parseUnpackPayload,
       handle: (payload, context) => unpackJob(payload, services, context),
       gaveUp: (payload, error) => unpackGaveUp(payload, services, error),
+      retrying: (payload, error) => records.note(payload.pull, `waiting: ${error.message}`),
     },
     { redis, prefix: config.redis.prefix, queues, log, stopping },
   );
@@ -91,6 +93,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
         });
       }
       const content = store.content;
+      await requireLayers(content, manifest, options);
       return {
         chainID: await unpackImage(
           { snapshots, applier, content, manifest, config: image },
@@ -98,7 +101,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
         ),
       };
     },
-    apply: (layer, target, options) => applier.apply(layer, target, options),
+    apply: (layer, target, options) => applyToFolder(applier, layer, target, options),
   });
   cleanUp.defer(() => server.close());
   await listenOnSocket(server, socket);

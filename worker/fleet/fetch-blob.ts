@@ -104,8 +104,9 @@ async function transfer(
       await ingest.commit(options);
       break;
     } catch (error) {
-      const code = asDrayError(error).code;
-      if (chance <= 0 || (code !== 'DIGEST_MISMATCH' && code !== 'SIZE_MISMATCH')) throw error;
+      const { code } = asDrayError(error);
+      if (code !== 'DIGEST_MISMATCH' && code !== 'SIZE_MISMATCH') throw error;
+      if (chance <= 0) throw wrongBytes(asDrayError(error), source.reference);
       services.log.warn(
         { err: error, digest },
         'the registry sent wrong bytes; fetching once more',
@@ -114,6 +115,19 @@ async function transfer(
   }
   await blobArrived(services, digest, options);
   await records.transferEnded(digest);
+}
+
+/** Says who sent them. */
+function wrongBytes(error: DrayError, { registry, repository }: Reference): DrayError {
+  return new DrayError(
+    error.code,
+    `${registry}/${repository} sent wrong bytes, twice. ${error.message}`,
+    {
+      cause: error,
+      context: error.context,
+      hint: 'Nothing of them was kept. Push the image again, or look for a proxy on the way that is at fault.',
+    },
+  );
 }
 
 async function sourcesOf(

@@ -6,7 +6,9 @@ import type { ListOptions } from '../output.ts';
 export function register(program: Command): void {
   const content = program
     .command('content')
-    .description('List, read, add and remove the blobs of the content store.')
+    .description(
+      'List, read, add and remove the blobs of the content store. Without a verb it lists, with the options of ls.',
+    )
     .addHelpText(
       'after',
       `
@@ -17,7 +19,7 @@ Examples:
   dray content rm sha256:…`,
     );
   listOptions(
-    content.command('ls', { isDefault: true }).description('List all blobs.'),
+    content.command('ls', { isDefault: true }).summary('list blobs').description('List all blobs.'),
     'only the digests',
   ).action(async (options: ListOptions, command: Command) => {
     const { listContent } = await import('../content-blobs.ts');
@@ -27,6 +29,7 @@ Examples:
 
   content
     .command('get')
+    .summary('write a blob to standard output')
     .description('Write a blob to standard output.')
     .argument('<digest>', 'the blob')
     .action(async (digest: string, _options: object, command: Command) => {
@@ -37,6 +40,7 @@ Examples:
 
   content
     .command('ingest')
+    .summary('add a blob from standard input')
     .description(
       'Add a blob from standard input, and print its digest. It becomes readable once it was verified.',
     )
@@ -50,6 +54,7 @@ Examples:
 
   content
     .command('rm')
+    .summary('remove blobs')
     .description('Remove blobs, whoever needs them.')
     .argument('<digest...>', 'the blobs')
     .action(async (digests: string[], _options: object, command: Command) => {

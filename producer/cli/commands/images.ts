@@ -6,12 +6,13 @@ import type { ListOptions } from '../output.ts';
 export function register(program: Command): void {
   const images = program
     .command('images')
-    .description('List, name and remove images. Without a verb it lists.')
+    .description('List, name and remove images. Without a verb it lists, with the options of ls.')
     .addHelpText(
       'after',
       `
 Examples:
   dray images
+  dray images -q
   dray images -o json
   dray images tag docker.io/library/redis:latest registry.local/redis:blessed
   dray images rm registry.local/redis:blessed`,
@@ -19,6 +20,7 @@ Examples:
   listOptions(
     images
       .command('ls', { isDefault: true })
+      .summary('list images')
       .description(
         'List images. SIZE is what the content store holds of one, UNPACKED what its layers take on this node.',
       ),
@@ -31,6 +33,7 @@ Examples:
 
   images
     .command('rm')
+    .summary('remove names of images')
     .description('Remove names of images. Content and snapshots stay.')
     .argument('<reference...>', 'the names')
     .action(async (references: string[], _options: object, command: Command) => {
@@ -41,8 +44,9 @@ Examples:
 
   images
     .command('tag')
+    .summary('give an image one more name')
     .description('Give an image one more name. A name that is there already is moved.')
-    .argument('<reference>', 'the image')
+    .argument('<reference>', 'the image, or the digest of its index or manifest')
     .argument('<name>', 'the new name')
     .action(async (reference: string, name: string, _options: object, command: Command) => {
       const { openContext } = await import('../context.ts');

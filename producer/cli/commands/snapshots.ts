@@ -6,7 +6,9 @@ import type { ListOptions } from '../output.ts';
 export function register(program: Command): void {
   const snapshots = program
     .command('snapshots')
-    .description("List, prepare and remove this node's snapshots.")
+    .description(
+      "List, prepare and remove this node's snapshots. Without a verb it lists, with the options of ls.",
+    )
     .addHelpText(
       'after',
       `
@@ -16,7 +18,10 @@ Examples:
   dray snapshots rm scratch`,
     );
   listOptions(
-    snapshots.command('ls', { isDefault: true }).description('List all snapshots.'),
+    snapshots
+      .command('ls', { isDefault: true })
+      .summary('list snapshots')
+      .description('List all snapshots.'),
     'only the names',
   ).action(async (options: ListOptions, command: Command) => {
     const { openContext } = await import('../context.ts');
@@ -26,6 +31,7 @@ Examples:
 
   snapshots
     .command('prepare')
+    .summary('open a writable snapshot of an image')
     .description('Open a writable snapshot of an image, and print how it is mounted.')
     .argument('<key>', 'its name')
     .argument('<image>', 'a reference, or the digest of an index or manifest')
@@ -38,6 +44,7 @@ Examples:
 
   snapshots
     .command('rm')
+    .summary('remove snapshots')
     .description('Remove snapshots that nothing stands on.')
     .argument('<name...>', 'keys or chainIDs')
     .action(async (names: string[], _options: object, command: Command) => {

@@ -18,14 +18,18 @@ export function folderError(error: unknown, place: string): unknown {
     });
   }
   const denied = errno === 'EACCES' || errno === 'EPERM' || errno === 'EROFS';
-  return new DrayError('STORE_UNAVAILABLE', `The content store ${place} failed with ${errno}`, {
-    cause: error,
-    retryable: !denied,
-    hint: denied
-      ? 'Check that this user may write to the folder.'
-      : 'Check the folder and the disk that it is on.',
-    context: { place, errno },
-  });
+  return new DrayError(
+    'STORE_UNAVAILABLE',
+    `The content store ${place} failed with ${errno}${denied ? ': this user may not use it' : ''}`,
+    {
+      cause: error,
+      retryable: !denied,
+      hint: denied
+        ? 'Run it as a user that may use the folder, with sudo for one; or name another: DRAY_STORE=folder:/path.'
+        : 'Check the folder and the disk that it is on.',
+      context: { place, errno },
+    },
+  );
 }
 
 /** Runs `work` and tells its failures as {@link folderError} does. */

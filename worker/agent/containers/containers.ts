@@ -196,7 +196,7 @@ export class Containers implements AsyncDisposable {
 
   /** Sends a signal (a name or number) to the container's first process. @throws NOT_FOUND, CONFLICT, CONFIG_INVALID */
   async kill(id: string, signalName: string, options: CallOptions = {}): Promise<void> {
-    const number = parseSignal(signalName);
+    const number = parseSignal(signalName, { code: 'USAGE' });
     const { state, instance } = this.#require(id);
     const { runc } = await this.#services.tools();
     if (state === 'running' && (await runc.kill(instance, number, options))) return;

@@ -1,7 +1,7 @@
 import { readVerified } from '../../../shared/content/blob.ts';
 import type { CallOptions, ImageRecord, Store } from '../../../shared/content/store.ts';
 import { DrayError } from '../../../shared/errors.ts';
-import { type ChainID, chainIDs, type Digest } from '../../../shared/image/digest.ts';
+import { type ChainID, chainIDs, type Digest, isDigest } from '../../../shared/image/digest.ts';
 import {
   type ImageConfig,
   maxConfigBytes,
@@ -58,6 +58,8 @@ async function findRecord(
   );
   if (found !== undefined) return found;
   throw new DrayError('IMAGE_UNKNOWN', `There is no image ${nameOrDigest.slice(0, 300)}`, {
-    hint: `Pull it first: dray pull ${nameOrDigest.slice(0, 300)}`,
+    hint: isDigest(nameOrDigest)
+      ? 'Pull it by its name first: dray pull host/repository@sha256:…'
+      : `Pull it first: dray pull ${nameOrDigest.slice(0, 300)}`,
   });
 }

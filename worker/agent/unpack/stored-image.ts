@@ -38,6 +38,36 @@ export async function readImage(
   return { manifest, config: parseImageConfig(configBytes, manifest, descriptor.digest) };
 }
 
+/** Whoever names a blob by hand may have taken the wrong one: that says nothing of an image. */
+function noManifest(digest: Digest, cause?: unknown): DrayError {
+  const why = cause instanceof DrayError ? `: ${cause.message}` : '';
+  return new DrayError('MANIFEST_INVALID', `${digest} is neither an index nor a manifest${why}`, {
+    cause,
+    hint: 'dray images shows the digest of each image.',
+  });
+}
+
+/**
+ * An image is to be unpacked from what the store holds: nobody fetches what is missing.
+ * @throws BLOB_UNKNOWN naming the layers that are not there
+ */
+export async function requireLayers(
+  content: Pick<ContentStore, 'info'>,
+  { layers }: Pick<Manifest, 'layers'>,
+  options: CallOptions = {},
+): Promise<void> {
+  const missing: Digest[] = [];
+  for (const { digest } of layers) {
+    if ((await content.info(digest, options)) === undefined) missing.push(digest);
+  }
+  const [first] = missing;
+  if (first === undefined) return;
+  const others = missing.length > 1 ? ` and ${missing.length - 1} more` : '';
+  throw new DrayError('BLOB_UNKNOWN', `The content store lacks layer ${first}${others}`, {
+    hint: 'Fetch the image again: dray fetch REF',
+  });
+}
+
 /**
  * The descriptor of a manifest in the store of which only the digest is known; of an index, that of the
  * manifest for this machine's platform.
@@ -55,8 +85,15 @@ export async function findManifest(
     });
   }
   const unnamed = { digest, size: info.size, mediaType: 'application/octet-stream' };
+  if (info.size > maxManifestBytes) throw noManifest(digest);
   const bytes = await readVerified(content, unnamed, { maxBytes: maxManifestBytes, ...options });
-  const descriptor = { ...unnamed, mediaType: sniffMediaType(bytes, digest) };
-  const parsed = parseIndexOrManifest(bytes, descriptor.mediaType, digest);
+  let descriptor: Descriptor;
+  let parsed: ReturnType<typeof parseIndexOrManifest>;
+  try {
+    descriptor = { ...unnamed, mediaType: sniffMediaType(bytes, digest) };
+    parsed = parseIndexOrManifest(bytes, descriptor.mediaType, digest);
+  } catch (error) {
+    throw noManifest(digest, error);
+  }
   return 'index' in parsed ? selectPlatform(parsed.index, hostPlatform(), digest) : descriptor;
 }

@@ -64,6 +64,14 @@ export function networkError(
       hint: 'Check host and port.',
     });
   }
+  // The name service has answered; one that does not answer is EAI_AGAIN (getaddrinfo(3), EAI_NONAME).
+  if (code === 'ENOTFOUND') {
+    return new DrayError('REGISTRY_UNAVAILABLE', `There is no host ${url.hostname} (${action})`, {
+      cause: error,
+      context,
+      hint: "Check the registry's name, and that the workers can look up names in the internet.",
+    });
+  }
   return new DrayError('REGISTRY_UNAVAILABLE', `${place} failed: ${message} (${action})`, {
     retryable: true,
     cause: error,
