@@ -28,5 +28,8 @@ export async function createLogger(name: string, level: LogLevel): Promise<Logge
     const { PinoPretty } = await import('pino-pretty');
     return pino(options, PinoPretty({ destination: 2, sync: true, ignore: 'pid,hostname' }));
   }
-  return pino(options, pino.destination({ dest: 2, sync: true }));
+  const destination = pino.destination({ dest: 2, sync: true });
+  // A log that can't be written, since its disk is full for one, ends nobody's work.
+  destination.on('error', () => {});
+  return pino(options, destination);
 }

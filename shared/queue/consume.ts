@@ -48,7 +48,15 @@ const newerPayloadDelay = 60_000;
 /** Between two lines of the log about the same trouble. */
 const errorInterval = 30_000;
 
-/** Starts taking jobs from a queue. Closing the returned worker waits for the running handlers. */
+/**
+ * Stops taking jobs, and waits for the running handlers. While Redis is away it only hangs up: nothing can be handed
+ * back, and waiting for that has no end; locks that run out give the jobs to others.
+ */
+export async function stopConsuming(worker: Worker, redis: Redis): Promise<void> {
+  await worker.close(redis.status !== 'ready');
+}
+
+/** Starts taking jobs from a queue, until {@link stopConsuming}. */
 export function consume<Payload>(consumer: Consumer<Payload>, services: ConsumerServices): Worker {
   const log = services.log.child({ queue: consumer.queue });
   const worker = new Worker(

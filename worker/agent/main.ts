@@ -8,7 +8,7 @@ import { heartbeat, heartbeatInterval } from '../../shared/node/registry.ts';
 import { runProgram } from '../../shared/program.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
-import { consume } from '../../shared/queue/consume.ts';
+import { consume, stopConsuming } from '../../shared/queue/consume.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
 import { unpackQueue } from '../../shared/queue/names.ts';
 import { parseUnpackPayload } from '../../shared/queue/payloads.ts';
@@ -72,7 +72,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
     },
     { redis, prefix: config.redis.prefix, queues, log, stopping },
   );
-  cleanUp.defer(() => unpacking.close());
+  cleanUp.defer(() => stopConsuming(unpacking, redis));
 
   const server = createAgentServer({
     node,

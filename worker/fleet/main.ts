@@ -4,7 +4,7 @@ import { openStore } from '../../shared/content/open.ts';
 import { runProgram } from '../../shared/program.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
-import { consume } from '../../shared/queue/consume.ts';
+import { consume, stopConsuming } from '../../shared/queue/consume.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
 import { fetchQueue, resolveQueue } from '../../shared/queue/names.ts';
 import { parseFetchPayload, parseResolvePayload } from '../../shared/queue/payloads.ts';
@@ -66,7 +66,7 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
     ends,
   );
   cleanUp.defer(async () => {
-    await Promise.all([resolves.close(), fetches.close()]);
+    await Promise.all([stopConsuming(resolves, redis), stopConsuming(fetches, redis)]);
   });
   await Promise.all([resolves.waitUntilReady(), fetches.waitUntilReady()]);
   const reconciling = reconcileForever(
