@@ -78,7 +78,7 @@ export function createApiServer(services: ApiServices): FastifyInstance {
   server.get('/livez', () => ({ status: 'ok' }));
   server.get('/readyz', async () => {
     await bounded(redis.ping()).catch((error: unknown) => {
-      throw queueError(error, config.redis);
+      throw queueError(error, config.redis, redis);
     });
     return { status: 'ok' };
   });
@@ -109,7 +109,7 @@ export function createApiServer(services: ApiServices): FastifyInstance {
             ? bounded(Promise.resolve(route.handle(call)))
             : route.handle(call));
         } catch (error) {
-          throw isRedisError(error) ? queueError(error, config.redis) : error;
+          throw isRedisError(error) ? queueError(error, config.redis, redis) : error;
         }
       },
     };

@@ -1,4 +1,5 @@
 /** The `dray` command. Only what the called command needs is loaded: people wait for it. */
+import { setImmediate } from 'node:timers/promises';
 import { Command, CommanderError } from 'commander';
 import { catalogue } from './catalogue.ts';
 
@@ -17,8 +18,15 @@ Exit codes:
   failed, 126 the command can't be invoked, 127 it is not there, 128 + n when
   signal n ended it.`;
 
+/** Output could not be written, and that is being said. */
+let leaving: Promise<never> | undefined;
+
+const exitCode = await main(process.argv.slice(2));
+// Streams tell of a failed write a little later.
+await setImmediate();
+await leaving;
 // What is over ends at once, whatever a connection that was dropped still waits for.
-process.exit(await main(process.argv.slice(2)));
+process.exit(exitCode);
 
 async function main(args: string[]): Promise<number> {
   leaveWhenNobodyReads();
@@ -114,7 +122,7 @@ function leaveWhenNobodyReads(): void {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (stream.listenerCount('error') > 1) return;
       if (error.code === 'EPIPE') process.exit(141);
-      import('./errors.ts').then(
+      leaving ??= import('./errors.ts').then(
         ({ outputError, reportError }) => process.exit(reportError(outputError(error))),
         () => process.exit(1),
       );

@@ -9,7 +9,7 @@ export async function printNodes(context: Context, options: ListOptions): Promis
   await using queue = await context.openQueue();
   const now = new Date();
   const nodes = await listNodes(queue.redis, settings.prefix).catch((error: unknown) => {
-    throw queueError(error, settings);
+    throw queueError(error, settings, queue.redis);
   });
   const rows = nodes.map((node) => ({ ...node, state: isLost(node, now) ? 'lost' : 'ready' }));
   printList(rows, options, {

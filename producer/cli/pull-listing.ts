@@ -88,7 +88,7 @@ export async function cancelPulls(context: Context, ids: readonly string[]): Pro
   const records = new PullRecords(queue.redis, settings.prefix);
   for (const id of ids) {
     const state = await records.cancel(id).catch((error: unknown) => {
-      throw queueError(error, settings);
+      throw queueError(error, settings, queue.redis);
     });
     if (state === undefined) throw pullUnknown(id);
     if (state !== 'cancelled') {

@@ -50,6 +50,11 @@ describe('dray', () => {
       [['pull', '--progress', 'loud', 'a'], /choices|Allowed/],
       [['fetch-object', 'alpine'], /has no digest\n {2}hint: /],
       [['--config', '/nowhere/config.json', 'images'], /\/nowhere\/config\.json/],
+      [['images', 'lst'], /unknown command 'images lst'\n {2}hint: dray images --help/],
+      [['images', 'rm'], /missing required argument 'reference'\n {2}hint: dray images rm --help/],
+      [['content', 'ingest', '--expected-size', 'x'], /\n {2}hint: dray content ingest --help/],
+      [['help', 'nope'], /unknown command 'nope'\n {2}hint: dray --help/],
+      [['pull', digestOf('a')], /a digest without a repository\n {2}hint: /],
     ];
     for (const [args, message] of cases) {
       const { code, stdout, stderr } = await dray(args, { env });
@@ -60,13 +65,50 @@ describe('dray', () => {
     }
   });
 
+  test('wrong usage of dray run is not taken for the exit code of its command', async () => {
+    for (const args of [['run', '--nope', 'a'], ['run'], ['run', '--net', 'nope', 'a']]) {
+      const { code, stderr } = await dray(args, { env });
+      assert.equal(code, 125, stderr);
+      assert.match(stderr, /^dray: error: .*\n {2}hint: /);
+    }
+  });
+
+  test('no help is wider than 80 columns, and descriptions are sentences', async () => {
+    const names = catalogue.flatMap(({ commands }) => commands.map(({ name }) => name));
+    for (const args of [[], ...names.map((name) => [name])]) {
+      const { stdout } = await dray([...args, '--help'], { env });
+      const lines = stdout.slice(0, stdout.indexOf('Examples:') >>> 0).split('\n');
+      assert.deepEqual(
+        lines.filter((line) => line.length > 80),
+        [],
+      );
+      assert.match(lines.slice(2).join('\n'), /^[A-Z]/);
+    }
+  });
+
+  test('what cannot be written is said, and a reader that goes away is no failure of ours', async () => {
+    const bytes = Buffer.alloc(4 * 1024 * 1024, 'x');
+    const { stdout } = await dray(['content', 'ingest'], { env, input: bytes });
+    const shell = async (script: string) =>
+      await dray(['-c', script.replaceAll('DRAY', `"${launcher}"`)], { env, program: '/bin/sh' });
+    const get = `DRAY content get ${stdout.trim()}`;
+    for (const command of [get, 'DRAY content ls', 'DRAY --help']) {
+      const { code, stderr } = await shell(`${command} >/dev/full`);
+      assert.equal(code, 1, command);
+      assert.match(stderr, /^dray: error: The output can't be written: .* is full\n {2}hint: /);
+    }
+    const cut = await shell(`{ ${get}; echo $? >&2; } | head -c 1`);
+    assert.deepEqual([cut.stdout, cut.stderr], ['x', '141\n']);
+    await dray(['content', 'rm', stdout.trim()], { env });
+  });
+
   test('a Redis that is down is a failure within seconds', async () => {
     const begun = Date.now();
     const { code, stderr } = await dray(['pull', '--node', 'a', 'alpine'], {
       env: { ...env, REDIS_URL: 'redis://:canary-secret@127.0.0.1:1' },
     });
     assert.equal(code, 1);
-    assert.match(stderr, /Redis at redis:\/\/…@127\.0\.0\.1:1 can't be used/);
+    assert.match(stderr, /Redis at redis:\/\/…@127\.0\.0\.1:1 can't be used: connect ECONNREFUSED/);
     assert.doesNotMatch(stderr, /canary-secret/);
     assert.ok(Date.now() - begun < 10_000);
   });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
+  fitTable,
   formatAge,
   formatBytes,
   formatBytesOf,
@@ -42,6 +43,19 @@ describe('output', () => {
         ],
       ),
       'REF      SIZE\na        1 B\nlonger   12 B\n',
+    );
+  });
+
+  test('a table that is too wide for the terminal has short digests and media types', () => {
+    const digest = `sha256:${'0123456789abcdef'.repeat(4)}`;
+    const rows = [[`a/b@${digest}`, 'application/vnd.oci.image.index.v1+json', digest]];
+    const headings = ['REF', 'TYPE', 'DIGEST'];
+    const whole = formatTable(headings, rows);
+    assert.equal(fitTable(headings, rows, undefined), whole);
+    assert.equal(fitTable(headings, rows, 300), whole);
+    assert.match(
+      fitTable(headings, rows, 120),
+      /^a\/b@sha256:0123456789ab {3}oci\.image\.index {3}sha256:0123456789ab$/m,
     );
   });
 

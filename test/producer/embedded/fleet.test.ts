@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
@@ -96,6 +96,31 @@ describe('the embedded fleet', { concurrency: false }, () => {
     }
     for (const name of ['redis', 'worker', 'agent']) process.kill(await pidOf(name), 'SIGKILL');
     assert.match((await dray(['ps'], { env })).stderr, /^started the embedded fleet \(redis/);
+  });
+
+  test('the fleet stops at once when its Redis has died', async (t) => {
+    if (!requireRoot(t) || !requireTool(t, 'redis-server', 'runc')) return;
+    await dray(['up'], { env });
+    process.kill(await pidOf('redis'), 'SIGKILL');
+    assert.match((await dray(['down'], { env })).stderr, /^stopped .*\(agent, worker\)/);
+    for (const name of ['worker', 'agent']) {
+      const log = await readFile(path.join(state, 'log', `${name}.log`), 'utf8');
+      assert.doesNotMatch(log, /could not hand back/);
+    }
+  });
+
+  test('who may not look at the fleet is told so, not that it has stopped', async (t) => {
+    if (!requireRoot(t)) return;
+    const run = path.join(state, 'run');
+    await mkdir(run, { recursive: true });
+    await chmod(run, 0o700);
+    await chmod(folder, 0o755);
+    for (const command of ['status', 'down', 'pulls']) {
+      const { code, stdout, stderr } = await dray([command], { env, uid: 65534 });
+      assert.equal(code, 1);
+      assert.equal(stdout, '');
+      assert.match(stderr, /^dray: error: The embedded fleet belongs to root: .*\n {2}hint: /);
+    }
   });
 
   test("another's process under a pid of ours is left alone", async (t) => {

@@ -1,10 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { DrayError, decodeError } from '../../../shared/errors.ts';
 import { type DiffID, parseDiffID } from '../../../shared/image/digest.ts';
 import type { WrittenLayer } from './entry-writer.ts';
 import type { LayerLimits } from './limits.ts';
 import { Cancelled, createRing, Ring } from './ring.ts';
-import type { ThreadJob, ThreadReport } from './thread-protocol.ts';
+import type { ThreadJob, ThreadReady, ThreadReport } from './thread-protocol.ts';
 
 export interface LaneJob {
   source: AsyncIterable<Uint8Array> | { file: string };
@@ -18,6 +19,8 @@ export interface LaneResult extends WrittenLayer {
 }
 
 const threads = ['inflate', 'digest', 'write'] as const;
+/** Milliseconds in which a cancelled layer comes to its end. */
+const cancelBound = 5_000;
 
 /**
  * Three threads that work on one layer at a time: they decompress, digest and write at once, over shared
@@ -25,15 +28,19 @@ const threads = ['inflate', 'digest', 'write'] as const;
  */
 export class Lane {
   readonly #workers: Worker[];
+  /** Resolves when every thread has loaded its code, or has ended. */
+  readonly #loaded: Promise<unknown>;
   readonly #input = createRing({ slots: 8, slotSize: 256 * 1024, consumers: 1 });
   readonly #output = createRing({ slots: 16, slotSize: 256 * 1024, consumers: 2 });
   readonly #inputRing = new Ring(this.#input);
   readonly #outputRing = new Ring(this.#output);
   readonly #progress = new BigInt64Array(new SharedArrayBuffer(8));
+  #running: Promise<unknown> = Promise.resolve();
   #fed = 0;
   #usable = true;
 
   constructor() {
+    const loading: Promise<void>[] = [];
     this.#workers = threads.map((name) => {
       const worker = new Worker(new URL(`./${name}-thread.ts`, import.meta.url), {
         name: `layer ${name}`,
@@ -46,9 +53,15 @@ export class Lane {
       };
       worker.once('error', lost);
       worker.once('exit', lost);
+      const { promise, resolve } = Promise.withResolvers<void>();
+      loading.push(promise);
+      worker.once('message', () => resolve());
+      worker.once('error', () => resolve());
+      worker.once('exit', () => resolve());
       worker.unref();
       return worker;
     });
+    this.#loaded = Promise.all(loading);
   }
 
   /** Whether all its threads live. */
@@ -82,13 +95,26 @@ export class Lane {
     };
     const working = this.#workers.map((worker) => this.#report(worker, job));
     const feeding = 'file' in source ? Promise.resolve() : this.#feed(source, working);
-    const [fed, ...reports] = await Promise.allSettled([feeding, ...working]);
+    const ending = Promise.allSettled([feeding, ...working]);
+    this.#running = ending;
+    const [fed, ...reports] = await ending;
     if (fed.status === 'rejected') throw fed.reason;
     return result(reports.map((report) => (report.status === 'fulfilled' ? report.value : lost())));
   }
 
+  /**
+   * Ends the threads. One that is ended while it is inside native code, as it is when it loads that, may take the
+   * whole process down with it: so they come to rest first.
+   */
   async close(): Promise<void> {
     this.cancel();
+    for (const worker of this.#workers) worker.ref();
+    const timer = new AbortController();
+    await Promise.race([
+      Promise.all([this.#loaded, this.#running]),
+      sleep(cancelBound, undefined, { signal: timer.signal }).catch(() => {}),
+    ]);
+    timer.abort();
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
 
@@ -99,13 +125,16 @@ export class Lane {
       reject(error);
     };
     const exited = () => failed(new Error('A thread that unpacks layers has ended'));
+    const reported = (message: ThreadReady | ThreadReport) => {
+      if (message.kind !== 'ready') resolve(message);
+    };
     worker.ref();
-    worker.once('message', resolve);
+    worker.on('message', reported);
     worker.once('error', failed);
     worker.once('exit', exited);
     worker.postMessage(job);
     return promise.finally(() => {
-      worker.off('message', resolve);
+      worker.off('message', reported);
       worker.off('error', failed);
       worker.off('exit', exited);
       worker.unref();

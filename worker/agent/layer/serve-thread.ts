@@ -1,7 +1,7 @@
 import { parentPort } from 'node:worker_threads';
 import { encodeError } from '../../../shared/errors.ts';
 import { Cancelled, Ring } from './ring.ts';
-import type { ThreadJob, ThreadReport, ThreadResult } from './thread-protocol.ts';
+import type { ThreadJob, ThreadReady, ThreadReport, ThreadResult } from './thread-protocol.ts';
 
 /** Runs each job that the main thread sends, blocking this thread, and reports how it ended. */
 export function serveThread(run: (job: ThreadJob, output: Ring) => ThreadResult): void {
@@ -23,4 +23,5 @@ export function serveThread(run: (job: ThreadJob, output: Ring) => ThreadResult)
     }
     port.postMessage(report);
   });
+  port.postMessage({ kind: 'ready' } satisfies ThreadReady);
 }

@@ -23,6 +23,11 @@ export type ThreadResult =
   | { digest: string }
   | { write: WrittenLayer };
 
+/** A thread's first message: its code is loaded. */
+export interface ThreadReady {
+  kind: 'ready';
+}
+
 export type ThreadReport =
   | { kind: 'done'; result: ThreadResult }
   | { kind: 'failed'; error: EncodedError }

@@ -65,7 +65,7 @@ export function networkError(
     });
   }
   // The name service has answered; one that does not answer is EAI_AGAIN (getaddrinfo(3), EAI_NONAME).
-  if (code === 'ENOTFOUND') {
+  if (code === 'ENOTFOUND' && proxy === undefined) {
     return new DrayError('REGISTRY_UNAVAILABLE', `There is no host ${url.hostname} (${action})`, {
       cause: error,
       context,
