@@ -203,7 +203,7 @@ async function programsOf(state: string): Promise<string[]> {
     );
     const isRedis = command.includes(`${state}/redis`);
     const isProgram = command.includes('/main.ts') && environment.includes(`DRAY_STATE=${state}\0`);
-    if (isRedis || (isProgram && !command.includes('/cli/')))
+    if (isRedis || (isProgram && !command.includes('/producer/cli/')))
       found.push(command.replaceAll('\0', ' '));
   }
   return found;
