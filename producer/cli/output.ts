@@ -75,6 +75,7 @@ export function fitTable(
   return formatTable(
     headings,
     rows.map((row) => row.map(shorten)),
+    '  ',
   );
 }
 
@@ -84,7 +85,11 @@ export function outputWidth(): number | undefined {
 }
 
 /** Rows below their headings, the columns aligned; the last column has no padding. */
-export function formatTable(headings: readonly string[], rows: readonly string[][]): string {
+export function formatTable(
+  headings: readonly string[],
+  rows: readonly string[][],
+  gap = '   ',
+): string {
   const table = [headings, ...rows.map((row) => row.map(printable))];
   const widths = headings.map((_, i) => Math.max(...table.map((row) => row[i]?.length ?? 0)));
   return table
@@ -92,7 +97,7 @@ export function formatTable(headings: readonly string[], rows: readonly string[]
       (row) =>
         `${row
           .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-          .join('   ')
+          .join(gap)
           .trimEnd()}\n`,
     )
     .join('');

@@ -55,7 +55,7 @@ describe('output', () => {
     assert.equal(fitTable(headings, rows, 300), whole);
     assert.match(
       fitTable(headings, rows, 120),
-      /^a\/b@sha256:0123456789ab {3}oci\.image\.index {3}sha256:0123456789ab$/m,
+      /^a\/b@sha256:0123456789ab {2}oci\.image\.index {2}sha256:0123456789ab$/m,
     );
   });
 
