@@ -24,7 +24,7 @@ describe('followUps', () => {
         reference: 'localhost:1/a:b',
         platform: 'linux/amd64',
         nodes: [],
-        name: true,
+        want: 'image',
       });
       // A set in Redis has an order of its own: with so many members it is never that of the plan.
       const blobs = Array.from({ length: 30 }, (_, i): PlannedBlob => {

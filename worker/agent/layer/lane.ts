@@ -109,9 +109,11 @@ export class Lane {
   async close(): Promise<void> {
     this.cancel();
     for (const worker of this.#workers) worker.ref();
+    // However long it takes on a busy machine, loading ends.
+    await this.#loaded;
     const timer = new AbortController();
     await Promise.race([
-      Promise.all([this.#loaded, this.#running]),
+      this.#running,
       sleep(cancelBound, undefined, { signal: timer.signal }).catch(() => {}),
     ]);
     timer.abort();

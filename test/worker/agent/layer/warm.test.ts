@@ -33,7 +33,7 @@ describe('the threads of a LayerApplier', () => {
     const module = join(import.meta.dirname, '../../../../worker/agent/layer/apply.ts');
     const script = `
       const { LayerApplier } = await import(${JSON.stringify(module)});
-      for (let wait = 0; wait < 240; wait += 12) {
+      for (let wait = 0; wait < 240; wait += 24) {
         const applier = new LayerApplier({ threads: 2 });
         applier.warm();
         await new Promise((resolve) => setTimeout(resolve, wait));
