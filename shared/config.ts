@@ -54,6 +54,10 @@ export interface Config {
     /** The file of the API's tokens. */
     tokens: string;
   };
+  metrics: {
+    /** `host:port` where the program serves its metrics and health; undefined: nowhere. */
+    listen: string | undefined;
+  };
   log: { level: LogLevel };
 }
 
@@ -81,6 +85,7 @@ const nodeName = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/, 'lower-case letters, digits, "-" and "."');
 const count = z.coerce.number().int().min(1).max(1000);
+const address = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[^\s:[\]]+):\d{1,5}$/, 'HOST:PORT');
 const flag = z.union([
   z.boolean(),
   z.enum(['true', 'false', '1', '0']).transform((v) => v === 'true' || v === '1'),
@@ -134,13 +139,11 @@ const fileSchema = z.strictObject({
     .optional(),
   api: z
     .strictObject({
-      listen: z
-        .string()
-        .regex(/^(\[[0-9a-fA-F:]+\]|[^\s:[\]]+):\d{1,5}$/, 'HOST:PORT')
-        .optional(),
+      listen: address.optional(),
       tokens: z.string().startsWith('/').optional(),
     })
     .optional(),
+  metrics: z.strictObject({ listen: address.optional() }).optional(),
   log: z.strictObject({ level: z.enum(logLevels).optional() }).optional(),
 });
 
@@ -202,6 +205,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
         listen: nonEmpty(env.DRAY_API_LISTEN) ?? file.api?.listen,
         tokens: nonEmpty(env.DRAY_API_TOKENS) ?? file.api?.tokens,
       },
+      metrics: { listen: nonEmpty(env.DRAY_METRICS_LISTEN) ?? file.metrics?.listen },
       log: { level: nonEmpty(env.DRAY_LOG_LEVEL) ?? file.log?.level },
     },
     'the environment',
@@ -233,6 +237,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
       listen: merged.api?.listen ?? '127.0.0.1:7070',
       tokens: merged.api?.tokens ?? path.join(stateDirectory, 'tokens.json'),
     },
+    metrics: { listen: merged.metrics?.listen },
     log: { level: merged.log?.level ?? 'info' },
   };
 }

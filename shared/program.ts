@@ -3,6 +3,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from './config.ts';
 import { createLogger, type Logger } from './logging.ts';
+import { type Health, serveTelemetry } from './telemetry/serve.ts';
 
 export interface Program {
   log: Logger;
@@ -23,13 +24,14 @@ export function readyFile(config: Config, name: string): string {
 }
 
 /**
- * The frame of a long-running program: `start` sets it up; SIGTERM or SIGINT stops it within a bound.
+ * The frame of a long-running program: `start` sets it up and says how it is from then on; SIGTERM or SIGINT
+ * stops it within a bound.
  * While it is ready, `<state>/run/<name>.ready` holds its pid.
  */
 export async function runProgram(
   config: Config,
   name: string,
-  start: (program: Program) => Promise<void>,
+  start: (program: Program) => Promise<Health>,
 ): Promise<void> {
   const log = await createLogger(name, config.log.level);
   const stop = new AbortController();
@@ -50,12 +52,16 @@ export async function runProgram(
   });
   try {
     const starting = start({ log, stopping: stop.signal, cleanUp });
-    const isStarted = await Promise.race([starting.then(() => true), stopped.then(() => false)]);
-    if (!isStarted) {
+    const health = await Promise.race([starting, stopped]);
+    if (health === undefined) {
       // It waits for something that does not come, Redis for one, and has no work to hand back.
       starting.catch(() => {});
       await Promise.race([cleanUp.disposeAsync(), sleep(unstartedBound)]);
       process.exit(0);
+    }
+    if (config.metrics.listen !== undefined) {
+      const server = await serveTelemetry(config.metrics.listen, health);
+      cleanUp.defer(() => server.close());
     }
     await mkdir(path.dirname(ready), { recursive: true, mode: 0o750 });
     await writeFile(ready, `${process.pid}\n`);

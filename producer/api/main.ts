@@ -8,6 +8,7 @@ import { Pulls } from '../../shared/pull/pulls.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
+import { measureQueues } from './metrics.ts';
 import { createApiServer } from './server.ts';
 import { TokenFile } from './tokens.ts';
 
@@ -32,6 +33,7 @@ await runProgram(config, 'serve', async ({ log, stopping, cleanUp }) => {
   cleanUp.defer(() => server.close());
   try {
     const address = await server.listen({ host, port });
+    measureQueues({ redis, queues, config });
     log.info({ address, tokens: tokens === undefined ? 'none' : config.api.tokens }, 'API listens');
   } catch (error) {
     throw new DrayError('USAGE', `${config.api.listen} can't be listened on: ${messageOf(error)}`, {
@@ -42,6 +44,7 @@ await runProgram(config, 'serve', async ({ log, stopping, cleanUp }) => {
       cause: error,
     });
   }
+  return { isAlive: () => true, isReady: () => redis.status === 'ready' };
 });
 
 function listenAddress({ api }: Config): { host: string; port: number } {

@@ -15,6 +15,7 @@ import type { Pulls } from '../../shared/pull/pulls.ts';
 import type { PullRecords } from '../../shared/pull/records.ts';
 import { queueError } from '../../shared/queue/connection.ts';
 import type { JobQueues } from '../../shared/queue/jobs.ts';
+import { requests } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { sendProblem } from './problem.ts';
 import { pullRoutes } from './pulls.ts';
@@ -71,6 +72,10 @@ export function createApiServer(services: ApiServices): FastifyInstance {
       request,
       reply,
     );
+  });
+  server.addHook('onResponse', async (request, reply) => {
+    const operation = request.routeOptions.url ?? 'none';
+    requests.inc({ operation: `${request.method} ${operation}`, code: reply.statusCode });
   });
   const routes = apiRoutes(services);
   const document = openApiDocument(routes, version);

@@ -2,6 +2,7 @@ import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { asDrayError, type DrayError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
+import { jobDuration, jobWait, queueLabel } from '../telemetry/metrics.ts';
 import type { FollowUp, JobQueues } from './jobs.ts';
 import { jobAttempts } from './jobs.ts';
 
@@ -84,9 +85,14 @@ export function consume<Payload>(consumer: Consumer<Payload>, services: Consumer
       log: log.child({ job: job.id }),
     };
     let payload: Payload | undefined;
+    const measure = { queue: queueLabel(consumer.queue) };
+    if (job.attemptsStarted === 1) jobWait.observe(measure, (Date.now() - job.timestamp) / 1000);
+    const ended = jobDuration.startTimer(measure);
+    let outcome = 'delayed';
     try {
       payload = consumer.parse(job.data);
       await services.queues.add(await consumer.handle(payload, context));
+      outcome = 'done';
     } catch (thrown) {
       if (signal.aborted) throw thrown;
       if (services.stopping.aborted) await delay(job, token, 0);
@@ -102,11 +108,15 @@ export function consume<Payload>(consumer: Consumer<Payload>, services: Consumer
       if (error.retryable && !lastAttempt) {
         context.log.warn({ err: error, attempt: job.attemptsMade + 1 }, 'job will be retried');
         if (payload !== undefined) await consumer.retrying?.(payload, error);
+        outcome = 'retried';
         throw error;
       }
+      outcome = 'failed';
       context.log.error({ err: error }, 'job failed');
       if (payload !== undefined) await consumer.gaveUp(payload, error);
       throw new UnrecoverableError(`${error.code}: ${error.message}`);
+    } finally {
+      ended({ outcome });
     }
   }
 

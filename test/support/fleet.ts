@@ -19,8 +19,8 @@ export interface TestFleet extends AsyncDisposable {
   server: TestRedis;
   redis: Redis;
   pulls: Pulls;
-  startWorker: (name: string) => Promise<TestProgram>;
-  startAgent: (node: string) => Promise<TestProgram>;
+  startWorker: (name: string, env?: NodeJS.ProcessEnv) => Promise<TestProgram>;
+  startAgent: (node: string, env?: NodeJS.ProcessEnv) => Promise<TestProgram>;
   /** The folder of a node's agent. */
   nodeRoot: (node: string) => string;
   pull: (request: PullRequest) => Promise<string>;
@@ -55,8 +55,9 @@ export async function startFleet(
     server,
     redis,
     pulls,
-    startWorker: (name) => add(startWorker({ state: state(name), env })),
-    startAgent: (node) => add(startAgent({ state: state(node), env: { ...env, DRAY_NODE: node } })),
+    startWorker: (name, own) => add(startWorker({ state: state(name), env: { ...env, ...own } })),
+    startAgent: (node, own) =>
+      add(startAgent({ state: state(node), env: { ...env, DRAY_NODE: node, ...own } })),
     nodeRoot: (node) => path.join(state(node), 'node'),
     pull: (request) => enqueuePull(config, redis, request),
     ended: async (id, timeoutMs = 60_000) => {

@@ -17,6 +17,7 @@ import { Containers } from './containers/containers.ts';
 import { imagesOf } from './containers/image.ts';
 import { LayerApplier } from './layer/apply.ts';
 import { applyToFolder } from './layer/apply-to-folder.ts';
+import { measureNode } from './metrics.ts';
 import { NodeDatabase } from './node-database.ts';
 import { Snapshots } from './snapshot/snapshots.ts';
 import { Hints } from './unpack/hints.ts';
@@ -115,6 +116,8 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
   const beating = setInterval(beat, heartbeatInterval);
   cleanUp.defer(() => clearInterval(beating));
   await Promise.all([unpacking.waitUntilReady(), beat()]);
+  measureNode({ root, snapshots, containers });
   log.info({ node, root, socket, store: store.describe() }, 'agent takes jobs');
   applier.warm();
+  return { isAlive: () => unpacking.isRunning(), isReady: () => redis.status === 'ready' };
 });

@@ -4,7 +4,9 @@ import type { Digest } from '../../shared/image/digest.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
 import type { FollowUp } from '../../shared/queue/jobs.ts';
 import type { FetchPayload } from '../../shared/queue/payloads.ts';
+import { bytes } from '../../shared/telemetry/metrics.ts';
 import { blobArrived } from './join.ts';
+import { mismatches } from './metrics.ts';
 import { fetchBlob } from './registry/fetch.ts';
 import type { FleetServices } from './services.ts';
 import { whileWanted } from './wanted.ts';
@@ -102,10 +104,12 @@ async function transfer(
         onProgress: report,
       });
       await ingest.commit(options);
+      bytes.inc({ source: 'registry' }, source.descriptor.size);
       break;
     } catch (error) {
       const { code } = asDrayError(error);
       if (code !== 'DIGEST_MISMATCH' && code !== 'SIZE_MISMATCH') throw error;
+      mismatches.inc();
       if (chance <= 0) throw wrongBytes(asDrayError(error), source.reference);
       services.log.warn(
         { err: error, digest },

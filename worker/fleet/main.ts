@@ -82,4 +82,8 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
   const sweeping = setInterval(sweep, 3_600_000);
   cleanUp.defer(() => clearInterval(sweeping));
   log.info({ store: store.describe() }, 'worker takes jobs');
+  return {
+    isAlive: () => resolves.isRunning() && fetches.isRunning(),
+    isReady: () => redis.status === 'ready',
+  };
 });

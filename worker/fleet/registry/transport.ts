@@ -1,6 +1,7 @@
 import type { LookupFunction } from 'node:net';
 import { request } from 'undici';
 import { DrayError } from '../../../shared/errors.ts';
+import { registryRequests } from '../metrics.ts';
 import { addressRefused, isAllowed, literalOf } from './address.ts';
 import { Agents, type Timeouts } from './agents.ts';
 import { type Answer, discard } from './answer.ts';
@@ -119,6 +120,7 @@ export class Transport {
         highWaterMark: bodyBuffer,
         signal: signal ?? null,
       });
+      registryRequests.inc({ code: answer.statusCode });
       return { status: answer.statusCode, headers: answer.headers, body: answer.body, url };
     } catch (error) {
       throw networkError(error, `${method} ${url.pathname}`, url, signal, proxy);

@@ -1,0 +1,15 @@
+import { Counter } from 'prom-client';
+import { metrics } from '../../shared/telemetry/metrics.ts';
+
+export const registryRequests = new Counter({
+  name: 'dray_registry_requests_total',
+  help: 'Answers of registries, by their HTTP status; 429 is a throttled request',
+  labelNames: ['code'] as const,
+  registers: [metrics],
+});
+
+export const mismatches = new Counter({
+  name: 'dray_digest_mismatches_total',
+  help: 'Blobs whose bytes did not have the digest or the size that they should',
+  registers: [metrics],
+});
