@@ -90,7 +90,8 @@ async function putImage(registry: TestRegistry, data: string, one: Case): Promis
     const file = await open(scratch, 'w');
     if (one.blobs === 1) {
       const zeros = Buffer.alloc(1 << 20);
-      for (let left = one.size; left > 0; left -= zeros.length) hash.update(zeros.subarray(0, left));
+      for (let left = one.size; left > 0; left -= zeros.length)
+        hash.update(zeros.subarray(0, left));
       await file.truncate(one.size);
     } else {
       const key = createHash('sha256').update(`${n}`).digest();

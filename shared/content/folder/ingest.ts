@@ -1,10 +1,10 @@
-import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, link, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { chmod, type FileHandle, link, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { DrayError, errnoOf } from '../../errors.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
 import { splitDigest } from '../../image/digest.ts';
 import { digestMismatch, sizeMismatch } from '../blob.ts';
+import { createDigester, type Digester } from '../digester.ts';
 import type { CallOptions, Ingest } from '../store.ts';
 import { Appender } from './appender.ts';
 import { folderError, ifThere, inFolder } from './errors.ts';
@@ -21,33 +21,73 @@ export async function openFolderIngest(
 ): Promise<Ingest> {
   return await inFolder(layout.root, async () => {
     options.signal?.throwIfAborted();
-    const { file, handle } = await createFile(layout, descriptor);
-    const ingest = new FolderIngest(layout, descriptor, file, handle, options.signal);
-    try {
-      for (const left of await writerFiles(layout, descriptor.digest)) {
-        if (left.length === 0 || left.length > descriptor.size) continue;
-        if (await isAlive(left.writer, left.touchedAt)) continue;
-        if (await ingest.takeOver(left)) break;
-      }
-    } catch (error) {
-      await ingest[Symbol.asyncDispose]();
-      throw error;
+    for (const left of await writerFiles(layout, descriptor.digest)) {
+      if (left.length === 0 || left.length > descriptor.size) continue;
+      if (await isAlive(left.writer, left.touchedAt)) continue;
+      const own = await takeFile(layout, descriptor, left);
+      if (own !== undefined) return await resumed(layout, descriptor, own, left, options);
     }
-    return ingest;
+    const own = await createFile(layout, descriptor);
+    return new FolderIngest(layout, descriptor, own, options.signal);
   });
 }
 
-async function createFile(
+/** A file whose name says that this process writes it. */
+interface OwnFile {
+  file: string;
+  handle: FileHandle;
+  /** Bytes in it that another writer wrote. */
+  found: number;
+}
+
+/** An ingest that begins with what another writer left. */
+async function resumed(
   layout: Layout,
-  { digest, size }: Descriptor,
-): Promise<{ file: string; handle: FileHandle }> {
+  descriptor: Descriptor,
+  own: OwnFile,
+  left: WriterFile,
+  options: CallOptions,
+): Promise<Ingest> {
+  const ingest = new FolderIngest(layout, descriptor, own, options.signal);
+  try {
+    if (own.found > 0) await ingest.adopt(own.found);
+    else await ingest.copy(left);
+  } catch (error) {
+    await ingest[Symbol.asyncDispose]();
+    throw error;
+  }
+  return ingest;
+}
+
+/**
+ * Makes a dead writer's file ours; undefined when it is gone. Of all who try, the renaming lets one have it. A new
+ * file to copy it to is made where the writer's death is not certain, and where the file is a blob by now, which
+ * nobody may write to.
+ */
+async function takeFile(
+  layout: Layout,
+  descriptor: Descriptor,
+  left: WriterFile,
+): Promise<OwnFile | undefined> {
+  const before = await ifThere(stat(left.file));
+  if (before === undefined) return undefined;
+  if (!isCertain(left.writer) || before.nlink !== 1) return await createFile(layout, descriptor);
+  const file = path.join(layout.ingestFolder(descriptor.digest), ownName(descriptor.size));
+  const renamed = await ifThere(rename(left.file, file).then(() => true));
+  if (renamed === undefined) return undefined;
+  // It may have died on its way to the commit.
+  await chmod(file, 0o600);
+  return { file, handle: await open(file, 'r+'), found: before.size };
+}
+
+async function createFile(layout: Layout, { digest, size }: Descriptor): Promise<OwnFile> {
   const folder = layout.ingestFolder(digest);
   // The folder goes when its last writer does, and that may be between these two calls.
   for (let chance = 20; ; chance--) {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const file = path.join(folder, ownName(size));
     try {
-      return { file, handle: await open(file, 'wx', 0o600) };
+      return { file, handle: await open(file, 'wx', 0o600), found: 0 };
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT' || chance === 0) throw error;
     }
@@ -61,15 +101,13 @@ class FolderIngest implements Ingest {
   readonly #appender: Appender;
   readonly #signal: AbortSignal | undefined;
   readonly #file: string;
-  #hash: Hash;
   #offset = 0;
   #open = true;
 
   constructor(
     layout: Layout,
     descriptor: Descriptor,
-    file: string,
-    handle: FileHandle,
+    { file, handle }: OwnFile,
     signal: AbortSignal | undefined,
   ) {
     this.#layout = layout;
@@ -77,18 +115,23 @@ class FolderIngest implements Ingest {
     this.#file = file;
     this.#handle = handle;
     this.#signal = signal;
-    this.#appender = new Appender(handle);
-    this.#hash = createHash(splitDigest(descriptor.digest).algorithm);
+    this.#appender = new Appender(handle, newDigester(descriptor), descriptor.size);
   }
 
   get offset(): number {
     return this.#offset;
   }
 
-  /** Copies what a dead writer left; false when it is gone. The copy is ours alone, whoever else takes it over too. */
-  async takeOver(left: WriterFile): Promise<boolean> {
+  /** Goes on in a file that holds `length` bytes already. */
+  async adopt(length: number): Promise<void> {
+    if (await this.#appender.adopt(length, { signal: this.#signal })) this.#offset = length;
+    else await this.reset();
+  }
+
+  /** Copies what a dead writer left, if it is still there. The copy is ours alone, whoever else takes it over too. */
+  async copy(left: WriterFile): Promise<void> {
     const source = await ifThere(open(left.file, 'r'));
-    if (source === undefined) return false;
+    if (source === undefined) return;
     try {
       const options = this.#signal === undefined ? {} : { signal: this.#signal };
       for await (const chunk of readFileFrom(source, 0, left.length, options)) {
@@ -99,7 +142,6 @@ class FolderIngest implements Ingest {
     }
     await this.#appender.flush();
     if (isCertain(left.writer)) await rm(left.file, { force: true });
-    return true;
   }
 
   async write(chunk: Uint8Array): Promise<void> {
@@ -109,7 +151,6 @@ class FolderIngest implements Ingest {
     if (this.#offset + chunk.length > this.#descriptor.size) {
       throw sizeMismatch(this.#descriptor, `more than ${this.#descriptor.size}`);
     }
-    this.#hash.update(chunk);
     this.#offset += chunk.length;
     await inFolder(this.#layout.root, () => this.#appender.append(chunk));
   }
@@ -117,8 +158,7 @@ class FolderIngest implements Ingest {
   async reset(options: CallOptions = {}): Promise<void> {
     options.signal?.throwIfAborted();
     this.#requireOpen();
-    await inFolder(this.#layout.root, () => this.#appender.truncate());
-    this.#hash = createHash(splitDigest(this.#descriptor.digest).algorithm);
+    await inFolder(this.#layout.root, () => this.#appender.truncate(newDigester(this.#descriptor)));
     this.#offset = 0;
   }
 
@@ -127,7 +167,8 @@ class FolderIngest implements Ingest {
     this.#requireOpen();
     const { digest, size } = this.#descriptor;
     const { algorithm } = splitDigest(digest);
-    const found = `${algorithm}:${this.#hash.copy().digest('hex')}`;
+    const hex = await inFolder(this.#layout.root, () => this.#appender.digest());
+    const found = `${algorithm}:${hex}`;
     const mismatch =
       this.#offset !== size
         ? sizeMismatch(this.#descriptor, this.#offset)
@@ -194,4 +235,8 @@ class FolderIngest implements Ingest {
       );
     }
   }
+}
+
+function newDigester({ digest, size }: Descriptor): Digester {
+  return createDigester(splitDigest(digest).algorithm, size);
 }

@@ -13,7 +13,7 @@ export type { Timeouts } from './agents.ts';
 
 const maxRedirects = 10;
 /** Bytes of a body that wait for the reader. */
-const bodyBuffer = 1024 * 1024;
+const bodyBuffer = 128 * 1024;
 
 export interface TransportOptions {
   userAgent: string;
