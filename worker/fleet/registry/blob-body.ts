@@ -13,6 +13,8 @@ import {
 export interface BlobBody {
   /** Where the bytes begin: 0 when the registry did not go along with a range. */
   offset: number;
+  /** Whether it is a range, as it was asked for, and not the whole blob. */
+  ranged: boolean;
   /** May end early, or never: whoever reads it counts. */
   body: AsyncIterable<Uint8Array>;
   /** Who sends it. */
@@ -24,12 +26,25 @@ export function restartNeeded(answer: Answer): boolean {
   return answer.status === 416 || (answer.status === 206 && encodingOf(answer) !== undefined);
 }
 
+/** The bytes of a blob that are asked for. */
+export interface Asked {
+  offset: number;
+  /** Default: up to the last one. */
+  end?: number | undefined;
+}
+
+/** The Range header that asks for them (RFC 9110, section 14.2); none for the whole blob. */
+export function rangeHeader({ offset, end }: Asked): { range?: string } {
+  if (offset === 0 && end === undefined) return {};
+  return { range: `bytes=${offset}-${end === undefined ? '' : end - 1}` };
+}
+
 /** Checks what the headers say of a blob, and gives its body. @throws REGISTRY_PROTOCOL, SIZE_MISMATCH */
-export function toBlobBody(answer: Answer, descriptor: Descriptor, asked: number): BlobBody {
+export function toBlobBody(answer: Answer, descriptor: Descriptor, asked: Asked): BlobBody {
   try {
-    const offset = answer.status === 206 ? asked : 0;
-    const expected =
-      answer.status === 206 ? rangeLength(answer, descriptor, asked) : descriptor.size;
+    const ranged = answer.status === 206;
+    const offset = ranged ? asked.offset : 0;
+    const expected = ranged ? rangeLength(answer, descriptor, asked) : descriptor.size;
     const announced = lengthOf(answer);
     if (answer.status === 416) throw protocolError(answer, 'without a range asked for');
     if (announced !== undefined && announced !== expected && encodingOf(answer) === undefined) {
@@ -43,7 +58,7 @@ export function toBlobBody(answer: Answer, descriptor: Descriptor, asked: number
         },
       );
     }
-    return { offset, body: decodedBody(answer), url: answer.url };
+    return { offset, ranged, body: decodedBody(answer), url: answer.url };
   } catch (error) {
     answer.body.on('error', () => {}).destroy();
     throw error;
@@ -51,20 +66,21 @@ export function toBlobBody(answer: Answer, descriptor: Descriptor, asked: number
 }
 
 /** The bytes that a 206 holds, which begin where they shall (RFC 9110, section 14.4). */
-function rangeLength(answer: Answer, descriptor: Descriptor, asked: number): number {
+function rangeLength(answer: Answer, descriptor: Descriptor, asked: Asked): number {
+  const { offset, end = descriptor.size } = asked;
   const text = headerOf(answer.headers, 'content-range') ?? '';
   const match = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16}|\*)$/i.exec(text.trim());
   const [first, last, whole] = [Number(match?.[1]), Number(match?.[2]), match?.[3]];
   const fits =
     match !== null &&
-    asked > 0 &&
-    first === asked &&
+    rangeHeader(asked).range !== undefined &&
+    first === offset &&
     last >= first &&
-    last < descriptor.size &&
+    last < end &&
     (whole === '*' || Number(whole) === descriptor.size);
   if (fits) return last - first + 1;
   throw protocolError(
     answer,
-    `with the Content-Range "${text.slice(0, 100)}" where bytes from ${asked} of ${descriptor.size} were asked for`,
+    `with the Content-Range "${text.slice(0, 100)}" where bytes from ${offset} of ${descriptor.size} were asked for`,
   );
 }

@@ -12,7 +12,7 @@ import { formatReference, type Reference } from '../../../shared/image/reference
 import { type Answer, discard, headerOf, lengthOf, protocolError, readAtMost } from './answer.ts';
 import { Authorizer } from './authorizer.ts';
 import { retrying } from './backoff.ts';
-import { type BlobBody, restartNeeded, toBlobBody } from './blob-body.ts';
+import { type Asked, type BlobBody, rangeHeader, restartNeeded, toBlobBody } from './blob-body.ts';
 import { Conversation, type Question } from './conversation.ts';
 import type { CredentialSource } from './credentials/credential.ts';
 import { checkedDigest, mediaTypeOf, nextPage, otherDigest, tooLarge } from './document.ts';
@@ -21,6 +21,7 @@ import { failover } from './failover.ts';
 import { RegistryHosts } from './hosts/hosts.ts';
 import type { Capability } from './hosts/hosts-toml.ts';
 import type { ProxyRule } from './proxy.ts';
+import { Ranges } from './ranges.ts';
 import { type Timeouts, Transport } from './transport.ts';
 
 /** All in milliseconds, but `tries`. */
@@ -87,6 +88,8 @@ const acceptManifests = [
 
 /** The pull side of the distribution specification. One client serves all registries. */
 export class RegistryClient {
+  /** Which registries answer ranges, as far as was found out. */
+  readonly ranges = new Ranges();
   readonly #limits: RegistryLimits;
   readonly #transport: Transport;
   readonly #endpoints: Endpoints;
@@ -199,12 +202,12 @@ export class RegistryClient {
   async blob(
     reference: Reference,
     descriptor: Descriptor,
-    options: CallOptions & { offset?: number } = {},
+    options: CallOptions & Partial<Asked> = {},
   ): Promise<BlobBody> {
     const { mediaType, digest } = descriptor;
     const kind = isIndexType(mediaType) || isManifestType(mediaType) ? 'manifests' : 'blobs';
     return await this.#fromAny(reference.registry, 'pull', options, async (endpoint) => {
-      const ask = async (from: number) =>
+      const ask = async (asked: Asked) =>
         await this.#send(
           endpoint,
           reference,
@@ -215,19 +218,20 @@ export class RegistryClient {
             unknown: 'BLOB_UNKNOWN',
             headers: {
               accept: kind === 'blobs' ? '*/*' : acceptManifests,
-              ...(from === 0 ? {} : { range: `bytes=${from}-` }),
+              ...rangeHeader(asked),
             },
           },
           options,
         );
-      let { offset = 0 } = options;
-      let answer = await ask(offset);
-      if (offset > 0 && restartNeeded(answer)) {
+      const { offset = 0, end } = options;
+      let asked: Asked = { offset, end };
+      let answer = await ask(asked);
+      if (rangeHeader(asked).range !== undefined && restartNeeded(answer)) {
         answer.body.on('error', () => {}).destroy();
-        offset = 0;
-        answer = await ask(offset);
+        asked = { offset: 0 };
+        answer = await ask(asked);
       }
-      return toBlobBody(answer, descriptor, offset);
+      return toBlobBody(answer, descriptor, asked);
     });
   }
 

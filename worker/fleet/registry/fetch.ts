@@ -2,18 +2,12 @@ import { DrayError } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import type { Reference } from '../../../shared/image/reference.ts';
 import { backoff } from './backoff.ts';
-import type { BlobBody } from './blob-body.ts';
+import type { Asked, BlobBody } from './blob-body.ts';
 import { networkError } from './network-error.ts';
+import { Part } from './part.ts';
+import type { Lanes, Ranges } from './ranges.ts';
 import { RateWatch } from './rate-watch.ts';
-
-/** Where the bytes of a blob go: an ingest of the content store. */
-export interface BlobSink {
-  /** Bytes that it has. */
-  readonly offset: number;
-  write(chunk: Uint8Array): Promise<void>;
-  /** Starts again at 0. */
-  reset(): Promise<void>;
-}
+import type { BlobSink } from './sink.ts';
 
 export interface SourceOptions {
   /** The name of the credential that counts. */
@@ -24,10 +18,12 @@ export interface SourceOptions {
 
 /** What gives blobs: the registry client. */
 export interface BlobSource {
+  /** Default: ranges are asked for only to go on where a connection broke. */
+  readonly ranges?: Ranges;
   blob(
     reference: Reference,
     descriptor: Descriptor,
-    options: { offset: number; signal: AbortSignal } & SourceOptions,
+    options: Asked & { signal: AbortSignal } & SourceOptions,
   ): Promise<BlobBody>;
 }
 
@@ -41,13 +37,34 @@ export interface FetchOptions extends SourceOptions {
   backoffMs?: number;
   /** Below so many bytes a second, over a window of time spent waiting for the network, a connection is given up. */
   minRate?: { bytesPerSecond: number; windowMs: number };
+  /** In bytes: a blob of which so much is missing may come in parts, of which size. */
+  parts?: { from: number; size: number };
 }
 
 const defaultMinRate = { bytesPerSecond: 1024, windowMs: 30_000 };
+/** Small parts: those ahead of their turn are what a worker that dies loses, besides what its store loses. */
+const defaultParts = { from: 64 << 20, size: 4 << 20 };
+
+/** What is fetched, for the steps below. */
+interface Task {
+  source: BlobSource;
+  reference: Reference;
+  descriptor: Descriptor;
+  options: FetchOptions;
+}
+
+/** Up to where a connection brings bytes. */
+interface Span {
+  end: number;
+  /** Told with each answer: whether the registry goes along with a range. Otherwise the blob comes whole. */
+  answered?: (ranged: boolean) => void;
+}
 
 /**
  * Brings a blob's bytes into a sink, from where the sink stands: over as many connections as it takes while each
- * brings a little more. Does not verify the digest: committing the sink does. Never writes past the descriptor's size.
+ * brings a little more, and of a large blob over some at once where the registry answers ranges. The sink gets the
+ * bytes in order all the same. Does not verify the digest: committing the sink does. Never writes past the
+ * descriptor's size.
  * @throws SIZE_MISMATCH when the blob has another size (the sink is empty then), BLOB_UNKNOWN, UNAUTHORIZED, DENIED,
  * RATE_LIMITED, REGISTRY_UNAVAILABLE, REGISTRY_PROTOCOL, ADDRESS_REFUSED, and what the sink throws
  */
@@ -58,15 +75,95 @@ export async function fetchBlob(
   sink: BlobSink,
   options: FetchOptions,
 ): Promise<void> {
-  const { signal, tries = 5, backoffMs = 250 } = options;
+  const task = { source, reference, descriptor, options };
+  const { from } = options.parts ?? defaultParts;
+  if (descriptor.size - sink.offset >= from) {
+    using lanes = source.ranges?.lanes(reference.registry);
+    if (lanes !== undefined) await fetchParts(task, sink, lanes);
+  }
+  // What parts did not bring, and says why.
+  await fetchSpan(task, sink, { end: descriptor.size });
+}
+
+/**
+ * Fetches some parts at once, each into memory until its turn. Returns without all bytes when the registry does not
+ * do ranges after all: then one connection goes on where the sink stands.
+ */
+async function fetchParts(task: Task, sink: BlobSink, lanes: Lanes): Promise<void> {
+  const { source, reference, descriptor, options } = task;
+  const { size: partSize } = options.parts ?? defaultParts;
+  using stop = disposableStop(options.signal);
+  const ahead: Part[] = [];
+  let next = sink.offset;
+  const nextEnd = () => {
+    next = Math.min(descriptor.size, next + partSize);
+    return next;
+  };
+  let failed = false;
+  const fetchPart = async (end: number, part: BlobSink, own: { signal: AbortSignal }) => {
+    try {
+      await fetchSpan({ ...task, options: { ...options, ...own, onProgress: () => {} } }, part, {
+        end,
+      });
+    } catch (error) {
+      failed = true;
+      throw error;
+    }
+  };
+  const start = () => {
+    while (ahead.length < lanes.extra && next < descriptor.size && !failed) {
+      const from = next;
+      const end = nextEnd();
+      ahead.push(new Part(from, stop, (part, own) => fetchPart(end, part, own)));
+    }
+  };
+  let refused = false;
+  const answered = (ranged: boolean) => {
+    if (ranged && !refused) return start();
+    refused = true;
+    source.ranges?.refused(reference.registry);
+  };
+  try {
+    // The first part alone until its answer shows how the registry takes ranges.
+    await fetchSpan(task, sink, { end: nextEnd(), answered });
+    for (let part = ahead.shift(); part !== undefined && !refused; part = ahead.shift()) {
+      start();
+      for await (const chunk of part.read()) {
+        await sink.write(chunk);
+        options.onProgress?.(sink.offset);
+      }
+    }
+  } catch (error) {
+    options.signal.throwIfAborted();
+    const code = error instanceof DrayError ? error.code : undefined;
+    if (code === 'REGISTRY_PROTOCOL' || code === 'RATE_LIMITED') {
+      source.ranges?.refused(reference.registry);
+    }
+    // After a limit was met, no request more.
+    if (code !== 'REGISTRY_PROTOCOL') throw error;
+  }
+}
+
+/** A signal that aborts with another one, and at the end. */
+function disposableStop(signal: AbortSignal): Disposable & { signal: AbortSignal } {
+  const stop = new AbortController();
+  return {
+    signal: AbortSignal.any([signal, stop.signal]),
+    [Symbol.dispose]: () => stop.abort(),
+  };
+}
+
+/** Brings bytes into a sink up to the end of a span, over as many connections as it takes, one after the other. */
+async function fetchSpan(task: Task, sink: BlobSink, span: Span): Promise<void> {
+  const { signal, tries = 5, backoffMs = 250 } = task.options;
   // A connection counts as fruitful when it brings more than a drop: a trickle of broken ones ends some time.
-  const worthwhile = Math.min(64 * 1024, Math.ceil(descriptor.size / 16));
+  const worthwhile = Math.min(64 * 1024, Math.ceil(task.descriptor.size / 16));
   let reached = sink.offset;
   let fruitless = 0;
-  while (sink.offset < descriptor.size) {
+  while (sink.offset < span.end) {
     signal.throwIfAborted();
     try {
-      await transfer(source, reference, descriptor, sink, options);
+      await transfer(task, sink, span);
     } catch (error) {
       signal.throwIfAborted();
       if (!isPassing(error)) throw error;
@@ -78,13 +175,8 @@ export async function fetchBlob(
   }
 }
 
-async function transfer(
-  source: BlobSource,
-  reference: Reference,
-  descriptor: Descriptor,
-  sink: BlobSink,
-  options: FetchOptions,
-): Promise<void> {
+async function transfer(task: Task, sink: BlobSink, span: Span): Promise<void> {
+  const { source, reference, descriptor, options } = task;
   const { size, digest } = descriptor;
   using watch = new RateWatch(
     options.minRate ?? defaultMinRate,
@@ -92,12 +184,16 @@ async function transfer(
   );
   const signal = AbortSignal.any([options.signal, watch.signal]);
   const { credential, mirrors } = options;
+  const partly = span.end < size || span.answered !== undefined;
   const blob = await source.blob(reference, descriptor, {
     ...{ offset: sink.offset, signal, credential, mirrors },
+    ...(partly ? { end: span.end } : {}),
   });
   const { host } = blob.url;
+  const end = blob.ranged ? span.end : size;
   const body = blob.body[Symbol.asyncIterator]();
   try {
+    span.answered?.(blob.ranged);
     if (blob.offset !== sink.offset) await sink.reset();
     for (;;) {
       let next: IteratorResult<Uint8Array>;
@@ -112,7 +208,7 @@ async function transfer(
       const chunk = next.value;
       watch.end(chunk.length);
       if (chunk.length === 0) continue;
-      if (sink.offset + chunk.length > size) {
+      if (sink.offset + chunk.length > end) {
         await sink.reset();
         throw new DrayError(
           'SIZE_MISMATCH',
@@ -129,7 +225,7 @@ async function transfer(
   } finally {
     await body.return?.().catch(() => {});
   }
-  if (sink.offset < size) {
+  if (sink.offset < end) {
     throw new DrayError(
       'SIZE_MISMATCH',
       `${host} ended ${digest} after ${sink.offset} of ${size} bytes`,

@@ -9,7 +9,7 @@ import {
   RegistryClient,
   type RegistryClientOptions,
 } from '../../../../worker/fleet/registry/client.ts';
-import type { BlobSink } from '../../../../worker/fleet/registry/fetch.ts';
+import type { BlobSink } from '../../../../worker/fleet/registry/sink.ts';
 
 /** A client that is quick to give up, and is closed after the test. */
 export function createClient(
