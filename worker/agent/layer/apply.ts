@@ -11,6 +11,11 @@ export interface ApplyOptions {
   limits?: Partial<LayerLimits>;
   /** Bytes of the blob: what the disk must have room for at least. */
   compressedSize?: number;
+  /**
+   * The folders of the layers below, nearest first: paths that go through their symlinks then lead where
+   * those do. Without them {@link Deferred} tells what they may be needed for.
+   */
+  lowerDirs?: readonly string[];
   signal?: AbortSignal;
   /** Called now and then with the bytes of the tar that were written so far. */
   onProgress?: (tarBytes: number) => void;
@@ -86,13 +91,13 @@ export class LayerApplier implements AsyncDisposable {
     lane: Lane,
     source: AsyncIterable<Uint8Array> | { file: string },
     target: string,
-    { signal, limits: given, onProgress }: ApplyOptions,
+    { signal, limits: given, lowerDirs = [], onProgress }: ApplyOptions,
   ): Promise<AppliedLayer> {
     const limits = { ...this.#limits, ...given };
     const aborted = () => lane.cancel();
     let idle = false;
     let moved = { at: performance.now(), fed: 0, written: 0 };
-    const running = lane.run({ source, target, limits });
+    const running = lane.run({ source, target, lowerDirs, limits });
     const timer = setInterval(() => {
       const { fed, written } = lane.progress;
       const now = performance.now();

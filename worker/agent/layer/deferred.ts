@@ -5,6 +5,13 @@
 export interface Deferred {
   /** Folders that have no entry of their own and may merge with lower ones, each after its parent. */
   folders: string[];
+  /**
+   * Folders that were made only because something was to be in them. Where a lower layer has a symlink
+   * instead, the archive meant what that leads to.
+   */
+  implied: string[];
+  /** Of `folders`, those made in one that had no entry by then: they take its group where it has setgid below. */
+  inheriting: string[];
   /** Hard links to what is not in the layer. */
   links: DeferredLink[];
   /** Whiteouts, which are of use only where there is something below. */

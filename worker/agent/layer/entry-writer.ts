@@ -14,9 +14,10 @@ import {
   writeAllAt,
 } from '../linux/files.ts';
 import type { Deferred } from './deferred.ts';
+import type { Folder } from './folder.ts';
 import { invalid, type LayerLimits, limitError, shown } from './limits.ts';
 import { cleanPath } from './paths.ts';
-import { type Folder, StagingTree } from './staging-tree.ts';
+import { StagingTree } from './staging-tree.ts';
 import type { TarEntry } from './tar-entry.ts';
 import type { TarReader } from './tar-reader.ts';
 import { setXattrs } from './xattrs.ts';
@@ -40,9 +41,9 @@ export function writeLayer(
   reader: TarReader,
   target: string,
   limits: Pick<LayerLimits, 'maxEntries' | 'maxDepth' | 'maxPathBytes'>,
-  options: { isCancelled: () => boolean },
+  options: { isCancelled: () => boolean; lowerDirs?: readonly string[] },
 ): WrittenLayer {
-  using tree = new StagingTree(target, limits);
+  using tree = new StagingTree(target, limits, options.lowerDirs);
   const writer = new EntryWriter(reader, tree);
   for (let entry = reader.next(); entry !== undefined; entry = reader.next()) {
     if (options.isCancelled()) break;
@@ -92,7 +93,7 @@ class EntryWriter {
 
   #whiteOut(folder: Folder, name: string, path: string): void {
     if (name === opaqueMarker) {
-      folder.opaque = true;
+      this.#tree.makeOpaque(folder);
       return;
     }
     const hidden = name.slice(whiteoutPrefix.length);

@@ -10,6 +10,7 @@ import type { ThreadJob, ThreadReady, ThreadReport } from './thread-protocol.ts'
 export interface LaneJob {
   source: AsyncIterable<Uint8Array> | { file: string };
   target: string;
+  lowerDirs: readonly string[];
   limits: LayerLimits;
 }
 
@@ -81,7 +82,7 @@ export class Lane {
   }
 
   /** Applies one layer. When this settles, no thread touches the target any more. */
-  async run({ source, target, limits }: LaneJob): Promise<LaneResult> {
+  async run({ source, target, lowerDirs, limits }: LaneJob): Promise<LaneResult> {
     this.#inputRing.reset();
     this.#outputRing.reset();
     Atomics.store(this.#progress, 0, 0n);
@@ -91,6 +92,7 @@ export class Lane {
       output: this.#output,
       progress: this.#progress.buffer,
       target,
+      lowerDirs,
       limits,
     };
     const working = this.#workers.map((worker) => this.#report(worker, job));

@@ -43,6 +43,17 @@ export function invalid(message: string, cause?: unknown): DrayError {
   });
 }
 
+/** As {@link invalid}, of what only the layers below can decide for good; see {@link dependsOnParents}. */
+export function invalidAlone(message: string): DrayError {
+  const { hint = '' } = invalid(message);
+  return new DrayError('LAYER_INVALID', message, { hint, context: { dependsOnParents: true } });
+}
+
+/** Whether a layer that was refused may be right upon the layers below, whose symlinks its paths go through. */
+export function dependsOnParents(error: unknown): boolean {
+  return error instanceof DrayError && error.context.dependsOnParents === true;
+}
+
 /** A path or name of an archive (a byte string), fit for a message. */
 export function shown(path: string): string {
   const text = JSON.stringify(Buffer.from(path, 'latin1').toString());

@@ -1,4 +1,4 @@
-import { type BigIntStats, lstatSync, readdirSync } from 'node:fs';
+import { type BigIntStats, lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { errnoOf } from '../../../shared/errors.ts';
 import { getXattr, opaqueXattr } from '../linux/xattr.ts';
 import { pathOf } from './paths.ts';
@@ -58,6 +58,13 @@ export class LowerView {
       parent?.kind === 'folder' ? find(parent.folders, path.slice(slash + 1)) : undefined;
     if (entry === undefined || entry.kind === 'folder') this.#folders.set(path, entry);
     return entry;
+  }
+
+  /** The target of a symlink; undefined for anything else. */
+  symlink(path: string): string | undefined {
+    const entry = this.lookup(path);
+    if (entry?.kind !== 'other' || !entry.stats.isSymbolicLink()) return undefined;
+    return readlinkSync(entry.file, { encoding: 'latin1' });
   }
 
   /** The names in the topmost folder. */

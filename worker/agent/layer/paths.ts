@@ -6,6 +6,15 @@ export function pathOf(folder: string, name: string): string {
   return folder === '' ? name : `${folder}/${name}`;
 }
 
+export function parentOf(path: string): string {
+  const slash = path.lastIndexOf('/');
+  return slash < 0 ? '' : path.slice(0, slash);
+}
+
+export function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}
+
 /** @throws LAYER_INVALID for names and paths that Linux could not open */
 export function checkName(path: string, name: string): void {
   if (name.length > 255) throw invalid(`${shown(path)} has a name of more than 255 bytes`);

@@ -62,6 +62,8 @@ export function xattrsOf(records: PaxRecords): ReadonlyMap<string, Buffer> | und
         `An entry of the layer has the extended attribute ${name}, which is overlayfs's own`,
       );
     }
+    // The administrator's own, which containerd does not take from a layer either.
+    if (name.startsWith('trusted.')) continue;
     xattrs ??= new Map();
     xattrs.set(name, Buffer.from(value, 'latin1'));
   }

@@ -1,24 +1,43 @@
+import { lchownSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { DrayError, errnoOf, messageOf } from '../../../shared/errors.ts';
 import { copyAttributes, copyUp } from './copy-up.ts';
 import type { Deferred, DeferredLink } from './deferred.ts';
 import { invalid, shown } from './limits.ts';
-import { isWhiteout } from './lower-view.ts';
-import { pathOf } from './paths.ts';
-import { nameOf, parentOf, StagedLayer } from './staged-layer.ts';
+import { isWhiteout, LowerView } from './lower-view.ts';
+import { nameOf, parentOf, pathOf } from './paths.ts';
+import { StagedLayer } from './staged-layer.ts';
 
 /** Steps between two turns of the event loop. */
 const stepsAtOnce = 100;
 
 /**
+ * Whether a path of a layer that was applied without its parents goes through a symlink of theirs
+ * (`lib` -> `usr/lib`). Then what it has there stands in the wrong place, and what is right depends on the
+ * order of its entries: the layer is to be applied once more, with its parents in sight.
+ */
+export async function leadsThroughLower(
+  lowerDirs: readonly string[],
+  { implied }: Deferred,
+  options: { signal?: AbortSignal } = {},
+): Promise<boolean> {
+  if (lowerDirs.length === 0) return false;
+  const lower = new LowerView(lowerDirs);
+  for (const [index, path] of implied.entries()) {
+    if (lower.symlink(path) !== undefined) return true;
+    if (index % stepsAtOnce === 0) await setImmediate();
+    options.signal?.throwIfAborted();
+  }
+  return false;
+}
+
+/**
  * Completes a layer that was applied without its parents, so that its folder upon theirs shows what applying
- * the layers one after the other to a mounted overlay would have made:
- * - a folder without an entry of its own takes the attributes of the folder below that it merges with; where
- *   a symlink is below (`lib` -> `usr/lib`), what is in it moves to where that leads, inside the root;
+ * the layers one after the other would have made:
+ * - a folder without an entry of its own takes the attributes of the folder below that it merges with;
  * - a hard link to a file below gets that file copied up, with all attributes;
  * - whiteouts of what is not there are dropped (overlayfs lists them in a folder that merges with none).
  *
- * Where an entry that moves meets one that was named by its real path, the latter stays.
  * `dir` and `lowerDirs` (nearest first) are absolute. Nobody else may change them meanwhile.
  * @throws LAYER_INVALID, NO_SPACE, or the signal's reason; then the folder is of no use
  */
@@ -43,80 +62,39 @@ export async function rebaseLayer(
 async function* rebase(
   dir: string,
   lowerDirs: readonly string[],
-  { folders, links, whiteouts, opaqueRoot }: Deferred,
+  deferred: Deferred,
 ): AsyncGenerator<void> {
-  const layer = new StagedLayer(dir, lowerDirs, { folders, links, whiteouts, opaqueRoot });
-  // What a move renames comes at the end of the set, and so has its turn later.
-  for (const path of layer.folders) {
-    if (layer.symlinkBelow(path)) moveThroughSymlink(layer, path);
-    yield;
-  }
+  const lower = lowerDirs.length === 0 ? undefined : new LowerView(lowerDirs);
+  const layer = new StagedLayer(dir, lower, deferred);
   const copies = new Map<string, string>();
-  for (const link of layer.links) {
+  for (const link of deferred.links) {
     await makeLink(layer, link, copies);
     yield;
   }
-  for (const path of layer.whiteouts) {
+  for (const path of deferred.whiteouts) {
     if (layer.below(path) === undefined) dropWhiteout(layer, path);
     yield;
   }
+  const inheriting = new Set(deferred.inheriting);
   for (const path of layer.folders) {
-    const below = layer.below(path);
-    const nearest = below?.kind === 'folder' ? below.folders[0] : undefined;
-    if (nearest !== undefined && below !== undefined) {
-      copyAttributes(nearest, below.stats, layer.at(path));
-    }
+    takeAttributes(layer, path, inheriting.has(path));
     yield;
   }
-  if (opaqueRoot) hideRoot(layer);
+  if (deferred.opaqueRoot) hideRoot(layer);
 }
 
-function moveThroughSymlink(layer: StagedLayer, path: string): void {
-  const target = layer.resolve(path);
-  layer.ensureFolder(target);
-  if (layer.isOpaque(path)) layer.setOpaque(target);
-  layer.keepingTimes(target, () => merge(layer, path, target));
-  layer.keepingTimes(parentOf(path), () => layer.removeFolder(path));
-  layer.folders.delete(path);
-  layer.renameAll(path, target);
-}
-
-/** Moves what is in one folder of the layer to another. */
-function merge(layer: StagedLayer, from: string, to: string): void {
-  for (const name of layer.names(from)) {
-    const [source, target] = [pathOf(from, name), pathOf(to, name)];
-    const moving = layer.stats(source);
-    const resident = layer.stats(target);
-    if (moving === undefined) continue;
-    if (resident === undefined) {
-      layer.move(source, target);
-    } else if (isWhiteout(moving)) {
-      if (resident.isDirectory()) layer.setOpaque(target);
-      layer.removeFile(source);
-    } else if (isWhiteout(resident)) {
-      layer.removeFile(target);
-      layer.move(source, target);
-      if (moving.isDirectory()) layer.setOpaque(target);
-    } else if (moving.isDirectory() && resident.isDirectory()) {
-      mergeFolders(layer, source, target);
-    } else {
-      layer.removeTree(source);
-    }
+/** Of the folder below; a new one in a folder with setgid takes its group, as the kernel has it. */
+function takeAttributes(layer: StagedLayer, path: string, inherits: boolean): void {
+  const below = layer.below(path);
+  const nearest = below?.kind === 'folder' ? below.folders[0] : undefined;
+  if (nearest !== undefined && below !== undefined) {
+    copyAttributes(nearest, below.stats, layer.at(path));
+    return;
   }
-}
-
-/** Of two folders one of which has an entry, that says the attributes. */
-function mergeFolders(layer: StagedLayer, source: string, target: string): void {
-  const stats = layer.stats(source);
-  if (layer.isOpaque(source)) layer.setOpaque(target);
-  layer.keepingTimes(target, () => merge(layer, source, target));
-  if (layer.folders.has(target) && !layer.folders.has(source) && stats !== undefined) {
-    layer.folders.delete(target);
-    copyAttributes(layer.at(source), stats, layer.at(target));
-  } else if (!layer.folders.has(target)) {
-    layer.folders.delete(source);
+  const parent = inherits ? layer.below(parentOf(path)) : undefined;
+  if (parent?.kind === 'folder' && (parent.stats.mode & 0o2000n) !== 0n) {
+    lchownSync(layer.at(path), 0, Number(parent.stats.gid));
   }
-  layer.removeFolder(source);
 }
 
 async function makeLink(
@@ -125,7 +103,10 @@ async function makeLink(
   copies: Map<string, string>,
 ): Promise<void> {
   // A symlink below on the way may lead to what is in this layer after all.
-  const real = pathOf(layer.resolve(parentOf(target)), nameOf(target));
+  const real =
+    layer.belowIgnoringWhiteout(target) === undefined
+      ? pathOf(layer.resolve(parentOf(target)), nameOf(target))
+      : target;
   const staged = layer.stats(real);
   const isHere = staged !== undefined && !isWhiteout(staged) && !staged.isDirectory();
   let from = real !== target && isHere ? real : copies.get(real);
@@ -138,8 +119,8 @@ async function makeLink(
           : `${shown(path)} is a hard link to ${shown(target)}, which is a folder`,
       );
     }
-    // In its own place it would show again what this layer hides.
-    from = staged === undefined && layer.below(real) !== undefined ? real : path;
+    // Where the file is seen it becomes one with the link; where the layer hides it, the link is all there is.
+    from = layer.shows(real) ? real : path;
     layer.ensureFolder(parentOf(from));
     if (isOccupied(layer, from)) return;
     const to = layer.at(from);

@@ -1,20 +1,18 @@
-import {
-  type BigIntStats,
-  linkSync,
-  mkdirSync,
-  readdirSync,
-  readlinkSync,
-  renameSync,
-  rmdirSync,
-  unlinkSync,
-} from 'node:fs';
+import { type BigIntStats, linkSync, mkdirSync, readlinkSync, unlinkSync } from 'node:fs';
 import { changeModeAt, FileType, makeNodeAt } from '../linux/files.ts';
 import { opaqueXattr, setXattr } from '../linux/xattr.ts';
 import { setTimesOf } from './copy-up.ts';
-import type { Deferred, DeferredLink } from './deferred.ts';
+import type { Deferred } from './deferred.ts';
 import { invalid, shown } from './limits.ts';
-import { isOpaque, isWhiteout, type LowerEntry, LowerView, statsOf, within } from './lower-view.ts';
-import { pathOf } from './paths.ts';
+import {
+  isOpaque,
+  isWhiteout,
+  type LowerEntry,
+  type LowerView,
+  statsOf,
+  within,
+} from './lower-view.ts';
+import { parentOf, pathOf } from './paths.ts';
 
 const maxSymlinks = 255;
 /** The system calls' name for "paths are absolute". */
@@ -22,22 +20,24 @@ const noFolder = -100;
 
 /** A layer's own folder, upon the folders of the layers below. Paths are byte strings, relative to it. */
 export class StagedLayer {
-  /** Folders of the layer that have no entry of their own. */
+  /** Folders of the layer that have no entry of their own, each after its parent. */
   readonly folders: Set<string>;
-  links: DeferredLink[];
-  whiteouts: string[];
   readonly #dir: Buffer;
   readonly #lower: LowerView | undefined;
-  readonly #opaqueRoot: boolean;
-  readonly #opaque = new Map<string, boolean>();
+  /** Where links will stand. */
+  readonly #links: ReadonlySet<string>;
+  readonly #hides = new Map<string, boolean>();
 
-  constructor(dir: string, lowerDirs: readonly string[], deferred: Deferred) {
+  constructor(
+    dir: string,
+    lower: LowerView | undefined,
+    deferred: Pick<Deferred, 'folders' | 'links' | 'opaqueRoot'>,
+  ) {
     this.#dir = Buffer.from(dir);
-    this.#lower = lowerDirs.length === 0 ? undefined : new LowerView(lowerDirs);
-    this.#opaqueRoot = deferred.opaqueRoot;
+    this.#lower = lower;
     this.folders = new Set(deferred.folders);
-    this.links = [...deferred.links];
-    this.whiteouts = [...deferred.whiteouts];
+    this.#links = new Set(deferred.links.map(({ path }) => path));
+    this.#hides.set('', deferred.opaqueRoot);
   }
 
   /** The absolute path. */
@@ -49,18 +49,9 @@ export class StagedLayer {
     return statsOf(this.at(path));
   }
 
-  names(path: string): string[] {
-    return readdirSync(this.at(path), { encoding: 'latin1' });
-  }
-
   /** What the layers below have there, unless this one hides it by an opaque folder. */
   below(path: string): LowerEntry | undefined {
-    if (this.#opaqueRoot && path !== '') return undefined;
-    for (let folder = path; folder !== ''; ) {
-      folder = parentOf(folder);
-      if (folder !== '' && this.isOpaque(folder)) return undefined;
-    }
-    return this.#lower?.lookup(path);
+    return this.hides(parentOf(path)) ? undefined : this.#lower?.lookup(path);
   }
 
   /** As {@link below}, where this layer's own deletions don't count. */
@@ -72,29 +63,34 @@ export class StagedLayer {
     return this.#lower?.rootNames() ?? [];
   }
 
-  symlinkBelow(path: string): string | undefined {
-    const below = this.below(path);
-    if (below?.kind !== 'other' || !below.stats.isSymbolicLink()) return undefined;
-    return readlinkSync(below.file, { encoding: 'latin1' });
+  /** Whether what the layers below have in a folder is hidden, or gone. */
+  hides(folder: string): boolean {
+    let hidden = this.#hides.get(folder);
+    if (hidden === undefined) {
+      const stats = this.#links.has(folder) ? undefined : this.stats(folder);
+      const replaced = stats === undefined ? this.#links.has(folder) : !stats.isDirectory();
+      hidden =
+        replaced ||
+        (stats !== undefined && isOpaque(this.at(folder))) ||
+        this.hides(parentOf(folder));
+      this.#hides.set(folder, hidden);
+    }
+    return hidden;
   }
 
-  isOpaque(path: string): boolean {
-    let opaque = this.#opaque.get(path);
-    if (opaque === undefined) {
-      opaque = this.stats(path)?.isDirectory() === true && isOpaque(this.at(path));
-      this.#opaque.set(path, opaque);
-    }
-    return opaque;
+  /** Whether what the layers below have at a path is seen through this one. */
+  shows(path: string): boolean {
+    const isHere = this.#links.has(path) || this.stats(path) !== undefined;
+    return !isHere && !this.hides(parentOf(path));
   }
 
   setOpaque(path: string): void {
     setXattr(this.at(path), opaqueXattr, Buffer.from('y'));
-    this.#opaque.set(path, true);
   }
 
   /**
    * Where a folder's path leads, by symlinks of this layer and those below, always inside the root; what is
-   * missing is taken as a folder to be. @throws LAYER_INVALID
+   * missing is taken as a folder to be, and what the layer deletes as it was. @throws LAYER_INVALID
    */
   resolve(path: string): string {
     const rest = path.split('/').reverse();
@@ -119,20 +115,14 @@ export class StagedLayer {
     return current;
   }
 
-  /** Makes a folder and those above it where they are missing. */
+  /** Makes a folder, which is one below, and those above it where they are missing. */
   ensureFolder(path: string): void {
-    if (path === '') return;
+    if (path === '' || this.stats(path) !== undefined) return;
     this.ensureFolder(parentOf(path));
-    const stats = this.stats(path);
-    if (stats?.isDirectory()) return;
     this.keepingTimes(parentOf(path), () => {
-      if (stats !== undefined) this.removeFile(path);
       mkdirSync(this.at(path));
       changeModeAt(noFolder, this.at(path).toString('latin1'), 0o755);
-      this.#opaque.delete(path);
-      // It takes the place of a deletion.
-      if (stats !== undefined) this.setOpaque(path);
-      else this.folders.add(path);
+      this.folders.add(path);
     });
   }
 
@@ -151,11 +141,6 @@ export class StagedLayer {
     if (stats !== undefined) setTimesOf(this.at(folder), stats);
   }
 
-  move(from: string, to: string): void {
-    renameSync(this.at(from), this.at(to));
-    this.#opaque.clear();
-  }
-
   link(from: string, to: string): void {
     this.keepingTimes(parentOf(to), () => linkSync(this.at(from), this.at(to)));
   }
@@ -168,57 +153,16 @@ export class StagedLayer {
     unlinkSync(this.at(path));
   }
 
-  removeFolder(path: string): void {
-    rmdirSync(this.at(path));
-    this.#opaque.delete(path);
-  }
-
-  removeTree(path: string): void {
-    if (!this.stats(path)?.isDirectory()) {
-      this.removeFile(path);
-      return;
-    }
-    for (const name of this.names(path)) this.removeTree(pathOf(path, name));
-    this.removeFolder(path);
-    this.folders.delete(path);
-    this.links = this.links.filter((link) => !link.path.startsWith(`${path}/`));
-  }
-
-  /** Everything that is known of what was below `from` is now known of `to`. */
-  renameAll(from: string, to: string): void {
-    const prefix = `${from}/`;
-    const renamed = (path: string) =>
-      path.startsWith(prefix) ? pathOf(to, path.slice(prefix.length)) : path;
-    for (const path of [...this.folders].filter((path) => path.startsWith(prefix))) {
-      this.folders.delete(path);
-      this.folders.add(renamed(path));
-    }
-    this.links = this.links.map(({ path, target }) => ({ path: renamed(path), target }));
-    this.whiteouts = this.whiteouts.map(renamed);
-    this.#opaque.clear();
-  }
-
-  /** The target of what stands for a folder but is a symlink, in this layer or below. */
+  /** The target of a symlink in a path. */
   #symlinkAt(path: string): string | undefined {
     const staged = this.stats(path);
     if (staged?.isSymbolicLink()) return readlinkSync(this.at(path), { encoding: 'latin1' });
-    // A folder without an entry stands in for whatever is below.
-    if (staged?.isDirectory() && !this.folders.has(path)) return undefined;
-    if (staged !== undefined && isWhiteout(staged)) return undefined;
-    const below = staged === undefined || staged.isDirectory() ? this.below(path) : undefined;
-    const isFolder = below === undefined || below.kind === 'folder' || below.stats.isSymbolicLink();
-    if ((staged !== undefined && !staged.isDirectory()) || (staged === undefined && !isFolder)) {
-      throw invalid(`The layer has entries in ${shown(path)}, which is no folder`);
+    if (staged?.isDirectory()) return undefined;
+    const below = this.#lower?.lookup(path);
+    const isHere = staged !== undefined && !isWhiteout(staged);
+    if (isHere || (below?.kind === 'other' && !below.stats.isSymbolicLink())) {
+      throw invalid(`The layer links to what is in ${shown(path)}, which is no folder`);
     }
-    return this.symlinkBelow(path);
+    return this.#lower?.symlink(path);
   }
-}
-
-export function parentOf(path: string): string {
-  const slash = path.lastIndexOf('/');
-  return slash < 0 ? '' : path.slice(0, slash);
-}
-
-export function nameOf(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1);
 }

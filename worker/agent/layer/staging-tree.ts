@@ -1,10 +1,9 @@
 import { readdirSync } from 'node:fs';
+import type { DrayError } from '../../../shared/errors.ts';
 import {
   changeModeAt,
   changeOwnerAt,
-  closeFile,
   createFileAt,
-  type FileTime,
   FileType,
   linkAt,
   makeFolderAt,
@@ -19,35 +18,18 @@ import {
 } from '../linux/files.ts';
 import { opaqueXattr, setXattr } from '../linux/xattr.ts';
 import type { Deferred } from './deferred.ts';
-import { invalid, type LayerLimits, limitError, shown } from './limits.ts';
+import {
+  closeFolder,
+  type Folder,
+  type FolderAttributes,
+  isHidden,
+  mayMerge,
+  state,
+} from './folder.ts';
+import { invalid, invalidAlone, type LayerLimits, limitError, shown } from './limits.ts';
+import { LowerView } from './lower-view.ts';
 import { checkName, cleanPath, pathOf } from './paths.ts';
 import { setXattrs } from './xattrs.ts';
-
-/** What a folder's entry says; it is set when all that is inside was made. */
-export interface FolderAttributes {
-  mode: number;
-  uid: number;
-  gid: number;
-  mtime: FileTime;
-  xattrs: ReadonlyMap<string, Buffer> | undefined;
-}
-
-/** A real folder that this tree made itself. */
-export interface Folder {
-  readonly path: string;
-  readonly name: string;
-  readonly parent: Folder | undefined;
-  readonly depth: number;
-  /** Undefined while no entry named it. */
-  attributes: FolderAttributes | undefined;
-  /** Hides what lower layers have in it. */
-  opaque: boolean;
-  /** Stands where the layer deleted something first: it has nothing of a lower folder. */
-  fresh: boolean;
-  /** Names of hard links in it to what is not in the layer; some may have been replaced since. */
-  links: Set<string> | undefined;
-  fd: number;
-}
 
 /** The answer where something was to be found: a folder and a name in it, or the path as it could be resolved. */
 export type Place = { folder: Folder; name: string } | { folder: undefined; path: string };
@@ -63,7 +45,8 @@ const maxSymlinks = 255;
  * made through this class. Every system call names one entry, without a slash, in an open folder; those
  * folders were opened one below the other from the root on with O_NOFOLLOW and O_DIRECTORY, and only if
  * this class made them as folders itself (`#folders`). `.` and `..` never reach the kernel. Symlinks are
- * resolved here, by their text: an absolute one starts at the root, and the root's parent is the root. New
+ * resolved here, by their text: an absolute one starts at the root, and the root's parent is the root; of
+ * layers below, only texts of symlinks are read, through real folders. New
  * files are made with O_EXCL, which follows no symlink; links, owners, times and attributes are set
  * without following; devices and FIFOs are never opened.
  */
@@ -79,9 +62,17 @@ export class StagingTree implements Disposable {
   readonly #whiteouts = new Set<string>();
   /** Hard links whose target is not in the layer: nothing stands in their place. */
   readonly #links = new Map<string, string>();
+  readonly #implied = new Set<string>();
+  readonly #lower: LowerView | undefined;
 
-  constructor(target: string, limits: Pick<LayerLimits, 'maxDepth' | 'maxPathBytes'>) {
+  /** `lowerDirs`: the layers below, nearest first, whose symlinks are then followed as those of the layer are. */
+  constructor(
+    target: string,
+    limits: Pick<LayerLimits, 'maxDepth' | 'maxPathBytes'>,
+    lowerDirs: readonly string[] = [],
+  ) {
     this.#limits = limits;
+    this.#lower = lowerDirs.length === 0 ? undefined : new LowerView(lowerDirs);
     this.#root = {
       path: '',
       name: '',
@@ -90,6 +81,9 @@ export class StagingTree implements Disposable {
       attributes: undefined,
       opaque: false,
       fresh: false,
+      stated: true,
+      gid: 0,
+      inherits: false,
       links: undefined,
       fd: openFolder(target),
     };
@@ -137,6 +131,7 @@ export class StagingTree implements Disposable {
   /** A new file, open for writing, in place of what was there. */
   createFile(folder: Folder, name: string, mode: number): number {
     let fd = -1;
+    state(folder);
     this.#replace(folder, name, (dir) => {
       fd = createFileAt(dir, name, mode);
       return fd >= 0;
@@ -145,10 +140,12 @@ export class StagingTree implements Disposable {
   }
 
   makeSymlink(folder: Folder, name: string, target: string): void {
+    state(folder);
     this.#replace(folder, name, (dir) => makeSymlinkAt(dir, name, target));
   }
 
   makeNode(folder: Folder, name: string, mode: number, major: number, minor: number): void {
+    state(folder);
     this.#replace(folder, name, (dir) => makeNodeAt(dir, name, mode, major, minor));
   }
 
@@ -158,29 +155,46 @@ export class StagingTree implements Disposable {
     if (known !== undefined && known.attributes === undefined) this.#impliedFolders--;
     const folder = known ?? this.#make(parent, name, attributes.mode & 0o1777);
     folder.attributes = attributes;
+    state(folder);
   }
 
   /** Hides what lower layers have there; what this layer has stays. */
   whiteOut(folder: Folder, name: string): void {
     const path = pathOf(folder.path, name);
     const known = this.#folders.get(path);
-    if (known !== undefined) {
+    if (known?.stated) {
       known.opaque = true;
       known.fresh = true;
-    } else if (!this.#links.has(path)) {
+      return;
+    }
+    // A folder that stands only for deletions in it goes with all of it.
+    if (known !== undefined) this.#remove(folder, name);
+    if (!this.#links.has(path)) {
       this.#remember(path.length);
       if (makeNodeAt(this.fdOf(folder), name, FileType.char, 0, 0)) this.#whiteouts.add(path);
     }
   }
 
+  /** Hides what lower layers have in a folder; what this layer has stays. */
+  makeOpaque(folder: Folder): void {
+    if (folder.opaque) return;
+    folder.opaque = true;
+    this.#removeUnstated(folder);
+  }
+
   /** Makes a hard link, or notes it where the target is not in this layer. @throws LAYER_INVALID */
   link(folder: Folder, name: string, target: string): void {
+    state(folder);
     const path = pathOf(folder.path, name);
     const place = this.locate(target);
     const kind = place.folder === undefined ? 'nothing' : this.kindAt(place);
     const real = place.folder === undefined ? place.path : pathOf(place.folder.path, place.name);
-    if (kind === 'folder') {
-      throw invalid(`${shown(path)} is a hard link to ${shown(target)}, which is a folder`);
+    // A folder without an entry may stand where a lower layer has a symlink: that can be linked to.
+    if (kind === 'folder' && !this.#implied.has(real)) {
+      throw this.#refusal(
+        real,
+        `${shown(path)} is a hard link to ${shown(target)}, which is a folder`,
+      );
     }
     if (kind === 'other' && place.folder !== undefined) {
       if (real === path) return;
@@ -209,7 +223,8 @@ export class StagingTree implements Disposable {
   /** Closes folders that were opened long ago, if there are many. */
   trim(): void {
     if (this.#open.length <= maxOpenFolders) return;
-    for (const old of this.#open.splice(0, this.#open.length - maxOpenFolders / 2)) close(old);
+    for (const old of this.#open.splice(0, this.#open.length - maxOpenFolders / 2))
+      closeFolder(old);
   }
 
   /** A path that leads to one entry of a folder, for calls that take no folder. */
@@ -219,13 +234,14 @@ export class StagingTree implements Disposable {
 
   /** Sets the folders' attributes, which making what is inside would have changed. */
   finish(): Deferred {
-    const folders: string[] = [];
-    for (const folder of this.#folders.values()) {
-      if (folder.parent !== undefined && mayMerge(folder)) folders.push(folder.path);
-    }
+    const merging = [...this.#folders.values()].filter(
+      (folder) => folder.parent !== undefined && mayMerge(folder),
+    );
     for (const folder of [...this.#folders.values()].reverse()) this.#complete(folder);
     return {
-      folders,
+      folders: merging.map(({ path }) => path),
+      inheriting: merging.filter(({ inherits }) => inherits).map(({ path }) => path),
+      implied: [...this.#implied],
       links: [...this.#links].map(([path, target]) => ({ path, target })),
       whiteouts: [...this.#whiteouts],
       opaqueRoot: this.#root.opaque,
@@ -239,6 +255,7 @@ export class StagingTree implements Disposable {
     const dir = this.fdOf(parent);
     if (folder.opaque) setXattr(this.procPath(parent, name), opaqueXattr, Buffer.from('y'));
     if (attributes === undefined) {
+      if (folder.gid !== 0) changeOwnerAt(dir, name, 0, folder.gid);
       changeModeAt(dir, name, 0o755);
       return;
     }
@@ -250,10 +267,7 @@ export class StagingTree implements Disposable {
   }
 
   #walk(path: string): Folder {
-    const found = this.#resolve(path, (folder, name) => {
-      this.#impliedFolders++;
-      return this.#make(folder, name, 0o755);
-    });
+    const found = this.#resolve(path, (folder, name) => this.#imply(folder, name));
     if (typeof found === 'string') throw new Error('a path was not made');
     return found;
   }
@@ -282,13 +296,16 @@ export class StagingTree implements Disposable {
         folder = known;
         continue;
       }
-      const target = this.#links.has(here) ? null : this.#symlinkAt(folder, name, here);
+      const target = this.#symlinkAt(folder, name, here);
       if (target === undefined) {
         const made = missing(folder, name);
         if (made === undefined) return cleanPath([here, ...rest.reverse()].join('/'));
         folder = made;
       } else if (target === null) {
-        throw invalid(`${shown(path)} leads through ${shown(here)}, which is no folder`);
+        throw this.#refusal(
+          here,
+          `${shown(path)} leads through ${shown(here)}, which is no folder`,
+        );
       } else {
         if (++followed > maxSymlinks)
           throw invalid(`${shown(path)} leads through too many symlinks`);
@@ -301,7 +318,29 @@ export class StagingTree implements Disposable {
 
   #symlinkAt(folder: Folder, name: string, path: string): string | null | undefined {
     checkName(path, name);
-    return this.#whiteouts.has(path) ? undefined : readLinkAt(this.fdOf(folder), name);
+    if (this.#whiteouts.has(path)) return undefined;
+    const linked = this.#links.get(path);
+    if (linked !== undefined) return this.#lower?.symlink(linked) ?? null;
+    const staged = readLinkAt(this.fdOf(folder), name);
+    return staged === undefined && !isHidden(folder) ? this.#lower?.symlink(path) : staged;
+  }
+
+  /** Without the layers below it is not certain that a path leads there, nor what a link to them is. */
+  #refusal(path: string, message: string): DrayError {
+    const mayDiffer = this.#implied.size > 0 || this.#links.has(path);
+    return this.#lower === undefined && mayDiffer ? invalidAlone(message) : invalid(message);
+  }
+
+  /** Makes a folder that has no entry so far. */
+  #imply(parent: Folder, name: string): Folder {
+    const folder = this.#make(parent, name, 0o755);
+    this.#impliedFolders++;
+    if (!folder.fresh && !isHidden(parent)) this.#implied.add(folder.path);
+    // As the kernel has it in a folder with setgid.
+    const { mode = 0, gid = 0 } = parent.attributes ?? {};
+    if ((mode & 0o2000) !== 0) folder.gid = gid;
+    folder.inherits = mayMerge(parent);
+    return folder;
   }
 
   #make(parent: Folder, name: string, mode: number): Folder {
@@ -320,6 +359,9 @@ export class StagingTree implements Disposable {
       // Where the layer had something else, a folder of the layers below is gone.
       opaque: replaced,
       fresh: replaced,
+      stated: false,
+      gid: 0,
+      inherits: false,
       links: undefined,
       fd: -1,
     };
@@ -348,12 +390,25 @@ export class StagingTree implements Disposable {
     }
   }
 
+  /** Removes folders below that stand only for deletions in them. */
+  #removeUnstated(folder: Folder): void {
+    for (const name of this.#names(folder)) {
+      const below = this.#folders.get(pathOf(folder.path, name));
+      if (below === undefined) continue;
+      if (!below.stated) this.#removeFolder(below, folder);
+      else if (!below.opaque) this.#removeUnstated(below);
+    }
+  }
+
+  #names(folder: Folder): string[] {
+    return readdirSync(`/proc/self/fd/${this.fdOf(folder)}`, { encoding: 'latin1' });
+  }
+
   #removeFolder(folder: Folder, parent: Folder): void {
-    const entries = readdirSync(`/proc/self/fd/${this.fdOf(folder)}`, { encoding: 'latin1' });
-    for (const name of entries) this.#remove(folder, name);
+    for (const name of this.#names(folder)) this.#remove(folder, name);
     for (const name of folder.links ?? []) this.#links.delete(pathOf(folder.path, name));
     this.#open = this.#open.filter((open) => open !== folder);
-    close(folder);
+    closeFolder(folder);
     removeFolderAt(this.fdOf(parent), folder.name);
     this.#folders.delete(folder.path);
   }
@@ -367,22 +422,8 @@ export class StagingTree implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const folder of this.#open) close(folder);
+    for (const folder of this.#open) closeFolder(folder);
     this.#open = [];
-    close(this.#root);
+    closeFolder(this.#root);
   }
-}
-
-/** Whether the folder takes its attributes from a lower one that it merges with. */
-function mayMerge(folder: Folder): boolean {
-  if (folder.attributes !== undefined || folder.fresh) return false;
-  for (let above = folder.parent; above !== undefined; above = above.parent) {
-    if (above.opaque) return false;
-  }
-  return true;
-}
-
-function close(folder: Folder): void {
-  if (folder.fd >= 0) closeFile(folder.fd);
-  folder.fd = -1;
 }

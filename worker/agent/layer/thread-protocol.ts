@@ -12,6 +12,8 @@ export interface ThreadJob {
   /** One word: the uncompressed bytes that were written so far. */
   progress: SharedArrayBuffer;
   target: string;
+  /** The layers below, where they are to be seen. */
+  lowerDirs: readonly string[];
   limits: LayerLimits;
 }
 

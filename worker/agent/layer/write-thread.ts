@@ -5,7 +5,7 @@ import { serveThread } from './serve-thread.ts';
 import { TarReader } from './tar-reader.ts';
 import { consumer } from './thread-protocol.ts';
 
-serveThread(({ target, limits, progress }, output) => {
+serveThread(({ target, lowerDirs, limits, progress }, output) => {
   const done = new BigInt64Array(progress);
   let holding = 0;
   const pull = () => {
@@ -19,6 +19,7 @@ serveThread(({ target, limits, progress }, output) => {
   };
   const written = writeLayer(new TarReader(pull, limits), target, limits, {
     isCancelled: () => output.cancelled,
+    lowerDirs,
   });
   if (output.cancelled) throw new Cancelled();
   return { write: written };

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { chmod, mkdir } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { DrayError } from '../../../shared/errors.ts';
 
@@ -18,6 +19,13 @@ export async function removeTree(folder: string): Promise<void> {
       hint: stderrOf(error),
     });
   }
+}
+
+/** Makes a folder anew: owner root, mode 0755. */
+export async function emptyFolder(folder: string): Promise<void> {
+  await removeTree(folder);
+  await mkdir(folder);
+  await chmod(folder, 0o755);
 }
 
 export interface Usage {

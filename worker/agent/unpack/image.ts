@@ -125,9 +125,12 @@ async function unpackLayer(
       },
     );
     await layer.below;
-    await staged.commit({ ...(parent === undefined ? {} : { parent }), signal });
+    const { tarBytes } = await staged.commit({
+      ...(parent === undefined ? {} : { parent }),
+      signal,
+    });
     keep();
-    report('done', staged.tarBytes, false);
+    report('done', tarBytes, false);
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     report('failed', applied, false);

@@ -3,7 +3,9 @@ import { DrayError } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import type { ChainID, DiffID } from '../../../shared/image/digest.ts';
 import type { AppliedLayer } from '../layer/apply.ts';
-import { rebaseLayer } from '../layer/rebase.ts';
+import { dependsOnParents } from '../layer/limits.ts';
+import { leadsThroughLower, rebaseLayer } from '../layer/rebase.ts';
+import { emptyFolder } from '../snapshot/folders.ts';
 import type { Snapshots } from '../snapshot/snapshots.ts';
 import type { Staging } from '../snapshot/staging.ts';
 
@@ -18,6 +20,8 @@ export interface Applier {
     options: {
       /** The blob's size, in bytes. */
       compressedSize?: number;
+      /** Layers below, nearest first, whose symlinks are to be followed. */
+      lowerDirs?: readonly string[];
       signal?: AbortSignal;
       /** Called with the bytes of the tar so far. */
       onProgress?: (tarBytes: number) => void;
@@ -36,9 +40,12 @@ export interface StageOptions {
 
 /** A layer that was applied and verified; disposing it uncommitted removes it. */
 export interface StagedLayer extends AsyncDisposable {
-  tarBytes: number;
-  /** Completes it with what the stack below tells, and publishes it. */
-  commit(options: { parent?: ChainID; signal: AbortSignal }): Promise<'committed' | 'exists'>;
+  /**
+   * Completes it with what the stack below tells, and publishes it; the stack may not be removed meanwhile.
+   * Where its paths go through symlinks of the layers below, it is applied once more, upon them.
+   * @returns the bytes of its tar
+   */
+  commit(options: { parent?: ChainID; signal: AbortSignal }): Promise<{ tarBytes: number }>;
 }
 
 /** What unverified bytes that were broken look like. */
@@ -81,7 +88,7 @@ export async function stageLayer(
 async function committedSource(
   content: LayerContent,
   { digest }: Descriptor,
-  { signal }: StageOptions,
+  { signal }: { signal: AbortSignal },
 ): Promise<LayerSource | undefined> {
   if ((await content.info(digest, { signal })) === undefined) return undefined;
   const file = content.pathOf?.(digest);
@@ -89,42 +96,65 @@ async function committedSource(
 }
 
 async function applyAndVerify(
-  { snapshots, applier }: { snapshots: Snapshots; applier: Applier },
-  layer: { descriptor: Descriptor; diffID: DiffID; chainID: ChainID },
+  services: { snapshots: Snapshots; applier: Applier; content: LayerContent },
+  { descriptor, diffID, chainID }: { descriptor: Descriptor; diffID: DiffID; chainID: ChainID },
   source: LayerSource,
   { signal, onProgress }: StageOptions,
 ): Promise<StagedLayer> {
-  const { descriptor, diffID, chainID } = layer;
+  const { snapshots, applier, content } = services;
   await using stack = new AsyncDisposableStack();
   const staging: Staging = stack.use(await snapshots.stage(chainID, { signal }));
   const { directory } = staging;
-  const applied = await applier.apply(source, directory, {
-    compressedSize: descriptor.size,
-    signal,
-    onProgress,
+  const apply = async (bytes: LayerSource, options: Parameters<Applier['apply']>[2]) => {
+    const compressedSize = descriptor.size;
+    const applied = await applier.apply(bytes, directory, { ...options, compressedSize });
+    if (applied.diffID === diffID) return applied;
+    throw wrongDiffID(diffID, applied.diffID);
+  };
+  /** What it comes to without the layers below, or why that can't be said. */
+  const alone = await apply(source, { signal, onProgress }).catch((error: unknown) => {
+    if (dependsOnParents(error)) return error as DrayError;
+    throw error;
   });
-  if (applied.diffID !== diffID) {
-    throw new DrayError(
-      'DIFFID_MISMATCH',
-      `the configuration says diffID ${diffID}, found ${applied.diffID}`,
-      {
-        hint: 'The image is broken: its configuration belongs to other layers. Build and push it again.',
-        context: { expected: diffID, found: applied.diffID },
-      },
-    );
-  }
   const owned = stack.move();
+
+  const applyUpon = async (lowerDirs: string[], signal: AbortSignal): Promise<AppliedLayer> => {
+    if (alone instanceof DrayError) {
+      if (lowerDirs.length === 0) throw alone;
+    } else if (!(await leadsThroughLower(lowerDirs, alone.deferred, { signal }))) {
+      return alone;
+    }
+    await emptyFolder(directory);
+    const again =
+      (await committedSource(content, descriptor, { signal })) ??
+      content.follow(descriptor, { signal });
+    return apply(again, { lowerDirs, signal });
+  };
   return {
-    tarBytes: applied.tarBytes,
-    commit: ({ parent, signal }) =>
-      staging.commit({
+    commit: async ({ parent, signal }) => {
+      const below = parent === undefined ? [] : snapshots.lowerDirectories(parent);
+      const { deferred, diskBytes, entries, tarBytes } = await applyUpon(below, signal);
+      await staging.commit({
         ...(parent === undefined ? {} : { parent }),
         diffID,
-        bytes: applied.diskBytes,
-        entries: applied.entries,
-        rebase: (lowerDirs) => rebaseLayer(directory, lowerDirs, applied.deferred, { signal }),
+        bytes: diskBytes,
+        entries,
+        rebase: (lowerDirs) => rebaseLayer(directory, lowerDirs, deferred, { signal }),
         signal,
-      }),
+      });
+      return { tarBytes };
+    },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+function wrongDiffID(expected: DiffID, found: DiffID): DrayError {
+  return new DrayError(
+    'DIFFID_MISMATCH',
+    `the configuration says diffID ${expected}, found ${found}`,
+    {
+      hint: 'The image is broken: its configuration belongs to other layers. Build and push it again.',
+      context: { expected, found },
+    },
+  );
 }

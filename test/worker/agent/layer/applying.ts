@@ -18,7 +18,7 @@ import {
   type ApplyOptions,
   LayerApplier,
 } from '../../../../worker/agent/layer/apply.ts';
-import { rebaseLayer } from '../../../../worker/agent/layer/rebase.ts';
+import { leadsThroughLower, rebaseLayer } from '../../../../worker/agent/layer/rebase.ts';
 import { mountOverlay, unmount } from '../../../../worker/agent/linux/mount.ts';
 import { unpackImage } from '../../../../worker/agent/unpack/image.ts';
 import { compareTrees, describeTree, type Tree, type TreeEntry } from '../../../support/tree.ts';
@@ -69,7 +69,10 @@ export class Bench implements AsyncDisposable {
   async stack(...layers: readonly Buffer[]): Promise<string[]> {
     const directories: string[] = [];
     for (const source of layers) {
-      const { directory, layer } = await this.apply(source);
+      const alone = await this.apply(source);
+      const { directory, layer } = (await leadsThroughLower(directories, alone.layer.deferred))
+        ? await this.apply(source, { lowerDirs: directories })
+        : alone;
       await rebaseLayer(directory, directories, layer.deferred);
       directories.unshift(directory);
     }

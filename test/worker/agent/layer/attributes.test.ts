@@ -126,28 +126,28 @@ describe('attributes of a layer', () => {
           'SCHILY.xattr.security.capability': capability,
           'SCHILY.xattr.user.binary': binary,
           'SCHILY.xattr.user.empty': '',
-          'SCHILY.xattr.trusted.mine': 'a=b\nc',
+          'SCHILY.xattr.security.mine': 'a=b\nc',
         }),
         file('file', 'x', { uid: 8, gid: 8, mode: 0o4755 }),
         pax({ 'SCHILY.xattr.user.folder': binary }),
         folder('folder', { uid: 8, mode: 0o500 }),
-        pax({ 'SCHILY.xattr.trusted.link': 'l' }),
+        pax({ 'SCHILY.xattr.security.link': 'l' }),
         symlink('link', `${bench.canary}/secret`),
-        pax({ 'SCHILY.xattr.trusted.pipe': 'p' }),
+        pax({ 'SCHILY.xattr.security.pipe': 'p' }),
         fifo('pipe'),
       ),
     );
     assert.deepEqual(at(tree, 'file').xattrs, {
       ...{
         'security.capability': capability.toString('hex'),
-        'user.binary': binary.toString('hex'),
+        'security.mine': Buffer.from('a=b\nc').toString('hex'),
       },
-      ...{ 'trusted.mine': Buffer.from('a=b\nc').toString('hex'), 'user.empty': '' },
+      ...{ 'user.binary': binary.toString('hex'), 'user.empty': '' },
     });
     assert.equal(at(tree, 'file').mode, '4755');
     assert.deepEqual(at(tree, 'folder').xattrs, { 'user.folder': binary.toString('hex') });
-    assert.deepEqual(at(tree, 'link').xattrs, { 'trusted.link': '6c' });
-    assert.deepEqual(at(tree, 'pipe').xattrs, { 'trusted.pipe': '70' });
+    assert.deepEqual(at(tree, 'link').xattrs, { 'security.link': '6c' });
+    assert.deepEqual(at(tree, 'pipe').xattrs, { 'security.pipe': '70' });
   });
 
   test('56. a user xattr on what can have none: left out, as containerd does', async (t) => {
