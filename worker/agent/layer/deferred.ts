@@ -10,7 +10,10 @@ export interface Deferred {
    * instead, the archive meant what that leads to.
    */
   implied: string[];
-  /** Of `folders`, those made in one that had no entry by then: they take its group where it has setgid below. */
+  /**
+   * Folders without an entry that were made in one that had none by then, each after its parent: where that
+   * has setgid below, they take its group.
+   */
   inheriting: string[];
   /** Hard links to what is not in the layer. */
   links: DeferredLink[];

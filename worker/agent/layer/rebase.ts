@@ -75,23 +75,30 @@ async function* rebase(
     if (layer.below(path) === undefined) dropWhiteout(layer, path);
     yield;
   }
-  const inheriting = new Set(deferred.inheriting);
+  const merged = new Set<string>();
   for (const path of layer.folders) {
-    takeAttributes(layer, path, inheriting.has(path));
+    if (takeAttributes(layer, path)) merged.add(path);
+    yield;
+  }
+  for (const path of deferred.inheriting) {
+    if (!merged.has(path)) takeGroup(layer, path);
     yield;
   }
   if (deferred.opaqueRoot) hideRoot(layer);
 }
 
-/** Of the folder below; a new one in a folder with setgid takes its group, as the kernel has it. */
-function takeAttributes(layer: StagedLayer, path: string, inherits: boolean): void {
+/** Of the folder below that it merges with. @returns whether there is one */
+function takeAttributes(layer: StagedLayer, path: string): boolean {
   const below = layer.below(path);
   const nearest = below?.kind === 'folder' ? below.folders[0] : undefined;
-  if (nearest !== undefined && below !== undefined) {
-    copyAttributes(nearest, below.stats, layer.at(path));
-    return;
-  }
-  const parent = inherits ? layer.below(parentOf(path)) : undefined;
+  if (nearest === undefined || below === undefined) return false;
+  copyAttributes(nearest, below.stats, layer.at(path));
+  return true;
+}
+
+/** A new folder in one with setgid takes its group, as the kernel has it. */
+function takeGroup(layer: StagedLayer, path: string): void {
+  const parent = layer.below(parentOf(path));
   if (parent?.kind === 'folder' && (parent.stats.mode & 0o2000n) !== 0n) {
     lchownSync(layer.at(path), 0, Number(parent.stats.gid));
   }

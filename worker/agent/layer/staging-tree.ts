@@ -234,13 +234,13 @@ export class StagingTree implements Disposable {
 
   /** Sets the folders' attributes, which making what is inside would have changed. */
   finish(): Deferred {
-    const merging = [...this.#folders.values()].filter(
-      (folder) => folder.parent !== undefined && mayMerge(folder),
+    const implied = [...this.#folders.values()].filter(
+      ({ parent, attributes }) => parent !== undefined && attributes === undefined,
     );
     for (const folder of [...this.#folders.values()].reverse()) this.#complete(folder);
     return {
-      folders: merging.map(({ path }) => path),
-      inheriting: merging.filter(({ inherits }) => inherits).map(({ path }) => path),
+      folders: implied.filter(mayMerge).map(({ path }) => path),
+      inheriting: implied.filter(({ inherits }) => inherits).map(({ path }) => path),
       implied: [...this.#implied],
       links: [...this.#links].map(([path, target]) => ({ path, target })),
       whiteouts: [...this.#whiteouts],

@@ -25,6 +25,10 @@ describe('folders that a layer does not list', () => {
       [[shared, file('d/e/x')]],
       [[shared], [file('d/e/x')]],
       [[shared], [file('d/e/x'), folder('d')]],
+      [
+        [shared, folder('d/e')],
+        [whiteout('d/e'), file('d/e/x')],
+      ],
     ]) {
       const { gid, uid, mode } = (await unpacked(stack)).get('d/e') ?? {};
       assert.deepEqual({ gid, uid, mode }, { gid: 50, uid: 0, mode: '755' });
