@@ -96,15 +96,18 @@ export interface ImageRecord {
   target: Descriptor;
   /** The manifest that was selected and whose content is in the store whole, when target is an index. */
   manifest: Descriptor;
+  /** When the registry, or a person, said so last. */
   updatedAt: Date;
 }
+
+type Named = Omit<ImageRecord, 'updatedAt'> & { updatedAt?: Date | undefined };
 
 /** The names of images. They stand in the same place as the content, so that they outlive Redis. */
 export interface ImageStore {
   list(options?: CallOptions): Promise<ImageRecord[]>;
   get(name: string, options?: CallOptions): Promise<ImageRecord | undefined>;
-  /** Creates or moves a name, at once. */
-  put(record: Omit<ImageRecord, 'updatedAt'>, options?: CallOptions): Promise<void>;
+  /** Creates or moves a name, at once. Default for `updatedAt`: now. */
+  put(record: Named, options?: CallOptions): Promise<void>;
   /** Whether there was such a name. */
   remove(name: string, options?: CallOptions): Promise<boolean>;
 }

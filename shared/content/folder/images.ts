@@ -1,19 +1,22 @@
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../../errors.ts';
 import { mediaTypes } from '../../image/descriptor.ts';
-import { decodeRecord, encodeRecord, recordKey } from '../image-record.ts';
+import { encodeRecord, recordKey } from '../image-record.ts';
 import type { ImageRecord, ImageStore } from '../store.ts';
 import { ifThere, inFolder } from './errors.ts';
-import { type Layout, replaceFile, syncFolder, temporaryPrefix } from './layout.ts';
+import { ImageFiles, readRecord } from './image-files.ts';
+import { type Layout, replaceFile, syncFolder } from './layout.ts';
 
 /** Names of images: one file each, so that writers of different names never meet. */
 export function folderImages(layout: Layout): ImageStore {
   const fileOf = (name: string) => path.join(layout.images, recordKey(name));
+  const files = new ImageFiles(layout);
+  const index = shared(() => writeIndex(layout, files));
   return {
     async list(options = {}) {
       options.signal?.throwIfAborted();
-      return await inFolder(layout.root, () => listRecords(layout));
+      return await inFolder(layout.root, () => files.list());
     },
     async get(name, options = {}) {
       options.signal?.throwIfAborted();
@@ -22,8 +25,11 @@ export function folderImages(layout: Layout): ImageStore {
     async put(record, options = {}) {
       options.signal?.throwIfAborted();
       await inFolder(layout.root, async () => {
-        await replaceFile(fileOf(record.name), encodeRecord({ ...record, updatedAt: new Date() }));
-        await writeIndex(layout);
+        await replaceFile(
+          fileOf(record.name),
+          encodeRecord({ ...record, updatedAt: record.updatedAt ?? new Date() }),
+        );
+        await index();
       });
     },
     async remove(name, options = {}) {
@@ -36,36 +42,24 @@ export function folderImages(layout: Layout): ImageStore {
           throw error;
         }
         await syncFolder(layout.images);
-        await writeIndex(layout);
+        await index();
         return true;
       });
     },
   };
 }
 
-async function readRecord(file: string): Promise<ImageRecord | undefined> {
-  const text = await ifThere(readFile(file, 'utf8'));
-  return text === undefined ? undefined : decodeRecord(text, file);
-}
-
-async function listRecords(layout: Layout): Promise<ImageRecord[]> {
-  const records: ImageRecord[] = [];
-  for (const name of await readdir(layout.images)) {
-    if (name.startsWith(temporaryPrefix)) continue;
-    const record = await readRecord(path.join(layout.images, name));
-    if (record !== undefined) records.push(record);
-  }
-  return records.sort((a, b) => (a.name < b.name ? -1 : 1));
-}
-
 /**
  * Writes index.json from the records until it says what they say. Processes that do so at once need no lock:
  * whoever renamed last has read the records after that, and found them as it wrote them.
  */
-export async function writeIndex(layout: Layout): Promise<void> {
+export async function writeIndex(
+  layout: Layout,
+  files: ImageFiles = new ImageFiles(layout),
+): Promise<void> {
   let written = await ifThere(readFile(layout.index, 'utf8'));
   for (;;) {
-    const wanted = indexOf(await listRecords(layout));
+    const wanted = indexOf(await files.list());
     if (wanted === written) return;
     await replaceFile(layout.index, wanted);
     written = wanted;
@@ -83,4 +77,22 @@ function indexOf(records: ImageRecord[]): string {
   }));
   const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests };
   return `${JSON.stringify(index, null, 2)}\n`;
+}
+
+/**
+ * Work that is done once for all who ask for it at about the same time. Each call waits for a run that began after
+ * it: one that runs already may not see what the caller did before.
+ */
+function shared(work: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  let next: Promise<void> | undefined;
+  return () => {
+    next ??= (async () => {
+      await running?.catch(() => {});
+      running = next;
+      next = undefined;
+      await work();
+    })();
+    return next;
+  };
 }

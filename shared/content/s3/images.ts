@@ -20,7 +20,7 @@ export function s3Images(bucket: Bucket, keys: Keys): ImageStore {
     },
     get: (name, options = {}) => readRecord(bucket, keyOf(name), options),
     async put(record, options = {}) {
-      const text = encodeRecord({ ...record, updatedAt: new Date() });
+      const text = encodeRecord({ ...record, updatedAt: record.updatedAt ?? new Date() });
       await bucket.put(keyOf(record.name), text, options);
     },
     async remove(name, options = {}) {
