@@ -9,6 +9,7 @@ import {
 } from '../shared/image/platform.ts';
 import { formatReference, parseReference } from '../shared/image/reference.ts';
 import { listNodes } from '../shared/node/registry.ts';
+import { parsePullPolicy } from '../shared/pull/policy.ts';
 import { PullRecords } from '../shared/pull/records.ts';
 import type { PullRequest } from '../shared/pull/status.ts';
 import { queueError } from '../shared/queue/connection.ts';
@@ -37,6 +38,8 @@ export async function enqueuePull(
   const platform = platformOf(request);
   const credential =
     request.credential === undefined ? undefined : parseCredentialName(request.credential);
+  const { priority = 'normal', policy = 'always' } = request;
+  parsePullPolicy(policy);
   const nodes = [...new Set(request.nodes)];
   const limit = AbortSignal.timeout(deadline);
   const signal = options.signal === undefined ? limit : AbortSignal.any([options.signal, limit]);
@@ -50,9 +53,10 @@ export async function enqueuePull(
       const whole = {
         ...{ reference, platform, nodes, want: request.want ?? 'image' },
         ...(credential === undefined ? {} : { credential }),
+        ...{ priority, policy },
       };
       const id = await records.create(whole, reserved);
-      await queues.add([{ queue: 'resolve', pull: id }]);
+      await queues.add([{ queue: 'resolve', pull: id, priority, isNew: true }]);
       return id;
     });
   } catch (error) {

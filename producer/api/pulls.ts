@@ -37,8 +37,13 @@ export function pullRoutes(services: ApiServices): Route[] {
       headers: { 'Idempotency-Key': 'Up to 255 characters that the caller chose for this request' },
       answer: { status: 202, description: 'Accepted; Location leads to it', schema: pull },
       async handle({ body, request, reply, signal }) {
-        const { reference, platform, nodes = [] } = body;
-        const wanted = { reference, nodes, ...(platform === undefined ? {} : { platform }) };
+        const { reference, platform, nodes = [], priority, policy } = body;
+        const wanted = {
+          ...{ reference, nodes },
+          ...(platform === undefined ? {} : { platform }),
+          ...(priority === undefined ? {} : { priority }),
+          ...(policy === undefined ? {} : { policy }),
+        };
         const key = idempotencyKey(request);
         const id = await enqueuePull(config, redis, wanted, {
           signal,

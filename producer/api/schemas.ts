@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { priorities } from '../../shared/pull/priority.ts';
 
 /** The nouns of the API as JSON. They follow shared/pull/status.ts and shared/content/store.ts. */
 
@@ -55,9 +56,13 @@ export const pull = z
     state: z
       .enum(['queued', 'resolving', 'fetching', 'unpacking', 'ready', 'failed', 'cancelled'])
       .meta({ description: 'ready: every node can run it' }),
+    priority: z.enum(priorities),
     createdAt: time,
     finishedAt: time.optional(),
     target: descriptor.optional(),
+    askedAt: time.optional().meta({
+      description: 'The registry was not asked: the target is what it said then',
+    }),
     manifest: descriptor.optional(),
     blobs: z.array(blob),
     nodes: z.array(pullNode),
@@ -75,6 +80,17 @@ export const pullRequest = z
       .max(10_000)
       .optional()
       .meta({ description: 'Who shall hold the image unpacked. None: the content store only.' }),
+    priority: z.enum(priorities).optional().meta({
+      description: 'low: for bulk pre-pulls; high: somebody waits for it. Default: normal',
+    }),
+    policy: z
+      .string()
+      .regex(/^(always|missing|if-stale=[1-9][0-9]{0,5}[smhd])$/)
+      .optional()
+      .meta({
+        description:
+          'When the registry is asked for a tag that the store has: always (the default), missing (never) or if-stale=DURATION, as in if-stale=12h',
+      }),
   })
   .meta({ id: 'PullRequest' });
 

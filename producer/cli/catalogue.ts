@@ -175,6 +175,11 @@ export const catalogue: readonly CatalogueGroup[] = [
         load: () => import('./commands/nodes.ts'),
       },
       {
+        name: 'registry',
+        summary: 'show and set what the fleet may ask of registries',
+        load: () => import('./commands/registry.ts'),
+      },
+      {
         name: 'serve',
         summary: 'serve the HTTP API',
         load: () => import('./commands/serve.ts'),

@@ -25,6 +25,13 @@ export function credentialOption(): Option {
   );
 }
 
+export function pullPolicyOption(usual: string): Option {
+  return new Option(
+    '--pull <when>',
+    'ask the registry for a tag that is there: always, missing (never), or if-stale=DURATION, as in if-stale=12h',
+  ).default(usual);
+}
+
 /** For an option that may stand several times. */
 export function collect(value: string, before: string[] = []): string[] {
   return [...before, value];

@@ -1,5 +1,7 @@
 /** How `dray` prints: tables, sizes and times for people, JSON for programs. */
 
+import { ageOf } from '../../shared/duration.ts';
+
 export type OutputForm = 'table' | 'json';
 
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
@@ -38,17 +40,9 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(whole / 3600)}h${two(Math.floor((whole % 3600) / 60))}m`;
 }
 
-const ages: [string, number][] = [
-  ['d', 86_400],
-  ['h', 3_600],
-  ['min', 60],
-];
-
 /** The time since then in its largest whole unit: `3 min ago`. */
 export function formatAge(since: Date, now: Date): string {
-  const seconds = Math.max(0, Math.round((now.getTime() - since.getTime()) / 1000));
-  const [unit, size] = ages.find(([, size]) => seconds >= size) ?? ['s', 1];
-  return `${Math.floor(seconds / size)} ${unit} ago`;
+  return `${ageOf(since, now)} ago`;
 }
 
 /** Text from outside without what a terminal would obey. */

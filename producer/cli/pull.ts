@@ -1,4 +1,6 @@
 import { formatReference, parseReference } from '../../shared/image/reference.ts';
+import { parsePullPolicy } from '../../shared/pull/policy.ts';
+import type { Priority } from '../../shared/pull/priority.ts';
 import type { PullRequest, PullStatus, Want } from '../../shared/pull/status.ts';
 import { parseCredentialName } from '../../shared/registry/credential-name.ts';
 import type { Context, QueueConnection } from './context.ts';
@@ -13,6 +15,9 @@ export interface PullImageOptions {
   /** The name of a credential of the workers. */
   credential?: string;
   want?: Want;
+  /** Default: high while somebody waits, else normal. */
+  priority?: Priority;
+  policy?: string;
   progress?: ProgressForm;
 }
 
@@ -25,7 +30,7 @@ export async function pullImage(context: Context, options: PullImageOptions): Pr
   const begun = performance.now();
   check(options);
   await using queue = await context.openQueue();
-  const id = await enqueue(context, queue, options);
+  const id = await enqueue(context, queue, { priority: 'high', ...options });
   const { progress = 'auto' } = options;
   const status = await followPull(context, queue, id, { progress, begun });
   const failure = failureOf(status);
@@ -41,9 +46,10 @@ export async function pullDetached(context: Context, options: PullImageOptions):
 }
 
 /** Nothing is started for a reference or a name that is none. @throws REFERENCE_INVALID, USAGE */
-function check({ reference, credential }: PullImageOptions): void {
+function check({ reference, credential, policy }: PullImageOptions): void {
   parseReference(reference);
   if (credential !== undefined) parseCredentialName(credential);
+  if (policy !== undefined) parsePullPolicy(policy);
 }
 
 async function enqueue(
@@ -52,13 +58,15 @@ async function enqueue(
   options: PullImageOptions,
 ): Promise<string> {
   const { enqueuePull } = await import('../enqueue.ts');
-  const { reference, platform, credential, want } = options;
+  const { reference, platform, credential, want, priority, policy } = options;
   const request: PullRequest = {
     reference,
     nodes: options.nodes ?? (await defaultNodes(context)),
     ...(platform === undefined ? {} : { platform }),
     ...(credential === undefined ? {} : { credential }),
     ...(want === undefined ? {} : { want }),
+    ...(priority === undefined ? {} : { priority }),
+    ...(policy === undefined ? {} : { policy }),
   };
   return await enqueuePull(context.config, queue.redis, request);
 }

@@ -8,6 +8,7 @@ import type {
 import { asDrayError, DrayError, decodeError } from '../../shared/errors.ts';
 import { isDigest } from '../../shared/image/digest.ts';
 import { formatReference, parseReference } from '../../shared/image/reference.ts';
+import { parsePullPolicy } from '../../shared/pull/policy.ts';
 import { parseEnv, parseMount, randomID } from './container-options.ts';
 import { type Context, openContext } from './context.ts';
 import { exitCodes } from './errors.ts';
@@ -17,6 +18,8 @@ import { pullImage } from './pull.ts';
 export interface RunRequest {
   reference: string;
   args: string[];
+  /** When the registry is asked for a tag that is there: `always`, `missing` or `if-stale=DURATION`. */
+  pull: string;
   id?: string;
   rm?: boolean;
   detach?: boolean;
@@ -34,9 +37,10 @@ const drayFailed = 125;
 /** `dray run`. @returns the exit code of the command, see its help */
 export async function runImage(command: Command, request: RunRequest): Promise<number> {
   try {
+    parsePullPolicy(request.pull);
     const create = createRequest(request);
     const context = await openContext(command);
-    const { id } = await createContainer(context, request.reference, create);
+    const { id } = await createContainer(context, request, create);
     if (request.detach === true) {
       await (await context.agent()).startContainer(id);
       process.stdout.write(`${id}\n`);
@@ -78,20 +82,23 @@ function isNetwork(text: string): text is NetworkMode {
   return text === 'host' || text === 'none';
 }
 
-/** Pulls the image when the store or the node does not have it. */
+/** Pulls the image when the store or the node does not have it, or the policy wants the registry to be asked. */
 async function createContainer(
   context: Context,
-  reference: string,
+  { reference, pull: policy }: RunRequest,
   create: CreateContainerRequest,
 ): Promise<ContainerStatus> {
-  try {
-    return await (await context.agent()).createContainer(create);
-  } catch (error) {
-    const isAbsent =
-      error instanceof DrayError && (error.code === 'IMAGE_UNKNOWN' || error.code === 'NOT_FOUND');
-    if (!isAbsent || isDigest(reference)) throw error;
+  if (policy === 'missing' || isDigest(reference)) {
+    try {
+      return await (await context.agent()).createContainer(create);
+    } catch (error) {
+      const isAbsent =
+        error instanceof DrayError &&
+        (error.code === 'IMAGE_UNKNOWN' || error.code === 'NOT_FOUND');
+      if (!isAbsent || isDigest(reference)) throw error;
+    }
   }
-  const pull = await pullImage(context, { reference });
+  const pull = await pullImage(context, { reference, policy });
   if (pull.error !== undefined) throw decodeError(pull.error);
   const image = pull.manifest?.digest ?? create.image;
   return await (await context.agent()).createContainer({ ...create, image });

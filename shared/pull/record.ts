@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { EncodedError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, isDigest } from '../image/digest.ts';
+import { type Priority, priorities } from './priority.ts';
 import type { BlobKind, NodeLayerStatus, NodeState, PullState, Want } from './status.ts';
 
 /** What a pull has to do with a blob: fixed by its resolve step. */
@@ -29,6 +30,12 @@ export interface PullRecord {
   /** The name of the credential that counts, as it was given. */
   credential?: string;
   want: Want;
+  /** What counts: one that has waited for long may have been raised. */
+  priority: Priority;
+  /** When a tag is asked of the registry: read by parsePullPolicy. */
+  policy: string;
+  /** The target is what the registry said then: it was not asked again. */
+  askedAt?: Date;
   state: PullState;
   createdAt: Date;
   finishedAt?: Date;
@@ -59,6 +66,9 @@ export function decodeRecord(id: string, fields: Record<string, string>): PullRe
     platform,
     nodes: JSON.parse(fields.nodes ?? '[]') as string[],
     want: (fields.want ?? 'image') as Want,
+    priority: priorities.find((priority) => priority === fields.priority) ?? 'normal',
+    policy: fields.policy ?? 'always',
+    ...(fields.askedAt === undefined ? {} : { askedAt: new Date(Number(fields.askedAt)) }),
     state: state as PullState,
     createdAt: new Date(Number(createdAt)),
     planned: fields.planned !== undefined,

@@ -3,6 +3,7 @@ import { DrayError, encodeError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, digestOf, isDigest } from '../image/digest.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
+import { highest, type Priority } from './priority.ts';
 import {
   decodeDescriptor,
   decodeRecord,
@@ -20,6 +21,12 @@ const keepFinished = 7 * 24 * 3600;
 const keepIdempotency = 24 * 3600;
 /** Entries of a pull's event stream that are kept. */
 const keepEvents = 1_000;
+
+const pinScript = `
+if redis.call('HSETNX', KEYS[1], 'target', ARGV[1]) == 1 and ARGV[2] ~= '' then
+  redis.call('HSET', KEYS[1], 'askedAt', ARGV[2])
+end
+`;
 
 /**
  * The records of pulls in Redis, and the joins: which blobs a pull waits for, and which pulls wait for a blob.
@@ -56,7 +63,8 @@ export class PullRecords {
 
   /** Creates the record of a pull, unless it is there. It is accepted once its resolve job is enqueued too. */
   async create(
-    request: Required<Omit<PullRequest, 'credential'>> & Pick<PullRequest, 'credential'>,
+    request: Pick<PullRequest, 'credential' | 'priority' | 'policy'> &
+      Required<Pick<PullRequest, 'reference' | 'platform' | 'nodes' | 'want'>>,
     id = newPullId(),
   ): Promise<string> {
     const { keys } = this;
@@ -74,6 +82,8 @@ export class PullRecords {
         // Nothing else than an image gets a name: there is nothing to wait for.
         ...(request.want === 'image' ? {} : { named: 1 }),
         ...(request.credential === undefined ? {} : { credential: request.credential }),
+        ...(request.priority === undefined ? {} : { priority: request.priority }),
+        ...(request.policy === undefined ? {} : { policy: request.policy }),
       })
       .zadd(keys.pulls, now, id)
       .sadd(keys.open, id)
@@ -114,6 +124,18 @@ export class PullRecords {
     return await this.#redis.zrevrange(this.keys.pulls, first, first + limit - 1);
   }
 
+  /** Lets a pull pass others from now on, for what is enqueued for it from here on. */
+  async raise(id: string): Promise<void> {
+    await this.#redis.hset(this.keys.pull(id), 'priority', 'high' satisfies Priority);
+  }
+
+  /** The first of the priorities of the pulls that wait for a blob. */
+  async priorityOf(digest: Digest): Promise<Priority> {
+    const pulls = await this.waiting(digest);
+    const found = await Promise.all(pulls.map((id) => this.get(id)));
+    return highest(found.flatMap((record) => (record === undefined ? [] : [record.priority])));
+  }
+
   /** Shows people that the reference is being resolved. */
   async resolving(id: string): Promise<void> {
     await this.#redis.hset(this.keys.pull(id), 'state', 'resolving' satisfies PullState);
@@ -122,11 +144,12 @@ export class PullRecords {
 
   /**
    * Pins what the reference is. The first caller decides for good.
+   * @param askedAt when the registry said so, where it was not asked now
    * @returns what is pinned, by this call or an earlier one
    */
-  async pin(id: string, target: Descriptor): Promise<Descriptor> {
+  async pin(id: string, target: Descriptor, askedAt?: Date): Promise<Descriptor> {
     const key = this.keys.pull(id);
-    await this.#redis.hsetnx(key, 'target', JSON.stringify(target));
+    await this.#redis.eval(pinScript, 1, key, JSON.stringify(target), askedAt?.getTime() ?? '');
     const pinned = decodeDescriptor(await this.#redis.hget(key, 'target'));
     return pinned ?? target;
   }

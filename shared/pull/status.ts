@@ -1,6 +1,7 @@
 import type { EncodedError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
+import type { Priority } from './priority.ts';
 
 /**
  * What a pull brings into the store. `image`: the image whole, which then gets its name. `object`: the one object
@@ -21,6 +22,10 @@ export interface PullRequest {
   credential?: string;
   /** Default: image. */
   want?: Want;
+  /** Default: normal. */
+  priority?: Priority;
+  /** `always` (the default), `missing` or `if-stale=DURATION`: when a tag that the store has is asked of the registry again. */
+  policy?: string;
 }
 
 export type PullState =
@@ -71,11 +76,14 @@ export interface PullStatus {
   id: string;
   reference: string;
   platform: string;
+  priority: Priority;
   state: PullState;
   createdAt: Date;
   finishedAt?: Date;
   /** What the reference was resolved to, once. */
   target?: Descriptor;
+  /** The registry was not asked: the target is what it said then. */
+  askedAt?: Date;
   /** The manifest for the platform (equal to target unless that is an index). */
   manifest?: Descriptor;
   blobs: BlobStatus[];

@@ -4,7 +4,7 @@ import { asDrayError, type DrayError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 import { jobDuration, jobWait, queueLabel } from '../telemetry/metrics.ts';
 import type { FollowUp, JobQueues } from './jobs.ts';
-import { jobAttempts } from './jobs.ts';
+import { asExpected, jobAttempts } from './jobs.ts';
 
 export interface JobContext {
   id: string;
@@ -74,7 +74,8 @@ export function consume<Payload>(consumer: Consumer<Payload>, services: Consumer
       maxStalledCount,
       drainDelay: 5,
       runRetryDelay: 1_000,
-      skipVersionCheck: true,
+      // BullMQ takes an unknown Redis for an old one, and comes back to delayed jobs up to a second late.
+      skipVersionCheck: false,
     },
   );
 
@@ -101,14 +102,17 @@ export function consume<Payload>(consumer: Consumer<Payload>, services: Consumer
       const wait = error.context.retryAfterMs;
       const lastAttempt = job.attemptsMade + 1 >= (job.opts.attempts ?? jobAttempts);
       if (error.retryable && typeof wait === 'number' && payload !== undefined) {
-        context.log.warn({ err: error }, 'job waits');
+        // A registry that refuses is news once, not for each job that it keeps waiting.
+        context.log['waitsFor' in error.context ? 'debug' : 'warn']({ err: error }, 'job waits');
         await consumer.retrying?.(payload, error);
+        await expect(job, true);
         await delay(job, token, wait);
       }
       if (error.retryable && !lastAttempt) {
         context.log.warn({ err: error, attempt: job.attemptsMade + 1 }, 'job will be retried');
         if (payload !== undefined) await consumer.retrying?.(payload, error);
         outcome = 'retried';
+        await expect(job, false);
         throw error;
       }
       outcome = 'failed';
@@ -144,6 +148,11 @@ export function consume<Payload>(consumer: Consumer<Payload>, services: Consumer
     log.warn({ err: error }, 'queue connection');
   });
   return worker;
+}
+
+async function expect(job: Job, isExpected: boolean): Promise<void> {
+  const priority = asExpected(job.priority, isExpected);
+  if (priority !== job.priority) await job.changePriority({ priority });
 }
 
 /** Puts a job back for later without counting a try. Never returns. */

@@ -1,15 +1,21 @@
-import { type JobsOptions, Queue } from 'bullmq';
+import { Job, type JobsOptions, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
+import { type Priority, rankOf } from '../pull/priority.ts';
 import { fetchQueue, jobIdOf, resolveQueue, unpackQueue } from './names.ts';
 import { payloadVersion } from './payloads.ts';
 
-/** A job to follow. Handlers return these as data; {@link JobQueues.add} is the one place that enqueues. */
-export type FollowUp =
-  | { queue: 'resolve'; pull: string }
-  | { queue: 'fetch-blob'; digest: Digest }
-  | { queue: 'unpack'; node: string; pull: string; manifest: Descriptor };
+/**
+ * A job to follow. Handlers return these as data; {@link JobQueues.add} is the one place that enqueues.
+ * `isNew`: there is no such resolve job yet; or a fetch-blob job that is there may not know of the place where this
+ * pull gets the blob, and need not wait for the one that it knows.
+ */
+export type FollowUp = { priority: Priority } & (
+  | { queue: 'resolve'; pull: string; isNew?: boolean }
+  | { queue: 'fetch-blob'; digest: Digest; isNew?: boolean }
+  | { queue: 'unpack'; node: string; pull: string; manifest: Descriptor }
+);
 
 /** Tries of a job whose failures may pass; a failure that can't pass ends it at once. */
 export const jobAttempts = 8;
@@ -23,6 +29,24 @@ const options: JobsOptions = {
   sizeLimit: 16 * 1024,
 };
 
+/**
+ * BullMQ's priority, of which the lowest comes first; 0 would be before all. What was told when to come back, since a
+ * registry's limit was used up, comes before what has not been tried, or its time would pass.
+ */
+export function queuePriority(priority: Priority, isExpected = false): number {
+  return 2 * rankOf(priority) + (isExpected ? 1 : 2);
+}
+
+/** The same job's priority, expected or not any more. */
+export function asExpected(priority: number, isExpected: boolean): number {
+  return priority - (isExpected === waitsForLimit(priority) ? 0 : isExpected ? 1 : -1);
+}
+
+/** Whether a job that is delayed is so because of a limit, not because it failed. */
+function waitsForLimit(priority: number): boolean {
+  return priority % 2 === 1;
+}
+
 /** The producing ends of the queues. */
 export class JobQueues implements AsyncDisposable {
   readonly #redis: Redis;
@@ -34,36 +58,53 @@ export class JobQueues implements AsyncDisposable {
     this.#prefix = prefix;
   }
 
-  /** Enqueues. A job that is queued or runs already is not added again. */
+  /**
+   * Enqueues. A job that is queued or runs already is not added again; it gets the higher of the two priorities, and
+   * with that it is tried at once when it waits for a registry's limit only.
+   */
   async add(jobs: readonly FollowUp[]): Promise<void> {
     await Promise.all(jobs.map((job) => this.#add(job)));
   }
 
   async #add(job: FollowUp): Promise<void> {
+    const priority = queuePriority(job.priority);
+    const added = await this.#enqueue(job, { ...options, priority });
+    if (job.queue === 'resolve' && job.isNew === true) return;
+    const known = await Job.fromId(this.queue(nameOf(job)), added.id ?? '');
+    // Gone, or just added.
+    if (known === undefined) return;
+    const waits = waitsForLimit(known.priority);
+    const isRaised = known.priority > priority;
+    if (isRaised) await known.changePriority({ priority: asExpected(priority, waits) });
+    const isUrgent = isRaised || (job.queue === 'fetch-blob' && job.isNew === true);
+    if (isUrgent && waits && (await known.isDelayed())) {
+      // Somebody else may have promoted it in between.
+      await known.promote().catch(() => {});
+    }
+  }
+
+  async #enqueue(job: FollowUp, options: JobsOptions): Promise<Job> {
     switch (job.queue) {
       case 'resolve':
-        await this.queue(resolveQueue).add(
+        return await this.queue(resolveQueue).add(
           'resolve',
           { v: payloadVersion, pull: job.pull },
           { ...options, jobId: job.pull },
         );
-        break;
       case 'fetch-blob':
         // Deduplication ends with the job; a job id of a failed job that is kept would block the digest.
-        await this.queue(fetchQueue).add(
+        return await this.queue(fetchQueue).add(
           'fetch-blob',
           { v: payloadVersion, digest: job.digest },
           { ...options, deduplication: { id: jobIdOf(job.digest) } },
         );
-        break;
       case 'unpack': {
         const { mediaType, digest, size } = job.manifest;
-        await this.queue(unpackQueue(job.node)).add(
+        return await this.queue(unpackQueue(job.node)).add(
           'unpack',
           { v: payloadVersion, pull: job.pull, manifest: { mediaType, digest, size } },
           { ...options, jobId: job.pull },
         );
-        break;
       }
     }
   }
@@ -92,5 +133,16 @@ export class JobQueues implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
+  }
+}
+
+function nameOf(job: FollowUp): string {
+  switch (job.queue) {
+    case 'resolve':
+      return resolveQueue;
+    case 'fetch-blob':
+      return fetchQueue;
+    case 'unpack':
+      return unpackQueue(job.node);
   }
 }

@@ -40,6 +40,25 @@ export function keysOf(prefix: string) {
     idempotency: (key: string) => `${own}:idempotency:${key}`,
     /** Hash: every node that ever registered → when it was last seen, and what it is. */
     nodes: `${own}:nodes`,
+    /** Hash: registry → what the fleet may ask of it. */
+    limits: `${own}:limits`,
+    /** Sorted set: registries that asked for a pause, by its end. For those who look. */
+    paused: `${own}:paused`,
+    /** What the fleet has asked of a registry. */
+    budget: (registry: string) => ({
+      /** Hash: when the next request is due, and when those are that wait. */
+      state: `${own}:budget:${registry}`,
+      /** There for as long as nobody may ask: the registry said so. */
+      paused: `${own}:budget:${registry}:paused`,
+      /** How often in a row it said so without saying for how long. */
+      refusals: `${own}:budget:${registry}:refusals`,
+      /** Sorted set: jobs that were told when to come back. */
+      line: `${own}:budget:${registry}:line`,
+      /** List: when the last requests were let in. */
+      used: `${own}:budget:${registry}:used`,
+      /** Sorted set: requests under way, by the time when they are taken for dead. */
+      busy: `${own}:budget:${registry}:busy`,
+    }),
     /** Channel: a digest whose ingest advanced, for those who read along. A hint only. */
     advanced: `${own}:advanced`,
     /** Channel: the id of a pull that ended. A hint only. */

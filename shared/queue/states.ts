@@ -1,4 +1,6 @@
-import type { JobQueues } from './jobs.ts';
+import type { Job, Queue } from 'bullmq';
+import { priorities } from '../pull/priority.ts';
+import { type JobQueues, queuePriority } from './jobs.ts';
 import { fetchQueue, resolveQueue, unpackQueue } from './names.ts';
 
 /** How a queue stands. */
@@ -28,7 +30,7 @@ async function queueState(queues: JobQueues, name: string): Promise<QueueState> 
   const [jobs, waiting, prioritized, workers] = await Promise.all([
     queue.getJobCounts(...states),
     queue.getWaiting(-1, -1),
-    queue.getPrioritized(0, 0),
+    firstOfEachPriority(queue),
     queue.getWorkersCount(),
   ]);
   const added = [...waiting, ...prioritized].map(({ timestamp }) => timestamp);
@@ -40,4 +42,18 @@ async function queueState(queues: JobQueues, name: string): Promise<QueueState> 
       ? {}
       : { oldestWaitingSeconds: Math.max(0, Date.now() - Math.min(...added)) / 1000 }),
   };
+}
+
+/** The prioritized jobs are sorted by priority, then by when they came. */
+async function firstOfEachPriority(queue: Queue): Promise<Job[]> {
+  const ordered = priorities.flatMap((each) => [queuePriority(each, true), queuePriority(each)]);
+  const counts = await queue.getCountsPerPriority(ordered);
+  const first: Job[] = [];
+  let position = 0;
+  for (const each of ordered) {
+    const count = counts[each] ?? 0;
+    if (count > 0) first.push(...(await queue.getPrioritized(position, position)));
+    position += count;
+  }
+  return first;
 }

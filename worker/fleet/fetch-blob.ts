@@ -2,9 +2,11 @@ import { asDrayError, DrayError } from '../../shared/errors.ts';
 import type { Descriptor } from '../../shared/image/descriptor.ts';
 import type { Digest } from '../../shared/image/digest.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
+import { highest, type Priority } from '../../shared/pull/priority.ts';
 import type { FollowUp } from '../../shared/queue/jobs.ts';
 import type { FetchPayload } from '../../shared/queue/payloads.ts';
 import { bytes } from '../../shared/telemetry/metrics.ts';
+import { askingFor } from './budget/asking.ts';
 import { blobArrived } from './join.ts';
 import { mismatches } from './metrics.ts';
 import { fetchBlob } from './registry/fetch.ts';
@@ -18,6 +20,8 @@ interface Source {
   /** The name of the credential that the pulls gave. */
   credential?: string | undefined;
   pulls: string[];
+  /** The first among theirs. */
+  priority: Priority;
 }
 
 /** Milliseconds between two words about a transfer. */
@@ -47,7 +51,10 @@ export async function fetchBlobJob(
     tried.add(sourceKey(source));
     try {
       const isWanted = async () => (await records.waiting(digest)).length > 0;
-      await whileWanted(isWanted, options, (wanted) => transfer(source, services, wanted));
+      const { priority } = source;
+      await askingFor({ ticket: digest, priority }, () =>
+        whileWanted(isWanted, options, (wanted) => transfer(source, services, wanted)),
+      );
     } catch (thrown) {
       if (options.signal.aborted) throw thrown;
       const error = withDigest(asDrayError(thrown), digest);
@@ -55,6 +62,8 @@ export async function fetchBlobJob(
         await records.transferEnded(digest);
         return [];
       }
+      // It waits in the queue, not for bytes.
+      if (error.code === 'RATE_LIMITED') await records.transferEnded(digest);
       if (error.retryable) passing = error;
       else await Promise.all(source.pulls.map((pull) => records.fail(pull, error)));
     }
@@ -150,10 +159,14 @@ async function sourcesOf(
       descriptor: planned.descriptor,
       credential: record.credential,
       pulls: [pull],
+      priority: record.priority,
     };
     const known = sources.get(sourceKey(source));
     if (known === undefined) sources.set(sourceKey(source), source);
-    else known.pulls.push(pull);
+    else {
+      known.pulls.push(pull);
+      known.priority = highest([known.priority, record.priority]);
+    }
   }
   return [...sources.values()];
 }

@@ -40,10 +40,11 @@ export async function contentComplete(
 ): Promise<void> {
   const record = await services.records.get(pull);
   if (record === undefined || !record.planned) return;
-  const { want, named, reference, target, manifest } = record;
+  const { want, named, reference, target, manifest, askedAt } = record;
   if (want === 'image' && !named && target !== undefined) {
     await services.store.images.put(
-      { name: reference, target, manifest: manifest ?? target },
+      // What came from the store is no newer for that.
+      { name: reference, target, manifest: manifest ?? target, updatedAt: askedAt },
       options,
     );
   }

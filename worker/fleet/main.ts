@@ -8,8 +8,10 @@ import { consume, stopConsuming } from '../../shared/queue/consume.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
 import { fetchQueue, resolveQueue } from '../../shared/queue/names.ts';
 import { parseFetchPayload, parseResolvePayload } from '../../shared/queue/payloads.ts';
+import { RegistryBudgets } from './budget/budgets.ts';
 import { fetchBlobGaveUp, fetchBlobJob } from './fetch-blob.ts';
 import { FetchLeases } from './lease.ts';
+import { noteOf } from './note.ts';
 import { reconcileForever } from './reconcile.ts';
 import { openRegistryClient } from './registry/open.ts';
 import { resolveJob } from './resolve.ts';
@@ -25,7 +27,8 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
   cleanUp.defer(() => redis.disconnect());
   const store = await openStore(config.store, { signal: stopping });
   cleanUp.use(store);
-  const client = openRegistryClient(config);
+  const budget = cleanUp.use(new RegistryBudgets(redis, config.redis.prefix));
+  const client = openRegistryClient(config, { budget });
   cleanUp.defer(() => client.close());
   const records = new PullRecords(redis, config.redis.prefix);
   const queues = new JobQueues(redis, config.redis.prefix);
@@ -41,7 +44,10 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
       parse: parseResolvePayload,
       handle: (payload, context) => resolveJob(payload, services, context),
       gaveUp: (payload, error) => records.fail(payload.pull, error),
-      retrying: (payload, error) => records.note(payload.pull, `waiting: ${error.message}`),
+      retrying: async (payload, error) => {
+        const note = noteOf(error);
+        if (note !== undefined) await records.note(payload.pull, note);
+      },
     },
     ends,
   );
@@ -53,14 +59,15 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
       handle: (payload, context) => fetchBlobJob(payload, services, context),
       gaveUp: (payload, error) => fetchBlobGaveUp(payload, services, error),
       retrying: async (payload, error) => {
-        for (const pull of await records.waiting(payload.digest)) {
-          await records.note(pull, `waiting: ${error.message}`);
-        }
+        const note = noteOf(error);
+        if (note === undefined) return;
+        for (const pull of await records.waiting(payload.digest)) await records.note(pull, note);
       },
       // A pull may have begun to wait after the job had looked, and before another could be added.
       left: async ({ digest }) => {
-        const waiting = await records.waiting(digest);
-        if (waiting.length > 0) await queues.add([{ queue: 'fetch-blob', digest }]);
+        if ((await records.waiting(digest)).length === 0) return;
+        const priority = await records.priorityOf(digest);
+        await queues.add([{ queue: 'fetch-blob', digest, priority }]);
       },
     },
     ends,

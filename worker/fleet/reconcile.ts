@@ -1,13 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { DrayError } from '../../shared/errors.ts';
-import type { JobQueues } from '../../shared/queue/jobs.ts';
+import type { PullRecord } from '../../shared/pull/record.ts';
+import { type JobQueues, queuePriority } from '../../shared/queue/jobs.ts';
 import { resolveQueue, unpackQueue } from '../../shared/queue/names.ts';
 import { followUps } from './resolve.ts';
 import type { FleetServices } from './services.ts';
 
 /** Milliseconds between two rounds; one worker of the fleet does each. */
 const interval = 3_000;
+/** Milliseconds after which the oldest pull passes others. */
+const raisedAfter = 60_000;
 
 export interface ReconcileServices extends Pick<FleetServices, 'records' | 'store' | 'log'> {
   redis: Redis;
@@ -40,9 +43,25 @@ export async function reconcile(
   services: ReconcileServices,
   options: { signal: AbortSignal },
 ): Promise<void> {
-  for (const id of await services.records.open()) {
+  const open = await services.records.open();
+  await raiseOldest(open, services);
+  for (const id of open) {
     options.signal.throwIfAborted();
     await mend(id, services, options);
+  }
+}
+
+/**
+ * So that nothing starves however many pulls of higher priority come: the oldest pull that has waited for a minute
+ * is raised to the highest one. One a round: a crowd of old pre-pulls would otherwise stand before people's pulls.
+ */
+async function raiseOldest(open: string[], { records }: ReconcileServices): Promise<void> {
+  // Ids sort by time.
+  for (const id of open.toSorted()) {
+    const record = await records.get(id);
+    if (record === undefined || record.priority === 'high') continue;
+    if (Date.now() - record.createdAt.getTime() > raisedAfter) await records.raise(id);
+    return;
   }
 }
 
@@ -58,7 +77,7 @@ async function mend(
     return;
   }
   if (!record.planned) {
-    await mendResolve(id, services);
+    await mendResolve(record, services);
     return;
   }
   const jobs = await followUps(id, services, options);
@@ -70,11 +89,12 @@ async function mend(
   await records.settle(id);
 }
 
-async function mendResolve(id: string, services: ReconcileServices): Promise<void> {
+async function mendResolve(record: PullRecord, services: ReconcileServices): Promise<void> {
   const { records, queues } = services;
+  const { id, priority } = record;
   const job = await queues.queue(resolveQueue).getJob(id);
-  if (job === undefined) {
-    await queues.add([{ queue: 'resolve', pull: id }]);
+  if (job === undefined || job.priority > queuePriority(priority)) {
+    await queues.add([{ queue: 'resolve', pull: id, priority }]);
   } else if (await job.isFailed()) {
     await records.fail(
       id,

@@ -1,19 +1,15 @@
 import { putBytes } from '../../shared/content/blob.ts';
 import { asDrayError, DrayError } from '../../shared/errors.ts';
-import {
-  type Descriptor,
-  isIndexType,
-  isManifestType,
-  mediaTypes,
-} from '../../shared/image/descriptor.ts';
+import { type Descriptor, mediaTypes } from '../../shared/image/descriptor.ts';
 import { digestOf } from '../../shared/image/digest.ts';
-import { parseIndexOrManifest } from '../../shared/image/manifest.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
 import type { PullRecord } from '../../shared/pull/record.ts';
 import { isFinished } from '../../shared/pull/status.ts';
 import type { FollowUp } from '../../shared/queue/jobs.ts';
 import type { ResolvePayload } from '../../shared/queue/payloads.ts';
+import { askingFor } from './budget/asking.ts';
 import { blobArrived, contentComplete } from './join.ts';
+import { pin } from './pin.ts';
 import { planImage } from './plan-image.ts';
 import { listReferrers, referrersIndex } from './registry/referrers.ts';
 import type { FleetServices } from './services.ts';
@@ -43,24 +39,31 @@ export async function resolveJob(
   };
   try {
     if (!record.planned) {
-      await whileWanted(isWanted, options, (wanted) => plan(record, services, wanted));
+      const { id, priority } = record;
+      await askingFor({ ticket: id, priority }, () =>
+        whileWanted(isWanted, options, (wanted) => plan(record, services, wanted)),
+      );
     }
   } catch (error) {
     if (!options.signal.aborted && asDrayError(error).code === 'CANCELLED') return [];
     throw error;
   }
-  return await followUps(record.id, services, options);
+  return await followUps(record.id, services, { ...options, isNew: true });
 }
 
-/** What a planned pull still needs to have enqueued. Used by the resolve step, and to mend what a crash lost. */
+/**
+ * What a planned pull still needs to have enqueued. Used by the resolve step, and to mend what a crash lost.
+ * @param options.isNew it was planned just now
+ */
 export async function followUps(
   id: string,
   services: Pick<FleetServices, 'records' | 'store'>,
-  options: { signal?: AbortSignal },
+  options: { signal?: AbortSignal; isNew?: boolean },
 ): Promise<FollowUp[]> {
   const { records, store } = services;
   const record = await records.get(id);
   if (record === undefined || isFinished(record.state) || !record.planned) return [];
+  const { priority } = record;
   const jobs: FollowUp[] = [];
   const [blobs, missing] = await Promise.all([records.blobs(id), records.missing(id)]);
   // In the order of the plan, which is that in which people read it.
@@ -71,14 +74,14 @@ export async function followUps(
     if ((await store.content.info(digest, options)) !== undefined) {
       await blobArrived(services, digest, options);
     } else {
-      jobs.push({ queue: 'fetch-blob', digest });
+      jobs.push({ queue: 'fetch-blob', digest, priority, isNew: options.isNew ?? false });
     }
   }
   if (jobs.length === 0 && !record.named) await contentComplete(services, id, options);
   if (record.manifest !== undefined) {
     for (const [node, { state }] of await records.nodes(id)) {
       if (state === 'ready' || state === 'failed') continue;
-      jobs.push({ queue: 'unpack', node, pull: id, manifest: record.manifest });
+      jobs.push({ queue: 'unpack', node, pull: id, manifest: record.manifest, priority });
     }
   }
   return jobs;
@@ -93,7 +96,7 @@ async function plan(
   const options = { signal, credential: record.credential };
   const { records } = services;
   const reference = parseReference(record.reference);
-  await records.resolving(record.id);
+  if (record.state === 'queued') await records.resolving(record.id);
   if (record.want === 'object') {
     const target = await records.pin(record.id, await describeObject(reference, services, options));
     const existed = (await services.store.content.info(target.digest, options)) !== undefined;
@@ -131,48 +134,6 @@ async function storeReferrers(
   const descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
   await putBytes(store.content, descriptor, bytes, options);
   return descriptor;
-}
-
-interface Pinned {
-  target: Descriptor;
-  /** It was in the store before. */
-  existed: boolean;
-}
-
-/** Asks the registry what the reference is and pins the answer, unless an earlier run pinned one. */
-async function pin(
-  record: PullRecord,
-  reference: Reference,
-  services: FleetServices,
-  options: CallOptions,
-): Promise<Pinned> {
-  const { records, store, client } = services;
-  if (record.target !== undefined) return { target: record.target, existed: false };
-  const known = await inStore(record, reference, services, options);
-  if (known !== undefined) return { target: await records.pin(record.id, known), existed: true };
-  const { descriptor, bytes } = await client.resolve(reference, options);
-  if (!isIndexType(descriptor.mediaType) && !isManifestType(descriptor.mediaType)) {
-    // Throws what is wrong with it, before it gets into the store.
-    parseIndexOrManifest(bytes, descriptor.mediaType, record.reference);
-  }
-  const existed = (await store.content.info(descriptor.digest, options)) !== undefined;
-  if (!existed) await putBytes(store.content, descriptor, bytes, options);
-  return { target: await records.pin(record.id, descriptor), existed };
-}
-
-/** A reference by digest whose bytes are in the store needs no registry: the digest says what they are. */
-async function inStore(
-  record: PullRecord,
-  reference: Reference,
-  services: FleetServices,
-  options: CallOptions,
-): Promise<Descriptor | undefined> {
-  const { digest } = reference;
-  if (digest === undefined) return undefined;
-  const image = await services.store.images.get(record.reference, options);
-  if (image?.target.digest !== digest) return undefined;
-  const info = await services.store.content.info(digest, options);
-  return info === undefined ? undefined : image.target;
 }
 
 /** What a single object is: a blob or a manifest, by what the registry says. */

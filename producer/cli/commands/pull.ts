@@ -1,11 +1,14 @@
-import type { Command } from 'commander';
-import { collect, credentialOption, progressOption } from '../options.ts';
+import { type Command, Option } from 'commander';
+import { type Priority, priorities } from '../../../shared/pull/priority.ts';
+import { collect, credentialOption, progressOption, pullPolicyOption } from '../options.ts';
 import type { ProgressForm } from '../progress/view.ts';
 
 interface Options {
   platform?: string;
   node?: string[];
   credential?: string;
+  pull: string;
+  priority?: Priority;
   progress: ProgressForm;
   detach?: boolean;
 }
@@ -25,6 +28,13 @@ export function register(program: Command): void {
       collect,
     )
     .addOption(credentialOption())
+    .addOption(pullPolicyOption('always'))
+    .addOption(
+      new Option(
+        '--priority <priority>',
+        'low: for bulk pre-pulls (default: high, with --detach normal)',
+      ).choices(priorities),
+    )
     .addOption(progressOption())
     .option('-d, --detach', 'print the id of the pull and do not wait')
     .addHelpText(
@@ -36,16 +46,20 @@ Examples:
   dray pull docker.io/library/redis:latest
   dray pull --node node-a --node node-b ghcr.io/org/app:1.2
   dray pull --platform linux/arm64 --progress plain alpine
+  dray pull --pull if-stale=12h alpine
+  dray pull --detach --priority low --node node-a alpine
   dray pull-status -w $(dray pull --detach alpine)`,
     )
     .action(async (reference: string, options: Options, command: Command) => {
       const { openContext } = await import('../context.ts');
       const { pinnedReference, pullDetached, pullImage } = await import('../pull.ts');
       const context = await openContext(command);
-      const { platform, node: nodes, credential, progress } = options;
+      const { platform, node: nodes, credential, progress, priority, pull: policy } = options;
       const request = {
         reference,
         progress,
+        policy,
+        ...(priority === undefined ? {} : { priority }),
         ...(platform === undefined ? {} : { platform }),
         ...(credential === undefined ? {} : { credential }),
         ...(nodes === undefined ? {} : { nodes }),

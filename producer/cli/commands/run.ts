@@ -1,8 +1,10 @@
 import type { Command } from 'commander';
 import { collect } from '../container-options.ts';
+import { pullPolicyOption } from '../options.ts';
 
 interface Options {
   id?: string;
+  pull: string;
   rm?: boolean;
   detach?: boolean;
   env?: string[];
@@ -24,6 +26,7 @@ export function register(program: Command): void {
     .argument('[command...]', "instead of the image's own; its entrypoint stays in front")
     .passThroughOptions()
     .option('--id <id>', "the container's id (default: twelve random digits)")
+    .addOption(pullPolicyOption('missing'))
     .option('--rm', 'remove the container once it has ended')
     .option('-d, --detach', 'print the id and leave it running')
     .option('-e, --env <KEY=VALUE>', 'set a variable; KEY alone takes the value from here', collect)

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { parseDuration } from '../../../shared/duration.ts';
 import { listOptions } from '../options.ts';
 import type { ListOptions } from '../output.ts';
 
@@ -61,12 +62,11 @@ function scope(value: string): string {
   throw new InvalidArgumentError('Allowed choices are read, pull, run, admin.');
 }
 
-const units: Record<string, number> = { m: 60, h: 3600, d: 86_400 };
-
 /** Seconds. */
 function duration(text: string): number {
-  const [, count, unit = ''] = /^([1-9]\d{0,5})([mhd])$/.exec(text) ?? [];
-  if (count === undefined)
-    throw new InvalidArgumentError('It is a number with m, h or d behind it.');
-  return Number(count) * (units[unit] ?? 0);
+  const ms = parseDuration(text);
+  if (ms === undefined) {
+    throw new InvalidArgumentError('It is a number with s, m, h or d behind it.');
+  }
+  return ms / 1000;
 }

@@ -1,3 +1,4 @@
+import { ageOf } from '../../../shared/duration.ts';
 import { type Digest, splitDigest } from '../../../shared/image/digest.ts';
 import type {
   BlobStatus,
@@ -52,14 +53,17 @@ export function progressLines(status: PullStatus, options: LineOptions = {}): Pr
   ];
 }
 
-function referenceLine({ reference, state, target, error }: PullStatus): ProgressLine {
+function referenceLine({ reference, state, target, askedAt, error }: PullStatus): ProgressLine {
   const line = {
     key: 'reference',
     kind: 'reference',
     label: reference,
     fullLabel: reference,
   } as const;
-  if (target !== undefined) return { ...line, state: 'resolved', detail: target.digest };
+  if (target !== undefined) {
+    const age = askedAt === undefined ? '' : ` (from the store, ${ageOf(askedAt, new Date())} old)`;
+    return { ...line, state: 'resolved', detail: `${target.digest}${age}` };
+  }
   if (error !== undefined) return { ...line, state: 'failed' };
   return { ...line, state: state === 'queued' ? 'waiting' : 'resolving' };
 }

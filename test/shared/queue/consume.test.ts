@@ -76,7 +76,7 @@ describe('taking jobs', () => {
         },
       },
       async (queues) => {
-        const job = { queue: 'fetch-blob', digest: digestOf('a') } as const;
+        const job = { queue: 'fetch-blob', priority: 'normal', digest: digestOf('a') } as const;
         await queues.add(Array.from({ length: 10 }, () => job));
       },
       () => ended > 0,
@@ -101,8 +101,8 @@ describe('taking jobs', () => {
       },
       (queues) =>
         queues.add([
-          { queue: 'fetch-blob', digest: digestOf('flaps') },
-          { queue: 'fetch-blob', digest: digestOf('gone') },
+          { queue: 'fetch-blob', priority: 'normal', digest: digestOf('flaps') },
+          { queue: 'fetch-blob', priority: 'normal', digest: digestOf('gone') },
         ]),
       () => tries.filter((d) => d === digestOf('flaps')).length === 3 && given.length === 1,
     );
@@ -158,7 +158,7 @@ describe('taking jobs', () => {
       },
       async (queues, controller) => {
         stop = controller;
-        await queues.add([{ queue: 'fetch-blob', digest: digestOf('s') }]);
+        await queues.add([{ queue: 'fetch-blob', priority: 'normal', digest: digestOf('s') }]);
       },
       async (queues) => {
         const [job] = await queues.queue(fetchQueue).getJobs(['delayed', 'waiting', 'active']);
@@ -186,7 +186,7 @@ describe('taking jobs', () => {
           delayed++;
         },
       },
-      (queues) => queues.add([{ queue: 'fetch-blob', digest: digestOf('r') }]),
+      (queues) => queues.add([{ queue: 'fetch-blob', priority: 'normal', digest: digestOf('r') }]),
       () => tries === 2,
     );
     assert.equal(delayed, 1);

@@ -8,7 +8,9 @@ import {
 } from 'node:zlib';
 import type { Dispatcher } from 'undici';
 import { DrayError, type ErrorCode } from '../../../shared/errors.ts';
+import { headerOf } from './header.ts';
 import { hostAndPort, networkError } from './network-error.ts';
+import { retryAfterMs } from './rate-limit.ts';
 
 /** What a server answered. Its body must be read, discarded or destroyed. */
 export interface Answer {
@@ -24,10 +26,6 @@ const errorBodyMs = 10_000;
 const discardMs = 2_000;
 const decodeChunk = 256 * 1024;
 
-const minRetryAfterMs = 1_000;
-const maxRetryAfterMs = 15 * 60_000;
-const unreadableRetryAfterMs = 10_000;
-
 /** Lets a body that nobody wants go by, so that its connection can be used again; a long one is cut. */
 export async function discard(body: Answer['body']): Promise<void> {
   body.on('error', () => {});
@@ -36,12 +34,6 @@ export async function discard(body: Answer['body']): Promise<void> {
   } catch {
     body.destroy();
   }
-}
-
-/** The one value of a header. */
-export function headerOf(headers: IncomingHttpHeaders, name: string): string | undefined {
-  const value = headers[name];
-  return Array.isArray(value) ? value[0] : value;
 }
 
 /** Content-Length in bytes, if there is one. @throws REGISTRY_PROTOCOL */
@@ -123,6 +115,8 @@ export interface Subject {
   /** What must not come back in a message, whatever the registry sends: the header, and what was sent besides. */
   authorization?: string | undefined;
   secrets?: readonly string[];
+  /** Milliseconds that a limit is waited for, where that is known better than by this answer alone. */
+  waitMs?: number | undefined;
 }
 
 /** Turns an answer that is no success into an error, with the registry's own words. Takes the body. */
@@ -152,7 +146,7 @@ export async function errorOf(answer: Answer, subject: Subject): Promise<DrayErr
     });
   }
   if (status === 429) {
-    const wait = retryAfterMs(headerOf(answer.headers, 'retry-after'));
+    const wait = subject.waitMs ?? retryAfterMs(headerOf(answer.headers, 'retry-after'));
     return new DrayError('RATE_LIMITED', `${host} limits our requests for ${what}: ${words}`, {
       retryable: true,
       context: { ...context, ...(wait === undefined ? {} : { retryAfterMs: wait }) },
@@ -184,18 +178,6 @@ export function protocolError(answer: Answer, how: string): DrayError {
 
 export function loginHint(host: string): string {
   return `Log in: dray login ${host} (as the user that the workers run as), or give the workers a credential by name: --credential NAME.`;
-}
-
-/**
- * Milliseconds to wait by a Retry-After header (RFC 9110, section 10.2.3), between one second and 15 minutes;
- * undefined without one.
- */
-export function retryAfterMs(header: string | undefined, now = Date.now()): number | undefined {
-  if (header === undefined) return undefined;
-  const text = header.trim();
-  const wait = /^\d+(?:\.\d+)?$/.test(text) ? Number(text) * 1000 : Date.parse(text) - now;
-  if (Number.isNaN(wait)) return unreadableRetryAfterMs;
-  return Math.min(maxRetryAfterMs, Math.max(minRetryAfterMs, Math.ceil(wait)));
 }
 
 /** `CODE: message` of the first error in the body (distribution-spec, error codes), or ''. */

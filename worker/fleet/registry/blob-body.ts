@@ -1,13 +1,7 @@
 import { DrayError } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
-import {
-  type Answer,
-  decodedBody,
-  encodingOf,
-  headerOf,
-  lengthOf,
-  protocolError,
-} from './answer.ts';
+import { type Answer, decodedBody, encodingOf, lengthOf, protocolError } from './answer.ts';
+import { headerOf } from './header.ts';
 
 /** A blob on its way. */
 export interface BlobBody {

@@ -9,7 +9,7 @@ import {
 import { type Digest, digestOf, parseDigest, splitDigest } from '../../../shared/image/digest.ts';
 import { maxManifestBytes } from '../../../shared/image/manifest.ts';
 import { formatReference, type Reference } from '../../../shared/image/reference.ts';
-import { type Answer, discard, headerOf, lengthOf, protocolError, readAtMost } from './answer.ts';
+import { type Answer, discard, lengthOf, protocolError, readAtMost } from './answer.ts';
 import { Authorizer } from './authorizer.ts';
 import { retrying } from './backoff.ts';
 import { type Asked, type BlobBody, rangeHeader, restartNeeded, toBlobBody } from './blob-body.ts';
@@ -17,7 +17,9 @@ import { Conversation, type Question } from './conversation.ts';
 import type { CredentialSource } from './credentials/credential.ts';
 import { checkedDigest, mediaTypeOf, nextPage, otherDigest, tooLarge } from './document.ts';
 import { type Endpoint, Endpoints } from './endpoint.ts';
+import { type ExchangeBudget, noBudget } from './exchange-budget.ts';
 import { failover } from './failover.ts';
+import { headerOf } from './header.ts';
 import { RegistryHosts } from './hosts/hosts.ts';
 import type { Capability } from './hosts/hosts-toml.ts';
 import type { ProxyRule } from './proxy.ts';
@@ -54,6 +56,8 @@ export interface RegistryClientOptions {
   tokenHosts?: (registry: string) => readonly string[];
   /** Default: no proxy. */
   proxy?: ProxyRule;
+  /** What registries may be asked, and when. Default: everything, at once. */
+  budget?: ExchangeBudget;
   userAgent?: string;
   /** Certificates (PEM) that are trusted besides the system's. */
   ca?: string;
@@ -68,6 +72,8 @@ export interface CallOptions {
   credential?: string | undefined;
   /** False: asks the registry itself. */
   mirrors?: boolean | undefined;
+  /** It goes on with another call that was let in, and could not be made again from the start: it need not wait. */
+  follows?: boolean;
 }
 
 interface Request extends Question {
@@ -94,6 +100,7 @@ export class RegistryClient {
   readonly #transport: Transport;
   readonly #endpoints: Endpoints;
   readonly #conversation: Conversation;
+  readonly #budget: ExchangeBudget;
 
   constructor(options: RegistryClientOptions) {
     const { userAgent = 'drayage', ca, lookup, plainHttp, credentials } = options;
@@ -108,8 +115,10 @@ export class RegistryClient {
     const authorizer = new Authorizer({
       ...{ transport: this.#transport, credentials, tokenHosts, retry: { tries, backoffMs } },
     });
+    this.#budget = options.budget ?? noBudget;
     this.#conversation = new Conversation({
       ...{ transport: this.#transport, endpoints: this.#endpoints, authorizer },
+      budget: this.#budget,
     });
   }
 
@@ -141,7 +150,7 @@ export class RegistryClient {
     const digest = named === undefined ? reference.digest : checkedDigest(answer, named);
     const size = lengthOf(answer);
     if (digest === undefined || size === undefined) {
-      return (await this.resolve(reference, options)).descriptor;
+      return (await this.resolve(reference, { ...options, follows: true })).descriptor;
     }
     if (reference.digest !== undefined && digest !== reference.digest) {
       throw otherDigest(formatReference(reference), reference.digest, digest);
@@ -166,7 +175,10 @@ export class RegistryClient {
       if (size === undefined) throw protocolError(answer, 'without a Content-Length');
       return { mediaType: 'application/octet-stream', digest, size };
     }
-    const manifest = await this.head({ registry, repository, digest }, options);
+    const manifest = await this.head(
+      { registry, repository, digest },
+      { ...options, follows: true },
+    );
     if (manifest !== undefined) return manifest;
     const what = `${registry}/${repository}@${digest}`;
     throw new DrayError('BLOB_UNKNOWN', `${registry} has neither blob nor manifest ${what}`, {
@@ -207,7 +219,7 @@ export class RegistryClient {
     const { mediaType, digest } = descriptor;
     const kind = isIndexType(mediaType) || isManifestType(mediaType) ? 'manifests' : 'blobs';
     return await this.#fromAny(reference.registry, 'pull', options, async (endpoint) => {
-      const ask = async (asked: Asked) =>
+      const ask = async (asked: Asked, follows: boolean) =>
         await this.#send(
           endpoint,
           reference,
@@ -216,6 +228,8 @@ export class RegistryClient {
             path: `${kind}/${parseDigest(digest)}`,
             what: `${reference.registry}/${reference.repository}@${digest}`,
             unknown: 'BLOB_UNKNOWN',
+            isBlob: true,
+            follows,
             headers: {
               accept: kind === 'blobs' ? '*/*' : acceptManifests,
               ...rangeHeader(asked),
@@ -225,13 +239,15 @@ export class RegistryClient {
         );
       const { offset = 0, end } = options;
       let asked: Asked = { offset, end };
-      let answer = await ask(asked);
+      let answer = await ask(asked, false);
       if (rangeHeader(asked).range !== undefined && restartNeeded(answer)) {
         answer.body.on('error', () => {}).destroy();
         asked = { offset: 0 };
-        answer = await ask(asked);
+        answer = await ask(asked, true);
       }
-      return toBlobBody(answer, descriptor, asked);
+      const blob = toBlobBody(answer, descriptor, asked);
+      const { registry } = endpoint;
+      return { ...blob, body: this.#budget.throttled(registry, blob.body, options.signal) };
     });
   }
 
@@ -260,7 +276,6 @@ export class RegistryClient {
     });
   }
 
-  /** Breaks off what is under way and closes all connections. */
   /**
    * One page of what refers to a manifest; undefined when the registry has no such API.
    * @param query '' for the first page, then the `next` of the page before
@@ -277,6 +292,8 @@ export class RegistryClient {
       ...{ method: 'GET', needs: 'pull', what, unknown: 'BLOB_UNKNOWN' },
       path: `referrers/${subject}${query}`,
       headers: { accept: mediaTypes.ociIndex },
+      // A page is behind another one, and the first behind the resolving of a tag.
+      follows: query !== '' || reference.digest === undefined,
     };
     try {
       return await this.#retryingAny(registry, 'pull', options, async (endpoint, bounded) => {
@@ -292,6 +309,7 @@ export class RegistryClient {
     }
   }
 
+  /** Breaks off what is under way and closes all connections. */
   async close(): Promise<void> {
     await this.#transport.close();
   }
@@ -417,7 +435,8 @@ export class RegistryClient {
     if (endpoint.namespace !== undefined) url.searchParams.set('ns', endpoint.namespace);
     const scope = `repository:${repository}:pull`;
     const wanted = { endpoint, scope, repository, credential: options.credential };
-    return (await this.#conversation.send(wanted, url, request, options)).answer;
+    const follows = request.follows ?? options.follows ?? false;
+    return (await this.#conversation.send(wanted, url, { ...request, follows }, options)).answer;
   }
 }
 

@@ -1,9 +1,13 @@
 import type { ErrorCode } from '../../../shared/errors.ts';
+import { DrayError } from '../../../shared/errors.ts';
 import { type Answer, discard, errorOf } from './answer.ts';
 import type { Authorizer, Wanted } from './authorizer.ts';
-import { parseChallenges } from './challenge.ts';
-import type { Endpoints } from './endpoint.ts';
-import type { Transport } from './transport.ts';
+import { type Challenge, parseChallenges } from './challenge.ts';
+import type { Endpoint, Endpoints } from './endpoint.ts';
+import type { ExchangeBudget } from './exchange-budget.ts';
+import { headerOf } from './header.ts';
+import { exhaustedMs, retryAfterMs } from './rate-limit.ts';
+import type { Outgoing, Transport } from './transport.ts';
 
 /** What is asked of a registry. */
 export interface Question {
@@ -13,13 +17,24 @@ export interface Question {
   /** What it means when the registry does not have it. */
   unknown: ErrorCode;
   headers?: Record<string, string>;
+  /** It goes on with a question that was let in, and could not be asked again from the start. */
+  follows?: boolean;
+  /** A blob is expected. */
+  isBlob?: boolean;
+}
+
+export interface ConversationServices {
+  transport: Transport;
+  authorizer: Authorizer;
+  endpoints: Endpoints;
+  budget: ExchangeBudget;
 }
 
 /** Asks one host, which may want a login first. */
 export class Conversation {
-  readonly #services: { transport: Transport; authorizer: Authorizer; endpoints: Endpoints };
+  readonly #services: ConversationServices;
 
-  constructor(services: { transport: Transport; authorizer: Authorizer; endpoints: Endpoints }) {
+  constructor(services: ConversationServices) {
     this.#services = services;
   }
 
@@ -36,12 +51,11 @@ export class Conversation {
     let authorization = await this.#services.authorizer.known(wanted);
     for (let refreshed = false; ; refreshed = true) {
       const sent = { method, url, headers, authorization, allowPrivate, tls, ownHeaders };
-      const answer = await this.#services.transport
-        .send({ ...sent, signal: options.signal })
-        .catch((error: unknown) => {
-          if (!(options.signal?.aborted ?? false)) this.#services.endpoints.failed(endpoint);
-          throw error;
-        });
+      const answer = await this.#exchange(
+        endpoint,
+        { ...sent, signal: options.signal },
+        { ...request, follows: refreshed || (request.follows ?? false) },
+      );
       if (answer.status === 200 || answer.status === 206 || answer.status === 416) {
         return { answer, authorization };
       }
@@ -50,15 +64,59 @@ export class Conversation {
       const asks = answer.status === 401 && answer.url.origin === url.origin;
       if (!asks || refreshed || challenges.length === 0) {
         const secrets = Object.values(ownHeaders ?? {}).flat();
-        throw await errorOf(answer, { what, unknown, authorization, secrets });
+        const waitMs = answer.status === 429 ? await this.#pause(endpoint, answer) : undefined;
+        throw await errorOf(answer, { what, unknown, authorization, secrets, waitMs });
       }
       await discard(answer.body);
-      authorization = await this.#services.authorizer.answer(
-        wanted,
-        challenges,
-        authorization,
-        options,
-      );
+      authorization = await this.#logIn(wanted, challenges, authorization, options);
     }
+  }
+
+  /** One request within the budget, which it counts in until its answer is over. */
+  async #exchange(
+    endpoint: Endpoint,
+    sent: Outgoing,
+    { follows = false, isBlob = false }: Question,
+  ): Promise<Answer> {
+    const { budget, transport, endpoints } = this.#services;
+    const { registry } = endpoint;
+    const entered = await budget.enter(registry, { follows, isBlob, signal: sent.signal });
+    let answer: Answer;
+    try {
+      answer = await transport.send(sent);
+    } catch (error) {
+      entered[Symbol.dispose]();
+      if (!(sent.signal?.aborted ?? false)) endpoints.failed(endpoint);
+      throw error;
+    }
+    answer.body.once('close', () => entered[Symbol.dispose]());
+    const exhausted = answer.status === 429 ? undefined : exhaustedMs(answer.headers);
+    if (exhausted !== undefined) await budget.pause(registry, exhausted);
+    return answer;
+  }
+
+  /** Without its token a registry can't be asked either: its token server's pause is its own. */
+  async #logIn(
+    wanted: Wanted,
+    ...answer: [Challenge[], string | undefined, { signal?: AbortSignal | undefined }]
+  ): Promise<string> {
+    try {
+      return await this.#services.authorizer.answer(wanted, ...answer);
+    } catch (error) {
+      if (error instanceof DrayError && error.code === 'RATE_LIMITED') {
+        const { retryAfterMs: asked } = error.context;
+        const ms = typeof asked === 'number' ? asked : undefined;
+        error.context.retryAfterMs = await this.#services.budget.pause(
+          wanted.endpoint.registry,
+          ms,
+        );
+      }
+      throw error;
+    }
+  }
+
+  async #pause({ registry }: Endpoint, { headers }: Answer): Promise<number> {
+    const asked = retryAfterMs(headerOf(headers, 'retry-after')) ?? exhaustedMs(headers);
+    return await this.#services.budget.pause(registry, asked);
   }
 }

@@ -1,7 +1,8 @@
 import { DrayError } from '../../../shared/errors.ts';
 import { type Digest, parseDigest } from '../../../shared/image/digest.ts';
 import { maxManifestBytes } from '../../../shared/image/manifest.ts';
-import { type Answer, headerOf, protocolError } from './answer.ts';
+import { type Answer, protocolError } from './answer.ts';
+import { headerOf } from './header.ts';
 
 /** The Content-Type of a manifest or index, without its parameters. @throws REGISTRY_PROTOCOL */
 export function mediaTypeOf(answer: Answer): string {

@@ -2,6 +2,7 @@ import type { Config } from '../../../shared/config.ts';
 import { RegistryClient } from './client.ts';
 import type { CredentialSource } from './credentials/credential.ts';
 import { createCredentials } from './credentials/source.ts';
+import type { ExchangeBudget } from './exchange-budget.ts';
 import { proxyRule } from './proxy.ts';
 
 /**
@@ -10,7 +11,7 @@ import { proxyRule } from './proxy.ts';
  */
 export function openRegistryClient(
   { registries }: Pick<Config, 'registries'>,
-  options: { credentials?: CredentialSource } = {},
+  options: { credentials?: CredentialSource; budget?: ExchangeBudget } = {},
 ): RegistryClient {
   const { plainHttp, allowPrivate, credentials: folder, hosts, tokenHosts } = registries;
   return new RegistryClient({
@@ -20,6 +21,7 @@ export function openRegistryClient(
       (Object.hasOwn(tokenHosts, registry) ? tokenHosts[registry] : []) ?? [],
     hostsFolders: hosts,
     proxy: proxyRule(),
+    ...(options.budget === undefined ? {} : { budget: options.budget }),
     credentials: options.credentials ?? createCredentials({ folder }),
   });
 }

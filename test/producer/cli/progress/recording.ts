@@ -32,6 +32,7 @@ const base: PullStatus = {
   id: 'mabc12340123abcd',
   reference: 'registry.example:5000/library/redis:latest',
   platform: 'linux/amd64',
+  priority: 'high',
   state: 'queued',
   createdAt: new Date('2026-01-01T00:00:00Z'),
   blobs: [],

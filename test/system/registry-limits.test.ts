@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RegistryLimits } from '../../shared/registry/limits.ts';
+import { dray } from '../producer/cli/dray.ts';
+import { startFleet, type TestFleet } from '../support/fleet.ts';
+import { startLimitedRegistry } from '../support/limited-registry.ts';
+import { pushImage, tarOf } from '../support/push.ts';
+import { startRegistry } from '../support/registry.ts';
+
+/** Requests that two workers can have under way: on their way to the registry they may come closer together. */
+const inFlight = 24;
+/** More than a second's several times over. DRAY_TEST_TAGS=1000 takes 20 s. */
+const tags = Number(process.env.DRAY_TEST_TAGS ?? 200);
+
+describe('limits of a registry, with two workers', () => {
+  let fleet: TestFleet;
+  let limits: RegistryLimits;
+
+  before(async () => {
+    fleet = await startFleet();
+    limits = new RegistryLimits(fleet.redis, fleet.config.redis.prefix);
+    await Promise.all([fleet.startWorker('w1'), fleet.startWorker('w2')]);
+  });
+  after(async () => fleet[Symbol.asyncDispose]());
+
+  test(`${tags} tags at 50 requests a second: none fails, the limit holds, another registry goes on`, async (t) => {
+    await using limited = await startLimitedRegistry({ tags, perSecond: 50 + inFlight });
+    await using other = await startRegistry();
+    const image = await pushImage(other.host, 'other', 'v1', [await tarOf([{ name: 'file' }])]);
+    await limits.set(limited.registry.host, { requestsPerSecond: 50 });
+    const begun = performance.now();
+    const ids = await Promise.all(
+      limited.references.map((reference) => fleet.pull({ reference, nodes: [], priority: 'low' })),
+    );
+    const elsewhere = await fleet.ended(
+      await fleet.pull({ reference: image.reference, nodes: [] }),
+    );
+    const passed = performance.now() - begun;
+    assert.equal(elsewhere.state, 'ready');
+    const openAfter = await fleet.redis.scard(`${fleet.config.redis.prefix}:dray:open`);
+    assert.ok(openAfter > tags / 2, `${openAfter} pulls were still open`);
+    const noted = noteOfAny(ids);
+    for (const id of ids) {
+      const status = await fleet.ended(id, 120_000);
+      assert.equal(status.state, 'ready', JSON.stringify(status.error));
+    }
+    const seconds = (performance.now() - begun) / 1000;
+    const needed = limited.asked.length / 50;
+    t.diagnostic(
+      `${limited.asked.length} requests in ${seconds.toFixed(1)} s: ${(seconds / needed).toFixed(2)} of what the limit needs; ` +
+        `${limited.most()} in the busiest second, ${limited.asked.filter((a) => a.refused).length} refused; the other registry's pull took ${Math.round(passed)} ms`,
+    );
+    assert.ok(limited.most() <= 50 + inFlight, `${limited.most()} requests in a second`);
+    assert.match(
+      (await noted) ?? '',
+      /^waiting until \d{4}-.*Z: localhost:\d+ may be asked 50 times/,
+    );
+  });
+
+  async function noteOfAny(ids: string[]): Promise<string | undefined> {
+    for (;;) {
+      const open = (await Promise.all(ids.map((id) => fleet.pulls.get(id)))).filter(
+        (status) => status?.state !== 'ready',
+      );
+      const found = open.find((status) => status?.note !== undefined);
+      if (found !== undefined || open.length === 0) return found?.note;
+      await sleep(100);
+    }
+  }
+
+  test('without limits set, 429 stops both workers until the registry may be asked again', async (t) => {
+    await using limited = await startLimitedRegistry({ tags: 40, perSecond: 20 });
+    const ids = await Promise.all(
+      limited.references.map((reference) => fleet.pull({ reference, nodes: [] })),
+    );
+    for (const id of ids) {
+      const status = await fleet.ended(id);
+      assert.equal(status.state, 'ready', JSON.stringify(status.error));
+    }
+    const { asked } = limited;
+    const first = asked.find(({ refused }) => refused)?.at ?? Number.NaN;
+    // What was under way when the answer came is let go.
+    const during = asked.filter(({ at }) => at > first + 300 && at < first + 950);
+    t.diagnostic(
+      `${asked.length} requests, ${asked.filter(({ refused }) => refused).length} refused`,
+    );
+    assert.ok(first > 0, 'nothing was refused');
+    assert.equal(during.length, 0, JSON.stringify(during.map(({ at }) => at - first)));
+  });
+
+  test('limits are changed while pulls wait for them', async () => {
+    await using limited = await startLimitedRegistry({ tags: 5, perSecond: 1_000 });
+    const { host } = limited.registry;
+    const set = async (...args: string[]) => {
+      const ended = await dray(['registry', 'limits', host, ...args], { env: fleet.env });
+      assert.equal(ended.code, 0, ended.stderr);
+      return ended.stdout;
+    };
+    await set('--rate', '1');
+    const ids = await Promise.all(
+      limited.references.map((reference) => fleet.pull({ reference, nodes: [] })),
+    );
+    await fleet.ended(ids[0] ?? '');
+    const before = performance.now();
+    const shown = await set('--rate', '1000', '--concurrent', '1', '--bandwidth', '50M');
+    assert.match(shown, /1000\/s +- +1 +47\.7 MiB\/s +- +-\n$/);
+    for (const id of ids) assert.equal((await fleet.ended(id)).state, 'ready');
+    // Seven requests were seven seconds; those that were told a time come at it.
+    assert.ok(performance.now() - before < 6_000);
+    assert.doesNotMatch(await set('--clear'), new RegExp(host));
+    const wrong = await dray(['registry', 'limits', host, '--bandwidth', '10'], { env: fleet.env });
+    assert.equal(wrong.code, 2, wrong.stderr);
+  });
+});

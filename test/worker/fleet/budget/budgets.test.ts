@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import type { Redis } from 'ioredis';
+import { DrayError } from '../../../../shared/errors.ts';
+import type { Priority } from '../../../../shared/pull/priority.ts';
+import { connectRedis } from '../../../../shared/queue/connection.ts';
+import { type FleetLimits, RegistryLimits } from '../../../../shared/registry/limits.ts';
+import { askingFor } from '../../../../worker/fleet/budget/asking.ts';
+import { RegistryBudgets } from '../../../../worker/fleet/budget/budgets.ts';
+import { startRedis, type TestRedis } from '../../../support/redis.ts';
+
+const prefix = '{test}';
+
+describe('budgets of registries', () => {
+  let server: TestRedis;
+  let redis: Redis;
+  let other: Redis;
+  let limits: RegistryLimits;
+  /** Two workers. */
+  let workers: [RegistryBudgets, RegistryBudgets];
+  let hosts = 0;
+
+  before(async () => {
+    server = await startRedis();
+    const target = { url: server.url, prefix };
+    redis = connectRedis(target, { name: 'test', patient: true });
+    other = connectRedis(target, { name: 'other', patient: true });
+    limits = new RegistryLimits(redis, prefix);
+    workers = [new RegistryBudgets(redis, prefix), new RegistryBudgets(other, prefix)];
+  });
+  after(async () => {
+    for (const worker of workers) worker[Symbol.dispose]();
+    redis.disconnect();
+    other.disconnect();
+    await server[Symbol.asyncDispose]();
+  });
+
+  async function limited(set: FleetLimits): Promise<string> {
+    const host = `registry-${++hosts}.example`;
+    await limits.set(host, set);
+    return host;
+  }
+
+  interface Asked {
+    worker?: 0 | 1;
+    priority?: Priority;
+    follows?: boolean;
+    isBlob?: boolean;
+  }
+
+  /** Asks once: what is got, or how long to wait. */
+  async function ask(host: string, ticket: string, asked: Asked = {}) {
+    const { worker = 0, priority = 'normal', follows = false, isBlob = false } = asked;
+    try {
+      return await askingFor({ ticket, priority }, () =>
+        workers[worker].enter(host, { follows, isBlob, signal: undefined }),
+      );
+    } catch (error) {
+      if (!(error instanceof DrayError)) throw error;
+      assert.equal(error.code, 'RATE_LIMITED');
+      assert.equal(error.retryable, true);
+      return Number(error.context.retryAfterMs);
+    }
+  }
+
+  test('two workers share one rate, another registry has its own', async () => {
+    const host = await limited({ requestsPerSecond: 4 });
+    for (const n of [0, 1, 0, 1] as const) {
+      assert.equal(typeof (await ask(host, `a${n}${Math.random()}`, { worker: n })), 'object');
+    }
+    const waits = [
+      await ask(host, 'w1', { worker: 0 }),
+      await ask(host, 'w2', { worker: 1 }),
+      await ask(host, 'w3', { worker: 0 }),
+    ];
+    assert.deepEqual(
+      waits.map((wait) => typeof wait),
+      ['number', 'number', 'number'],
+    );
+    assert.deepEqual(waits, waits.toSorted(), 'each is told a time behind the one before');
+    const elsewhere = await limited({ requestsPerSecond: 4 });
+    assert.equal(typeof (await ask(elsewhere, 'x')), 'object');
+  });
+
+  test('what goes on with a request that was let in counts and does not wait', async () => {
+    const host = await limited({ requestsPerSecond: 1 });
+    await ask(host, 'a');
+    assert.equal(typeof (await ask(host, 'a', { follows: true })), 'object');
+    assert.ok(Number(await ask(host, 'b')) > 500);
+  });
+
+  test('the first priority goes before those who wait, the last behind', async () => {
+    const host = await limited({ requestsPerSecond: 2 });
+    for (const n of [1, 2]) await ask(host, `a${n}`);
+    const low = [1, 2, 3, 4].map((n) => ask(host, `low${n}`, { priority: 'low' }));
+    const last = Number((await Promise.all(low)).at(-1));
+    const normal = Number(await ask(host, 'normal', { priority: 'normal' }));
+    const high = Number(await ask(host, 'high', { priority: 'high' }));
+    const lowest = Number(await ask(host, 'low5', { priority: 'low' }));
+    assert.ok(high < last && normal < last && lowest > last, `${high} ${normal} ${last} ${lowest}`);
+  });
+
+  test('nobody waits longer than those who came to their time have to', async () => {
+    const host = await limited({ requestsPerSecond: 20, burst: 1 });
+    await ask(host, 'first');
+    const low = Number(await ask(host, 'low', { priority: 'low' }));
+    await new Promise((resolve) => setTimeout(resolve, low));
+    // While those of the first priority come all the time.
+    const crowd = Array.from({ length: 30 }, (_, n) => ask(host, `h${n}`, { priority: 'high' }));
+    let tries = 0;
+    for (let got: unknown = 0; typeof got !== 'object'; tries++) {
+      got = await ask(host, 'low', { priority: 'low' });
+      if (typeof got === 'number') await new Promise((resolve) => setTimeout(resolve, got));
+    }
+    await Promise.all(crowd);
+    assert.ok(tries < 10, `${tries} tries`);
+  });
+
+  test('concurrent requests: the next is let in when one is over', async () => {
+    const host = await limited({ concurrent: 2 });
+    const first = await ask(host, 'a');
+    await ask(host, 'b', { worker: 1 });
+    assert.equal(typeof (await ask(host, 'c')), 'number');
+    assert.ok(typeof first === 'object');
+    first[Symbol.dispose]();
+    // The same connection of Redis: what was told comes before what is asked.
+    assert.equal(typeof (await ask(host, 'c')), 'object');
+  });
+
+  test('limits count from the next request on', async () => {
+    const host = await limited({ requestsPerSecond: 1 });
+    await ask(host, 'a');
+    assert.equal(typeof (await ask(host, 'b')), 'number');
+    await limits.set(host, {});
+    assert.equal(typeof (await ask(host, 'b')), 'object');
+    assert.equal(typeof (await ask(host, 'c')), 'object');
+  });
+
+  test('a pause stops everybody, whatever they have; the longest one counts', async () => {
+    const host = await limited({});
+    assert.equal(await workers[0].pause(host, 20_000), 20_000);
+    const left = await workers[1].pause(host, 2_000);
+    assert.ok(left > 19_000 && left <= 20_000);
+    for (const priority of ['high', 'low'] as const) {
+      const wait = Number(await ask(host, `p-${priority}`, { priority, worker: 1 }));
+      assert.ok(wait > 19_000 && wait < 21_000, `${wait}`);
+    }
+    assert.ok(Number(await ask(host, 'follows', { follows: true })) > 19_000);
+    const [paused] = (await limits.list()).filter((registry) => registry.host === host);
+    assert.ok((paused?.pausedUntil?.getTime() ?? 0) > Date.now() + 18_000);
+  });
+
+  test('who refuses without saying for how long is asked later each time', async () => {
+    const host = await limited({});
+    const { paused } = { paused: `${prefix}:dray:budget:${host}:paused` };
+    const waits: number[] = [];
+    for (let n = 0; n < 8; n++) {
+      waits.push(await workers[0].pause(host, undefined));
+      await redis.del(paused);
+    }
+    assert.deepEqual(
+      waits,
+      [1, 2, 4, 8, 16, 32, 60, 60].map((seconds) => seconds * 1_000),
+    );
+  });
+
+  test('bandwidth: of all workers, and of each', async () => {
+    const bytes = new Uint8Array(65_536);
+    async function* body() {
+      for (let n = 0; n < 8; n++) yield bytes;
+    }
+    async function timeOf(host: string): Promise<number> {
+      const begun = performance.now();
+      await Promise.all(
+        workers.map(async (worker) => {
+          for await (const _ of worker.throttled(host, body(), undefined));
+        }),
+      );
+      return performance.now() - begun;
+    }
+    // 2 × 512 KiB at 1 MiB/s, of which the first tenth is free.
+    assert.ok((await timeOf(await limited({ bytesPerSecond: 1 << 20 }))) > 750);
+    assert.ok((await timeOf(await limited({ workerBytesPerSecond: 1 << 20 }))) > 400);
+    const wide = await limited({ bytesPerSecond: 1 << 20 });
+    const loading = timeOf(wide);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await limits.set(wide, {});
+    await loading;
+    assert.equal(typeof (await ask(wide, 'blob', { isBlob: true })), 'object');
+  });
+
+  test('while the bandwidth is used, further blobs wait in the queue, and manifests do not', async () => {
+    const host = await limited({ bytesPerSecond: 65_536 });
+    async function* body() {
+      yield new Uint8Array(65_536);
+    }
+    for await (const _ of workers[0].throttled(host, body(), undefined));
+    assert.ok(Number(await ask(host, 'blob', { isBlob: true })) > 400);
+    assert.equal(typeof (await ask(host, 'manifest')), 'object');
+  });
+
+  test('limits that are none are refused', async () => {
+    for (const wrong of [{ requestsPerSecond: 0 }, { concurrent: 1.5 }, { bytesPerSecond: 10 }]) {
+      await assert.rejects(limits.set('registry.example', wrong), { code: 'USAGE' });
+    }
+  });
+});

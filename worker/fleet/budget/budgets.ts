@@ -1,0 +1,180 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Redis, Result } from 'ioredis';
+import { DrayError } from '../../../shared/errors.ts';
+import { rankOf } from '../../../shared/pull/priority.ts';
+import { type Keys, keysOf } from '../../../shared/queue/names.ts';
+import { type FleetLimits, RegistryLimits } from '../../../shared/registry/limits.ts';
+import type { EnterOptions, ExchangeBudget } from '../registry/exchange-budget.ts';
+import { whoAsks } from './asking.ts';
+import { bytesScript, enterScript, leaveScript, pauseScript, renewScript } from './scripts.ts';
+
+/**
+ * Milliseconds for which a request is waited for here. Longer ones are the queue's to wait for: a job that waits
+ * there holds no slot. One that has begun waits longer than it takes to put it back and take it up again.
+ */
+const patience = { outside: 30, inside: 500 };
+/** Milliseconds after which the requests of a dead worker no longer count. */
+const holderLife = 30_000;
+const renewal = 10_000;
+/** Milliseconds for which limits are not read again while bytes flow. */
+const limitsAge = 1_000;
+/** Part of a second's bytes that is taken at once. */
+const quantum = 0.1;
+
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    budgetEnter(
+      ...keysAndArguments: (string | number)[]
+    ): Result<[0 | 1, number, Reason | '', 0 | 1, string], Context>;
+    budgetLeave(...keysAndArguments: (string | number)[]): Result<null, Context>;
+    budgetRenew(...keysAndArguments: (string | number)[]): Result<null, Context>;
+    budgetBytes(...keysAndArguments: (string | number)[]): Result<number, Context>;
+    budgetPause(...keysAndArguments: (string | number)[]): Result<number, Context>;
+  }
+}
+
+type Reason = 'paused' | 'rate' | 'concurrent' | 'bandwidth';
+
+/** One budget for each registry, of the whole fleet: its state is in Redis. */
+export class RegistryBudgets implements ExchangeBudget, Disposable {
+  readonly #redis: Redis;
+  readonly #keys: Keys;
+  readonly #limits: RegistryLimits;
+  /** Requests of this worker that count as under way, with their registries. */
+  readonly #held = new Map<string, string>();
+  readonly #seen = new Map<string, { limits: FleetLimits; at: number }>();
+  /** When this worker may use the next bytes, by performance.now(). */
+  readonly #nextBytes = new Map<string, number>();
+  readonly #renewing: NodeJS.Timeout;
+
+  constructor(redis: Redis, prefix: string) {
+    this.#redis = redis;
+    this.#keys = keysOf(prefix);
+    this.#limits = new RegistryLimits(redis, prefix);
+    redis.defineCommand('budgetEnter', { numberOfKeys: 6, lua: enterScript });
+    redis.defineCommand('budgetLeave', { numberOfKeys: 2, lua: leaveScript });
+    redis.defineCommand('budgetRenew', { numberOfKeys: 1, lua: renewScript });
+    redis.defineCommand('budgetBytes', { numberOfKeys: 1, lua: bytesScript });
+    redis.defineCommand('budgetPause', { numberOfKeys: 3, lua: pauseScript });
+    this.#renewing = setInterval(() => this.#renew(), renewal);
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#renewing);
+  }
+
+  async enter(registry: string, options: EnterOptions): Promise<Disposable> {
+    const { signal } = options;
+    const asker = whoAsks() ?? { ticket: randomUUID(), priority: 'normal', isInside: false };
+    const until = performance.now() + (asker.isInside ? patience.inside : patience.outside);
+    const holder = randomUUID();
+    const { state, paused, line, busy, used } = this.#keys.budget(registry);
+    for (;;) {
+      signal?.throwIfAborted();
+      const [isIn, wait, why, counts, text] = await this.#redis.budgetEnter(
+        ...[this.#keys.limits, state, paused, line, busy, used, registry, asker.ticket],
+        ...[rankOf(asker.priority), Number(options.follows), Number(asker.isInside)],
+        ...[Number(options.isBlob), holder, holderLife],
+      );
+      if (isIn === 1) {
+        asker.isInside = true;
+        return counts === 1 ? this.#hold(registry, holder) : { [Symbol.dispose]: () => {} };
+      }
+      if (performance.now() + wait > until) {
+        throw refused(registry, wait, why || 'rate', JSON.parse(text) as FleetLimits);
+      }
+      await sleep(wait, undefined, signal === undefined ? {} : { signal });
+    }
+  }
+
+  async pause(registry: string, ms: number | undefined): Promise<number> {
+    const { paused, refusals } = this.#keys.budget(registry);
+    return await this.#redis.budgetPause(
+      ...[paused, refusals, this.#keys.paused, registry, ms ?? ''],
+    );
+  }
+
+  async *throttled(
+    registry: string,
+    body: AsyncIterable<Uint8Array>,
+    signal: AbortSignal | undefined,
+  ): AsyncIterable<Uint8Array> {
+    const options = signal === undefined ? {} : { signal };
+    let spare = 0;
+    for await (const chunk of body) {
+      const { bytesPerSecond, workerBytesPerSecond } = await this.#limitsOf(registry);
+      let wait = 0;
+      spare = bytesPerSecond === undefined ? 0 : spare - chunk.length;
+      if (bytesPerSecond !== undefined && spare < 0) {
+        const taken = Math.ceil(Math.max(-spare, bytesPerSecond * quantum));
+        const { state } = this.#keys.budget(registry);
+        wait = await this.#redis.budgetBytes(state, taken, bytesPerSecond);
+        spare += taken;
+      }
+      if (workerBytesPerSecond !== undefined) {
+        const now = performance.now();
+        const from = Math.max(now, this.#nextBytes.get(registry) ?? 0);
+        this.#nextBytes.set(registry, from + (chunk.length * 1000) / workerBytesPerSecond);
+        wait = Math.max(wait, from - now);
+      }
+      if (wait > 0) await sleep(wait, undefined, options);
+      yield chunk;
+    }
+  }
+
+  /** The limits as they were a second ago at most. */
+  async #limitsOf(registry: string): Promise<FleetLimits> {
+    const seen = this.#seen.get(registry);
+    if (seen !== undefined && performance.now() - seen.at < limitsAge) return seen.limits;
+    const limits = await this.#limits.get(registry);
+    this.#seen.set(registry, { limits, at: performance.now() });
+    return limits;
+  }
+
+  #hold(registry: string, holder: string): Disposable {
+    const begun = performance.now();
+    this.#held.set(holder, registry);
+    return {
+      [Symbol.dispose]: () => {
+        if (!this.#held.delete(holder)) return;
+        const { state, busy } = this.#keys.budget(registry);
+        this.#redis
+          .budgetLeave(state, busy, holder, Math.round(performance.now() - begun))
+          .catch(() => {
+            // It counts until its time is over.
+          });
+      },
+    };
+  }
+
+  #renew(): void {
+    const byRegistry = Map.groupBy(this.#held, ([, registry]) => registry);
+    for (const [registry, held] of byRegistry) {
+      const holders = held.map(([holder]) => holder);
+      this.#redis
+        .budgetRenew(this.#keys.budget(registry).busy, holderLife, ...holders)
+        .catch(() => {
+          // One too many may be under way for a while.
+        });
+    }
+  }
+}
+
+function refused(registry: string, wait: number, why: Reason, limits: FleetLimits): DrayError {
+  const { requestsPerSecond = 0, concurrent = 0, bytesPerSecond = 0 } = limits;
+  const limit = {
+    paused: `${registry} asked for a pause`,
+    rate: `${registry} may be asked ${requestsPerSecond} times a second`,
+    concurrent: `${registry} may be asked for ${concurrent} things at once`,
+    bandwidth: `${registry} may send ${bytesPerSecond} bytes a second`,
+  };
+  return new DrayError('RATE_LIMITED', limit[why], {
+    retryable: true,
+    context: { host: registry, retryAfterMs: wait, waitsFor: why },
+    hint:
+      why === 'paused'
+        ? 'It is asked again later. Registries allow more to those who log in.'
+        : `The limit was set with: dray registry limits ${registry}`,
+  });
+}

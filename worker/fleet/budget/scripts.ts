@@ -1,0 +1,144 @@
+/**
+ * The budgets' scripts. Each is one step for Redis, by Redis's clock: workers' clocks may differ. Times are
+ * milliseconds.
+ */
+
+const clock = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + time[2] / 1000
+`;
+
+/**
+ * Whether a request may be sent now, else when to come back.
+ *
+ * Requests a second are tokens that come back as long after their use as it takes to get so many at that rate: there
+ * are never more requests in any second than the rate says, and whoever comes late catches up within that second. (In
+ * a bucket that refills evenly, either twice the rate fits into a second, or what comes late is lost.) Who is refused
+ * is told a time of his own, so that those who wait come back one after the other, about as fast as they can be let in, and
+ * nobody polls. The lines are by priority: a newcomer comes behind those of his priority and before the ones below.
+ * Who comes back at his time takes what there is, whatever his priority: a time that was told is kept, more or less,
+ * so nobody starves. Who comes back too early, has begun already, or has the first priority waits before the lines.
+ *
+ * KEYS: limits, state, paused, line, busy, used.
+ * ARGV: registry, ticket, rank (0 first), follows, inside, is a blob, holder, milliseconds until a holder is dead.
+ * Returns: let in, milliseconds to wait, why, whether the end must be told, the limits.
+ */
+export const enterScript = `${clock}
+local text = redis.call('HGET', KEYS[1], ARGV[1]) or '{}'
+local limits = cjson.decode(text)
+local ticket, rank = ARGV[2], tonumber(ARGV[3])
+local follows, inside, blob = ARGV[4] == '1', ARGV[5] == '1', ARGV[6] == '1'
+local fields = redis.call('HMGET', KEYS[2], 'last', 'hold', 'bytes', 'front', 'line0', 'line1', 'line2', 'why')
+local last = tonumber(fields[1]) or 0
+local earliest, why, spacing = now, false, 10
+
+local pause = redis.call('PTTL', KEYS[3])
+if pause > 0 then earliest, why = now + pause, 'paused' end
+local rate = limits.requestsPerSecond
+local tokens = rate and (limits.burst or math.max(1, math.floor(rate)))
+if rate then
+  spacing = 1000 / rate
+  -- The newest come first.
+  local oldest = tonumber(redis.call('LINDEX', KEYS[6], tokens - 1) or 0)
+  local at = oldest + tokens * spacing
+  if at > earliest and not follows then earliest, why = at, 'rate' end
+end
+if limits.concurrent then
+  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now)
+  if redis.call('ZCARD', KEYS[5]) >= limits.concurrent and not follows then
+    -- One of them ends about so often.
+    local each = math.max(5, (tonumber(fields[2]) or 200) / limits.concurrent)
+    spacing = math.max(spacing, each)
+    if now + each > earliest then earliest, why = now + each, 'concurrent' end
+  end
+end
+if blob and limits.bytesPerSecond and not follows then
+  -- A few blobs take the whole width; the others would only hold slots of workers.
+  local at = (tonumber(fields[3]) or 0) - 250
+  if at > earliest then earliest, why, spacing = at, 'bandwidth', math.max(spacing, 100) end
+end
+
+local known = inside or follows or rank == 0 or redis.call('ZSCORE', KEYS[4], ticket)
+local ahead = 0
+for i = 0, rank do ahead = math.max(ahead, tonumber(fields[5 + i]) or 0) end
+-- Those who were told to come have not: they were cancelled.
+local idle = now - last > 250
+if earliest <= now and (known or ahead <= now or idle) then
+  redis.call('ZREM', KEYS[4], ticket)
+  if rate then
+    redis.call('LPUSH', KEYS[6], string.format('%.3f', now))
+    redis.call('LTRIM', KEYS[6], 0, tokens - 1)
+    redis.call('PEXPIRE', KEYS[6], math.ceil(tokens * spacing) + 1000)
+  end
+  redis.call('HSET', KEYS[2], 'last', string.format('%.3f', now))
+  if idle then redis.call('HDEL', KEYS[2], 'front', 'line0', 'line1', 'line2') end
+  redis.call('PEXPIRE', KEYS[2], 3600000)
+  if limits.concurrent then
+    redis.call('ZADD', KEYS[5], now + tonumber(ARGV[8]), ARGV[7])
+    redis.call('PEXPIRE', KEYS[5], 3600000)
+  end
+  return { 1, 0, '', limits.concurrent and 1 or 0, text }
+end
+
+-- A little faster than they can be let in: who is late leaves no gap.
+local due, cursor
+-- Limits may change: nobody is sent away for longer.
+local latest = earliest + 60000
+if known then
+  cursor = 'front'
+  due = math.min(math.max(tonumber(fields[4]) or 0, earliest), latest)
+  redis.call('HSET', KEYS[2], cursor, string.format('%.3f', due + spacing * 0.9))
+else
+  cursor = 'line' .. rank
+  due = math.min(math.max(ahead, earliest) + spacing * 0.9, latest)
+  redis.call('HSET', KEYS[2], cursor, string.format('%.3f', due))
+end
+why = why or fields[8] or 'rate'
+redis.call('HSET', KEYS[2], 'why', why)
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - 60000)
+redis.call('ZADD', KEYS[4], due, ticket)
+local kept = math.ceil(due - now) + 3600000
+redis.call('PEXPIRE', KEYS[2], kept)
+redis.call('PEXPIRE', KEYS[4], kept)
+return { 0, math.max(1, math.ceil(due - now)), why, 0, text }
+`;
+
+/** A request is over. KEYS: state, busy. ARGV: holder, milliseconds that it took. */
+export const leaveScript = `
+if redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then
+  local hold = tonumber(redis.call('HGET', KEYS[1], 'hold')) or tonumber(ARGV[2])
+  redis.call('HSET', KEYS[1], 'hold', string.format('%.3f', hold * 0.8 + tonumber(ARGV[2]) * 0.2))
+end
+`;
+
+/** Requests go on. KEYS: busy. ARGV: milliseconds until a holder is dead, holders. */
+export const renewScript = `${clock}
+for i = 2, #ARGV do redis.call('ZADD', KEYS[1], 'XX', now + tonumber(ARGV[1]), ARGV[i]) end
+`;
+
+/** Takes bytes. KEYS: state. ARGV: bytes, bytes a second. Returns milliseconds until they may be used. */
+export const bytesScript = `${clock}
+local from = math.max(now, tonumber(redis.call('HGET', KEYS[1], 'bytes')) or 0)
+redis.call('HSET', KEYS[1], 'bytes', string.format('%.3f', from + ARGV[1] * 1000 / ARGV[2]))
+redis.call('PEXPIRE', KEYS[1], 3600000)
+return math.ceil(from - now)
+`;
+
+/**
+ * The registry asked for a pause; a longer one that it asked for before stays. Without a time, a second, doubled each
+ * time that it refuses again after it. KEYS: paused, refusals, all that paused. ARGV: registry, milliseconds or ''.
+ * Returns milliseconds.
+ */
+export const pauseScript = `${clock}
+local left, ms = redis.call('PTTL', KEYS[1]), tonumber(ARGV[2])
+if not ms then
+  if left > 0 then return left end
+  ms = math.min(60000, 1000 * 2 ^ (math.min(10, redis.call('INCR', KEYS[2])) - 1))
+  redis.call('PEXPIRE', KEYS[2], ms * 2 + 30000)
+end
+if left >= ms then return left end
+redis.call('SET', KEYS[1], '1', 'PX', math.ceil(ms))
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+redis.call('ZADD', KEYS[3], now + ms, ARGV[1])
+return math.ceil(ms)
+`;
