@@ -19,7 +19,8 @@ export function openApiDocument(routes: readonly Route[], version: string): Json
     }
     const own = schema.meta()?.id;
     if (own === undefined) return relocated(json);
-    schemas[own] = relocated(json);
+    // A noun with a name may come as a reference to its own definition.
+    schemas[own] ??= relocated(json);
     return { $ref: `#/components/schemas/${own}` };
   };
   const problems = {

@@ -197,6 +197,10 @@ describe('the HTTP API', () => {
     // To take over a change: UPDATE_OPENAPI=1 node --test test/producer/api/api.test.ts
     if (process.env.UPDATE_OPENAPI === '1') await writeFile(committed, text);
     assert.equal(await readFile(committed, 'utf8'), text);
+    const { schemas } = (served as { components: { schemas: Record<string, object> } }).components;
+    for (const [name, schema] of Object.entries(schemas)) {
+      assert.ok('type' in schema, `${name} says nothing: ${JSON.stringify(schema)}`);
+    }
   });
 });
 
