@@ -12,7 +12,7 @@ import {
   type PlannedBlob,
   type PullRecord,
 } from './record.ts';
-import { settleScript } from './settle-script.ts';
+import { resolvingScript, settleScript } from './settle-script.ts';
 import { isFinished, type PullRequest, type PullState } from './status.ts';
 
 /** Seconds for which the record of a finished pull is kept. */
@@ -138,7 +138,7 @@ export class PullRecords {
 
   /** Shows people that the reference is being resolved. */
   async resolving(id: string): Promise<void> {
-    await this.#redis.hset(this.keys.pull(id), 'state', 'resolving' satisfies PullState);
+    await this.#redis.eval(resolvingScript, 1, this.keys.pull(id));
     await this.changed(id);
   }
 

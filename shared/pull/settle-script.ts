@@ -37,3 +37,10 @@ elseif next ~= state then
 end
 return next
 `;
+
+/** Takes a pull that waits to be resolved one step on; one that has ended meanwhile stays ended. KEYS: pull. */
+export const resolvingScript = `
+if redis.call('HGET', KEYS[1], 'state') == 'queued' then
+  redis.call('HSET', KEYS[1], 'state', 'resolving')
+end
+`;

@@ -125,6 +125,16 @@ describe('pull records', () => {
     }
   });
 
+  test('a pull that was cancelled stays so, whatever a late worker does with it', async () => {
+    const id = await records.create({ ...request, nodes: [] });
+    assert.equal(await records.cancel(id), 'cancelled');
+    await records.resolving(id);
+    assert.equal(await records.state(id), 'cancelled');
+    await records.plan(id, undefined, []);
+    await records.named(id);
+    assert.equal(await records.cancel(id), 'cancelled');
+  });
+
   test('a second plan changes nothing', async () => {
     const id = await records.create({ ...request, nodes: [] });
     const a = descriptor('f');

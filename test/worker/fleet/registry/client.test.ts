@@ -139,7 +139,7 @@ describe('manifests', () => {
     const client = createClient(t);
     await assert.rejects(
       client.resolve(parseReference('no-such-host.invalid/x')),
-      failure('REGISTRY_UNAVAILABLE', { retryable: true, message: /no-such-host\.invalid/ }),
+      failure('REGISTRY_UNAVAILABLE', { retryable: false, message: /no-such-host\.invalid/ }),
     );
   });
 
