@@ -9,6 +9,7 @@ import {
   FileType,
   setTimes,
   setTimesAt,
+  startWriteback,
   truncate,
   writeAll,
   writeAllAt,
@@ -30,6 +31,8 @@ export interface WrittenLayer {
 
 const whiteoutPrefix = '.wh.';
 const opaqueMarker = '.wh..wh..opq';
+/** Bytes of a large file after which the disk begins with them, so that a commit has less to wait for. */
+const writebackSize = 2 ** 20;
 /** What a file's last, partly filled block, and a folder, take on disk. */
 const diskBlock = 4096;
 
@@ -140,9 +143,7 @@ class EntryWriter {
     const fd = this.#tree.createFile(folder, name, mode & 0o777);
     try {
       if (sparse === undefined) {
-        for (let part = this.#reader.read(); part !== undefined; part = this.#reader.read()) {
-          writeAll(fd, part, path);
-        }
+        this.#whole(fd, size, path);
       } else {
         this.#sparse(fd, sparse, size, path);
       }
@@ -155,6 +156,20 @@ class EntryWriter {
       setTimes(fd, mtime, path);
     } finally {
       closeFile(fd);
+    }
+  }
+
+  #whole(fd: number, size: number, path: string): void {
+    let written = 0;
+    let started = 0;
+    for (let part = this.#reader.read(); part !== undefined; part = this.#reader.read()) {
+      writeAll(fd, part, path);
+      written += part.length;
+      if (size < writebackSize) continue;
+      if (written - started >= writebackSize || written === size) {
+        startWriteback(fd, started, written - started);
+        started = written;
+      }
     }
   }
 
