@@ -25,7 +25,7 @@ export interface Ingest extends AsyncDisposable {
   /** Bytes that are in the ingest already and were hashed: where the next {@link write} goes on. */
   readonly offset: number;
   /**
-   * Appends a chunk. Resolves when the caller may go on (back pressure); the chunk must not be changed after.
+   * Appends a chunk. Resolves when the caller may go on (back pressure) and do what it likes with the chunk.
    * @throws SIZE_MISMATCH past the descriptor's size, STORE_UNAVAILABLE, NO_SPACE
    */
   write(chunk: Uint8Array): Promise<void>;

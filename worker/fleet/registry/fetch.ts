@@ -37,13 +37,16 @@ export interface FetchOptions extends SourceOptions {
   backoffMs?: number;
   /** Below so many bytes a second, over a window of time spent waiting for the network, a connection is given up. */
   minRate?: { bytesPerSecond: number; windowMs: number };
-  /** In bytes: a blob of which so much is missing may come in parts, of which size. */
-  parts?: { from: number; size: number };
+  /**
+   * When a blob comes in parts, and how large these are: when at least `from` bytes are missing, unless the first
+   * part shows that one connection brings `enough` bytes a second.
+   */
+  parts?: { from: number; size: number; enough: number };
 }
 
 const defaultMinRate = { bytesPerSecond: 1024, windowMs: 30_000 };
 /** Small parts: those ahead of their turn are what a worker that dies loses, besides what its store loses. */
-const defaultParts = { from: 64 << 20, size: 4 << 20 };
+const defaultParts = { from: 64 << 20, size: 4 << 20, enough: 50e6 };
 
 /** What is fetched, for the steps below. */
 interface Task {
@@ -86,14 +89,15 @@ export async function fetchBlob(
 }
 
 /**
- * Fetches some parts at once, each into memory until its turn. Returns without all bytes when the registry does not
- * do ranges after all: then one connection goes on where the sink stands.
+ * Fetches some parts at once, each into memory until its turn. Returns without all bytes when one connection can go
+ * on where the sink stands: the registry does not do ranges after all, or is near.
  */
 async function fetchParts(task: Task, sink: BlobSink, lanes: Lanes): Promise<void> {
   const { source, reference, descriptor, options } = task;
-  const { size: partSize } = options.parts ?? defaultParts;
+  const { size: partSize, enough } = options.parts ?? defaultParts;
   using stop = disposableStop(options.signal);
   const ahead: Part[] = [];
+  const spare: Buffer[] = [];
   let next = sink.offset;
   const nextEnd = () => {
     next = Math.min(descriptor.size, next + partSize);
@@ -114,24 +118,32 @@ async function fetchParts(task: Task, sink: BlobSink, lanes: Lanes): Promise<voi
     while (ahead.length < lanes.extra && next < descriptor.size && !failed) {
       const from = next;
       const end = nextEnd();
-      ahead.push(new Part(from, stop, (part, own) => fetchPart(end, part, own)));
+      const buffer = spare.pop() ?? Buffer.allocUnsafeSlow(partSize);
+      ahead.push(new Part(from, buffer, stop, (part, own) => fetchPart(end, part, own)));
     }
   };
   let refused = false;
+  let began = 0;
   const answered = (ranged: boolean) => {
-    if (ranged && !refused) return start();
+    began = performance.now();
+    if (ranged) return;
     refused = true;
     source.ranges?.refused(reference.registry);
   };
   try {
-    // The first part alone until its answer shows how the registry takes ranges.
+    // The first part alone, which shows how the registry takes ranges, and how fast it is.
+    const from = sink.offset;
     await fetchSpan(task, sink, { end: nextEnd(), answered });
-    for (let part = ahead.shift(); part !== undefined && !refused; part = ahead.shift()) {
+    const rate = ((sink.offset - from) * 1000) / (performance.now() - began);
+    if (refused || rate >= enough) return;
+    start();
+    for (let part = ahead.shift(); part !== undefined; part = ahead.shift()) {
       start();
       for await (const chunk of part.read()) {
         await sink.write(chunk);
         options.onProgress?.(sink.offset);
       }
+      spare.push(part.buffer);
     }
   } catch (error) {
     options.signal.throwIfAborted();

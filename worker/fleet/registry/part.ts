@@ -1,35 +1,42 @@
 import { DrayError } from '../../../shared/errors.ts';
 import type { BlobSink } from './sink.ts';
 
-/** A part of a blob that comes ahead of its turn: kept in memory until the bytes before it are stored. */
+/**
+ * A part of a blob that comes ahead of its turn: kept in memory until the bytes before it are stored. It is copied
+ * into one buffer, for use again: many small ones that live for a while would keep the garbage collector busy.
+ */
 export class Part implements BlobSink {
-  readonly #stop = new AbortController();
-  #offset: number;
-  #chunks: Uint8Array[] = [];
+  readonly buffer: Buffer;
+  readonly #start: number;
+  #filled = 0;
   #ended: { error?: unknown } | undefined;
   #wake = Promise.withResolvers<void>();
 
-  /** @param fetch brings the bytes from `start` on */
+  /**
+   * @param buffer which has room for the part
+   * @param fetch brings the bytes from `start` on
+   */
   constructor(
     start: number,
+    buffer: Buffer,
     options: { signal: AbortSignal },
     fetch: (part: BlobSink, options: { signal: AbortSignal }) => Promise<void>,
   ) {
-    this.#offset = start;
-    const signal = AbortSignal.any([options.signal, this.#stop.signal]);
-    fetch(this, { signal }).then(
+    this.#start = start;
+    this.buffer = buffer;
+    fetch(this, options).then(
       () => this.#end({}),
       (error: unknown) => this.#end({ error }),
     );
   }
 
   get offset(): number {
-    return this.#offset;
+    return this.#start + this.#filled;
   }
 
   async write(chunk: Uint8Array): Promise<void> {
-    this.#chunks.push(chunk);
-    this.#offset += chunk.length;
+    this.buffer.set(chunk, this.#filled);
+    this.#filled += chunk.length;
     this.#wake.resolve();
   }
 
@@ -39,22 +46,20 @@ export class Part implements BlobSink {
 
   /** The bytes, as they come. @throws what the fetch threw, after those that it brought */
   async *read(): AsyncIterable<Uint8Array> {
-    for (;;) {
-      const chunks = this.#chunks;
-      this.#chunks = [];
-      yield* chunks;
-      if (this.#chunks.length > 0) continue;
-      if (this.#ended !== undefined) break;
-      await this.#wake.promise;
-      this.#wake = Promise.withResolvers();
+    for (let position = 0; ; ) {
+      const filled = this.#filled;
+      if (position < filled) {
+        yield this.buffer.subarray(position, filled);
+        position = filled;
+      } else if (this.#ended === undefined) {
+        await this.#wake.promise;
+        this.#wake = Promise.withResolvers();
+      } else if ('error' in this.#ended) {
+        throw this.#ended.error;
+      } else {
+        return;
+      }
     }
-    if ('error' in this.#ended) throw this.#ended.error;
-  }
-
-  /** Breaks it off, and drops what came. */
-  stop(): void {
-    this.#stop.abort();
-    this.#chunks = [];
   }
 
   #end(how: { error?: unknown }): void {

@@ -10,7 +10,7 @@ import { createClient, descriptorOf, failure, MemorySink } from './support.ts';
 const blob = randomBytes(1_000_000);
 const descriptor = descriptorOf(blob);
 const place = `/v2/a/b/blobs/${descriptor.digest}`;
-const parts = { from: 500_000, size: 100_000 };
+const parts = { from: 500_000, size: 100_000, enough: Number.POSITIVE_INFINITY };
 
 async function setUp(t: TestContext) {
   const registry = await startHostileRegistry();
@@ -66,6 +66,15 @@ describe('a large blob in parts', () => {
       seen,
       seen.toSorted((a, b) => a - b),
     );
+  });
+
+  test('one connection is left alone when it brings enough', async (t) => {
+    const { registry, fetchInto, ranges } = await setUp(t);
+    registry.on(place, answerRange);
+    const sink = new MemorySink();
+    await fetchInto(sink, { parts: { ...parts, enough: 1 } });
+    assert.ok(sink.bytes.equals(blob));
+    assert.deepEqual(ranges(), ['bytes=0-99999', 'bytes=100000-']);
   });
 
   test('what comes first is handed on before its part is whole', async (t) => {

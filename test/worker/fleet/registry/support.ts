@@ -48,7 +48,7 @@ export class MemorySink implements BlobSink {
   resets = 0;
 
   async write(chunk: Uint8Array): Promise<void> {
-    this.chunks.push(chunk);
+    this.chunks.push(Buffer.from(chunk));
     this.offset += chunk.length;
   }
 
