@@ -18,7 +18,7 @@ describe('containers outlive their agent', () => {
     if (!requireContainers(t)) return;
     await using agent = await startTestAgent();
     const { client } = agent;
-    const options = script('for i in $(seq 1 40); do echo $i; sleep 0.05; done; exit 5');
+    const options = script('for i in $(seq 1 160); do echo $i; sleep 0.05; done; exit 5');
     await client.createContainer({ id: 'lasting', image: imageName, options });
     await client.startContainer('lasting');
     const { pid } = await client.inspectContainer('lasting');
@@ -28,7 +28,7 @@ describe('containers outlive their agent', () => {
     await agent.start();
     const found = await client.inspectContainer('lasting');
     assert.deepEqual([found.state, found.pid], ['running', pid]);
-    const wanted = `${Array.from({ length: 40 }, (_, i) => i + 1).join('\n')}\n`;
+    const wanted = `${Array.from({ length: 160 }, (_, i) => i + 1).join('\n')}\n`;
     assert.equal(await textOf(agent, 'lasting'), wanted);
     assert.equal((await client.waitContainer('lasting')).exitCode, 5);
   });
