@@ -1,27 +1,34 @@
 import type { ContainerStatus } from '../../shared/agent/containers.ts';
-import { fitTable } from './output.ts';
+import { ageOf } from '../../shared/duration.ts';
+import { type Columns, formatAge, type OutputForm } from './output.ts';
 
 const widestCommand = 40;
 /** On a terminal that is less than 100 columns wide. */
 const narrowCommand = 16;
 
-/** Containers as a table for people, newest first. @param width columns of the terminal, if it is one */
-export function containerTable(
-  containers: readonly ContainerStatus[],
+/** What `dray ps` shows. @param width columns of the terminal, if it is one */
+export function containerColumns(
+  form: OutputForm,
   now: Date,
-  width?: number,
-): string {
-  const commandWidth = (width ?? 100) < 100 ? narrowCommand : widestCommand;
-  const rows = containers
-    .toReversed()
-    .map((container) => [
+  width: number | undefined,
+): Columns<ContainerStatus> {
+  const narrowed = (width ?? 100) < 100 ? narrowCommand : widestCommand;
+  const commandWidth = form === 'wide' ? Number.POSITIVE_INFINITY : narrowed;
+  return {
+    headings: ['ID', 'IMAGE', 'COMMAND', 'STATUS', 'CREATED'],
+    row: (container) => [
       container.id,
       container.image,
       commandOf(container, commandWidth),
       statusOf(container, now),
-      `${age(container.createdAt, now)} ago`,
-    ]);
-  return fitTable(['ID', 'IMAGE', 'COMMAND', 'STATUS', 'CREATED'], rows, width);
+      formatAge(new Date(container.createdAt), now),
+    ],
+    name: ({ id }) => id,
+    wide: {
+      headings: ['PID', 'MANIFEST'],
+      row: ({ pid, manifest }) => [String(pid ?? '-'), manifest],
+    },
+  };
 }
 
 function commandOf({ args }: ContainerStatus, width: number): string {
@@ -32,23 +39,11 @@ function commandOf({ args }: ContainerStatus, width: number): string {
 
 function statusOf(container: ContainerStatus, now: Date): string {
   const { state, exitCode, startedAt, finishedAt } = container;
-  if (state === 'running' && startedAt !== undefined) return `running ${age(startedAt, now)}`;
+  if (state === 'running' && startedAt !== undefined) {
+    return `running ${ageOf(new Date(startedAt), now)}`;
+  }
   if (state === 'exited' && finishedAt !== undefined) {
-    return `exited (${exitCode ?? '?'}) ${age(finishedAt, now)} ago`;
+    return `exited (${exitCode ?? '?'}) ${formatAge(new Date(finishedAt), now)}`;
   }
   return state;
-}
-
-const units: [string, number][] = [
-  ['d', 86_400],
-  ['h', 3_600],
-  ['min', 60],
-];
-
-/** The time since then in its largest whole unit. */
-function age(since: string, now: Date): string {
-  const seconds = Math.max(0, Math.round((now.getTime() - Date.parse(since)) / 1000));
-  for (const [unit, size] of units)
-    if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
-  return `${seconds} s`;
 }

@@ -4,7 +4,7 @@ import type { Descriptor } from '../../shared/image/descriptor.ts';
 import { maxManifestBytes, parseIndexOrManifest } from '../../shared/image/manifest.ts';
 import type { PullStatus, Want } from '../../shared/pull/status.ts';
 import type { Context } from './context.ts';
-import { formatBytes, type ListOptions, printList } from './output.ts';
+import { formatBytes, type ListOptions, type OutputForm, printList, printValue } from './output.ts';
 import { pinnedReference, pullImage } from './pull.ts';
 
 export interface DocumentOptions {
@@ -16,15 +16,10 @@ export interface DocumentOptions {
 export async function printResolved(
   context: Context,
   reference: string,
-  options: DocumentOptions & { output: string },
+  options: DocumentOptions & { output: OutputForm },
 ): Promise<void> {
   const status = await ask(context, reference, 'manifest', { platform: 'all', ...options });
-  const target = targetOf(status);
-  process.stdout.write(
-    options.output === 'json'
-      ? `${JSON.stringify(target, undefined, 2)}\n`
-      : `${pinnedReference(status)}\n`,
-  );
+  printValue(targetOf(status), options.output, () => `${pinnedReference(status)}\n`);
 }
 
 /** `dray manifest`: the bytes as they are in the registry, of the index too where no platform is asked for. */

@@ -1,6 +1,6 @@
 import type { PartStatus } from '../embedded/status.ts';
 import type { Context } from './context.ts';
-import { formatAge, formatTable, type OutputForm } from './output.ts';
+import { formatAge, formatTable, type OutputForm, printValue } from './output.ts';
 
 /** Milliseconds for each look at a part elsewhere. */
 const lookBound = 3_000;
@@ -19,26 +19,21 @@ export async function printStatus(
     config.store.kind === 'folder'
       ? `folder ${config.store.path}`
       : `s3 ${config.store.bucket}/${config.store.prefix}`;
-  if (options.output === 'json') {
-    const { embedded, stateDirectory } = config;
-    process.stdout.write(
-      `${JSON.stringify({ embedded, stateDirectory, store, parts }, undefined, 2)}\n`,
+  const { embedded, stateDirectory } = config;
+  printValue({ embedded, stateDirectory, store, parts }, options.output, () => {
+    const title = embedded ? `embedded fleet in ${stateDirectory}` : 'fleet';
+    const table = formatTable(
+      ['PART', 'STATE', 'PID', 'STARTED', 'HEALTH'],
+      parts.map((part) => [
+        part.name,
+        part.state,
+        part.pid === undefined ? '-' : String(part.pid),
+        part.since === undefined ? '-' : formatAge(part.since, now),
+        part.health,
+      ]),
     );
-  } else {
-    const title = config.embedded ? `embedded fleet in ${config.stateDirectory}` : 'fleet';
-    process.stdout.write(
-      `${title}, content store: ${store}\n${formatTable(
-        ['PART', 'STATE', 'PID', 'STARTED', 'HEALTH'],
-        parts.map((part) => [
-          part.name,
-          part.state,
-          part.pid === undefined ? '-' : String(part.pid),
-          part.since === undefined ? '-' : formatAge(part.since, now),
-          part.health,
-        ]),
-      )}`,
-    );
-  }
+    return `${title}, content store: ${store}\n${table}`;
+  });
   if (config.embedded && parts.some(({ state }) => state === 'stopped')) {
     const all = parts.every(({ state }) => state === 'stopped');
     process.stderr.write(`${all ? 'start it' : 'start again what has stopped'} with: dray up\n`);

@@ -13,7 +13,7 @@ import {
 } from '../../shared/image/manifest.ts';
 import { formatReference, parseReference } from '../../shared/image/reference.ts';
 import type { Context } from './context.ts';
-import { formatBytes, type ListOptions, printList } from './output.ts';
+import { formatAge, formatBytes, type ListOptions, printList } from './output.ts';
 
 /** An image as it is listed. */
 interface ImageEntry {
@@ -36,6 +36,7 @@ export async function listImages(context: Context, options: ListOptions): Promis
   const snapshots =
     options.quiet === true ? new Map<string, number>() : await snapshotBytes(context);
   const entries = await Promise.all(records.map((record) => imageEntry(record, store, snapshots)));
+  const now = new Date();
   printList(
     entries.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
     options,
@@ -49,6 +50,10 @@ export async function listImages(context: Context, options: ListOptions): Promis
         unpacked === undefined ? '-' : formatBytes(unpacked),
       ],
       name: ({ name }) => name,
+      wide: {
+        headings: ['MANIFEST', 'UPDATED'],
+        row: ({ manifest, updatedAt }) => [manifest, formatAge(updatedAt, now)],
+      },
     },
   );
 }

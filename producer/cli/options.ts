@@ -1,14 +1,17 @@
 import { type Command, Option } from 'commander';
+import { outputForms } from './output.ts';
 import { progressForms } from './progress/view.ts';
 
-/** The options that every listing has: `-o table|json` and `-q`. */
+/** The options that every listing has: `-o table|wide|json|yaml` and `-q`. */
 export function listOptions(command: Command, quiet: string): Command {
   return outputOption(command).option('-q, --quiet', quiet);
 }
 
 export function outputOption(command: Command): Command {
   return command.addOption(
-    new Option('-o, --output <form>', 'table or json').choices(['table', 'json']).default('table'),
+    new Option('-o, --output <form>', 'how it is printed')
+      .choices([...outputForms])
+      .default('table'),
   );
 }
 

@@ -1,8 +1,11 @@
-/** How `dray` prints: tables, sizes and times for people, JSON for programs. */
+/** How `dray` prints: tables, sizes and times for people, JSON and YAML for programs. */
 
+import { createRequire } from 'node:module';
 import { ageOf } from '../../shared/duration.ts';
 
-export type OutputForm = 'table' | 'json';
+/** `wide` is a table with every column, and nothing in it shortened. */
+export const outputForms = ['table', 'wide', 'json', 'yaml'] as const;
+export type OutputForm = (typeof outputForms)[number];
 
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
@@ -102,17 +105,53 @@ export interface ListOptions {
   quiet?: boolean;
 }
 
-/** Prints a list as the options say: a table, JSON, or one name a line. */
-export function printList<T>(
+/** What a table of a listing shows. */
+export interface Columns<T> {
+  headings: string[];
+  row: (item: T) => string[];
+  /** What `-q` prints. */
+  name: (item: T) => string;
+  /** Columns that follow with `-o wide`. */
+  wide?: { headings: string[]; row: (item: T) => string[] };
+}
+
+/** Prints a list as the options say: a table, JSON, YAML, or one name a line. */
+export function printList<T>(items: readonly T[], options: ListOptions, columns: Columns<T>): void {
+  process.stdout.write(formatList(items, options, columns, outputWidth()));
+}
+
+/** @param width columns of the terminal, if it is one */
+export function formatList<T>(
   items: readonly T[],
-  options: ListOptions,
-  columns: { headings: string[]; row: (item: T) => string[]; name: (item: T) => string },
-): void {
-  const text =
-    options.quiet === true
-      ? items.map((item) => `${columns.name(item)}\n`).join('')
-      : options.output === 'json'
-        ? `${JSON.stringify(items, undefined, 2)}\n`
-        : fitTable(columns.headings, items.map(columns.row), outputWidth());
-  process.stdout.write(text);
+  { output, quiet }: ListOptions,
+  { headings, row, name, wide }: Columns<T>,
+  width: number | undefined,
+): string {
+  if (quiet === true) return items.map((item) => `${name(item)}\n`).join('');
+  return formatValue(items, output, () => {
+    if (output === 'table') return fitTable(headings, items.map(row), width);
+    return formatTable(
+      [...headings, ...(wide?.headings ?? [])],
+      items.map((item) => [...row(item), ...(wide?.row(item) ?? [])]),
+    );
+  });
+}
+
+/** Prints a value: JSON or YAML where the form says so, else what `text` makes of it for people. */
+export function printValue(value: unknown, form: OutputForm, text: () => string): void {
+  process.stdout.write(formatValue(value, form, text));
+}
+
+function formatValue(value: unknown, form: OutputForm, text: () => string): string {
+  if (form === 'json') return `${JSON.stringify(value, undefined, 2)}\n`;
+  if (form === 'yaml') return formatYaml(value);
+  return text();
+}
+
+/** The same document as in JSON. What YAML 1.1 would take for something else than text is quoted. */
+function formatYaml(value: unknown): string {
+  // Nobody else has to wait until the library is loaded.
+  const { stringify } = createRequire(import.meta.url)('yaml') as typeof import('yaml');
+  const plain: unknown = JSON.parse(JSON.stringify(value));
+  return stringify(plain, { compat: 'yaml-1.1', lineWidth: 0, aliasDuplicateObjects: false });
 }

@@ -9,10 +9,12 @@ import {
   formatAge,
   formatBytes,
   formatBytesOf,
+  formatDuration,
   type ListOptions,
   type OutputForm,
   printable,
   printList,
+  printValue,
 } from './output.ts';
 import { renderLines } from './progress/frame.ts';
 import { progressLines } from './progress/lines.ts';
@@ -37,6 +39,15 @@ export async function printPulls(
       formatAge(pull.createdAt, now),
     ],
     name: ({ id }) => id,
+    wide: {
+      headings: ['PRIORITY', 'PLATFORM', 'TOOK', 'DIGEST'],
+      row: ({ priority, platform, createdAt, finishedAt, target }) => [
+        priority,
+        platform,
+        finishedAt === undefined ? '-' : formatDuration(finishedAt.getTime() - createdAt.getTime()),
+        target?.digest ?? '-',
+      ],
+    },
   });
 }
 
@@ -48,9 +59,7 @@ export async function showPull(
 ): Promise<void> {
   const status = await looking(context, (pulls) => pulls.get(id));
   if (status === undefined) throw pullUnknown(id);
-  if (options.output === 'json') {
-    process.stdout.write(`${JSON.stringify(status, undefined, 2)}\n`);
-  } else {
+  printValue(status, options.output, () => {
     const end = status.finishedAt ?? new Date();
     const lines = renderLines(progressLines(status, { localNode: context.config.agent.node }), {
       width: process.stdout.columns || 120,
@@ -58,8 +67,8 @@ export async function showPull(
     });
     if (status.note !== undefined) lines.push(printable(status.note));
     lines.push(summaryLine(status, end.getTime() - status.createdAt.getTime()));
-    process.stdout.write(`${lines.join('\n')}\n`);
-  }
+    return `${lines.join('\n')}\n`;
+  });
   const failure = failureOf(status);
   if (failure !== undefined) throw failure;
 }

@@ -1,37 +1,34 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
+import { listOptions } from '../options.ts';
+import type { ListOptions } from '../output.ts';
 
-interface Options {
+interface Options extends ListOptions {
   all?: boolean;
-  quiet?: boolean;
-  output: 'table' | 'json';
 }
 
 /** `dray ps`: the node's containers. */
 export function register(program: Command): void {
-  program
-    .command('ps')
-    .description('List containers that run.')
-    .option('-a, --all', 'those that do not run, too')
-    .option('-q, --quiet', 'only the ids')
-    .addOption(
-      new Option('-o, --output <form>', 'table or json')
-        .choices(['table', 'json'])
-        .default('table'),
+  listOptions(
+    program
+      .command('ps')
+      .description('List containers that run.')
+      .option('-a, --all', 'those that do not run, too'),
+    'only the ids',
+  )
+    .addHelpText(
+      'after',
+      '\nExamples:\n  dray ps\n  dray ps -a -o wide\n  dray rm $(dray ps -a -q)',
     )
     .action(async (options: Options, command: Command) => {
       const { openContext } = await import('../context.ts');
-      const { containerTable } = await import('../container-table.ts');
-      const { outputWidth } = await import('../output.ts');
+      const { containerColumns } = await import('../container-table.ts');
+      const { outputWidth, printList } = await import('../output.ts');
       const client = await (await openContext(command)).agent();
-      const containers = (await client.listContainers()).filter(
-        ({ state }) => options.all === true || state === 'running',
-      );
-      const text =
-        options.quiet === true
-          ? containers.map(({ id }) => `${id}\n`).join('')
-          : options.output === 'json'
-            ? `${JSON.stringify(containers, undefined, 2)}\n`
-            : containerTable(containers, new Date(), outputWidth());
-      process.stdout.write(text);
+      const found = await client.listContainers();
+      const shown = found.filter(({ state }) => options.all === true || state === 'running');
+      const isTable = options.output === 'table' || options.output === 'wide';
+      const columns = containerColumns(options.output, new Date(), outputWidth());
+      // People look for the newest.
+      printList(isTable && options.quiet !== true ? shown.toReversed() : shown, options, columns);
     });
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { credentialOption, outputOption } from '../options.ts';
+import type { OutputForm } from '../output.ts';
 
 /** `dray resolve`: what a reference is now. */
 export function register(program: Command): void {
@@ -7,7 +8,7 @@ export function register(program: Command): void {
     program
       .command('resolve')
       .description(
-        'Ask the registry what a reference is now, and print it with its digest. With -o json: the descriptor.',
+        'Ask the registry what a reference is now, and print it with its digest. With -o json or yaml: the descriptor.',
       )
       .argument('<reference>', '[host[:port]/]repository[:tag][@digest]')
       .addOption(credentialOption()),
@@ -16,7 +17,7 @@ export function register(program: Command): void {
     .action(
       async (
         reference: string,
-        options: { output: string; credential?: string },
+        options: { output: OutputForm; credential?: string },
         command: Command,
       ) => {
         const { openContext } = await import('../context.ts');

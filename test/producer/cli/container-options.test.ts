@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parseEnv, parseMount } from '../../../producer/cli/container-options.ts';
-import { containerTable } from '../../../producer/cli/container-table.ts';
+import { containerColumns } from '../../../producer/cli/container-table.ts';
+import { formatList } from '../../../producer/cli/output.ts';
 
 describe('options of dray run', () => {
   test('--env', () => {
@@ -45,7 +46,7 @@ describe('options of dray run', () => {
   });
 
   test('a command of an image can not paint on the terminal', () => {
-    const table = containerTable(
+    const table = formatList(
       [
         {
           id: 'a',
@@ -60,7 +61,9 @@ describe('options of dray run', () => {
           exitCode: 3,
         },
       ],
-      new Date('2026-01-01T02:00:00Z'),
+      { output: 'table' },
+      containerColumns('table', new Date('2026-01-01T02:00:00Z'), undefined),
+      undefined,
     );
     assert.match(table, /a +localhost\/x:1 +evil\?\[2J +exited \(3\) 1 h ago +2 h ago/);
   });

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { parse } from 'yaml';
 import {
   fitTable,
   formatAge,
   formatBytes,
   formatBytesOf,
   formatDuration,
+  formatList,
   formatTable,
+  type OutputForm,
   printable,
 } from '../../../producer/cli/output.ts';
 
@@ -57,6 +60,30 @@ describe('output', () => {
       fitTable(headings, rows, 120),
       /^a\/b@sha256:0123456789ab {2}oci\.image\.index {2}sha256:0123456789ab$/m,
     );
+  });
+
+  test('a listing as a table, wide, JSON and YAML', () => {
+    const at = new Date('2026-01-02T00:00:00Z');
+    const items = [{ name: 'yes', digest: `sha256:${'a'.repeat(64)}`, size: 1, at }];
+    const columns = {
+      headings: ['NAME', 'DIGEST'],
+      row: ({ name, digest }: (typeof items)[number]) => [name, digest],
+      name: ({ name }: (typeof items)[number]) => name,
+      wide: {
+        headings: ['SIZE'],
+        row: ({ size }: (typeof items)[number]) => [formatBytes(size)],
+      },
+    };
+    const list = (output: OutputForm, width?: number) =>
+      formatList(items, { output }, columns, width);
+    assert.equal(list('table', 30), 'NAME  DIGEST\nyes   sha256:aaaaaaaaaaaa\n');
+    assert.match(list('wide', 30), /^NAME +DIGEST +SIZE\nyes +sha256:a{64} +1 B\n$/);
+    const plain: unknown = JSON.parse(JSON.stringify(items));
+    assert.deepEqual(JSON.parse(list('json')), plain);
+    assert.deepEqual(parse(list('yaml')), plain);
+    // YAML 1.1, which many readers speak, has it as true where it is bare.
+    assert.match(list('yaml'), /name: "yes"/);
+    assert.equal(formatList(items, { output: 'json', quiet: true }, columns, 30), 'yes\n');
   });
 
   test('nothing from outside steers the terminal', () => {
