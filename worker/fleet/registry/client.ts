@@ -6,36 +6,34 @@ import {
   isManifestType,
   mediaTypes,
 } from '../../../shared/image/descriptor.ts';
-import { type Digest, digestOf, parseDigest, splitDigest } from '../../../shared/image/digest.ts';
+import { type Digest, parseDigest } from '../../../shared/image/digest.ts';
 import { maxManifestBytes } from '../../../shared/image/manifest.ts';
 import { formatReference, type Reference } from '../../../shared/image/reference.ts';
-import { type Answer, discard, lengthOf, protocolError, readAtMost } from './answer.ts';
+import { type Answer, lengthOf, protocolError } from './answer.ts';
 import { Authorizer } from './authorizer.ts';
-import { retrying } from './backoff.ts';
 import { type Asked, type BlobBody, rangeHeader, restartNeeded, toBlobBody } from './blob-body.ts';
-import { Conversation, type Question } from './conversation.ts';
+import { type Call, type CallLimits, type CallOptions, Calls } from './calls.ts';
+import { Conversation } from './conversation.ts';
 import type { CredentialSource } from './credentials/credential.ts';
-import { checkedDigest, mediaTypeOf, nextPage, otherDigest, tooLarge } from './document.ts';
-import { type Endpoint, Endpoints } from './endpoint.ts';
+import {
+  checkedDigest,
+  mediaTypeOf,
+  nextPage,
+  otherDigest,
+  tooLarge,
+  verifiedDescriptor,
+} from './document.ts';
+import { Endpoints } from './endpoint.ts';
 import { type ExchangeBudget, noBudget } from './exchange-budget.ts';
-import { failover } from './failover.ts';
 import { headerOf } from './header.ts';
 import { RegistryHosts } from './hosts/hosts.ts';
-import type { Capability } from './hosts/hosts-toml.ts';
 import type { ProxyRule } from './proxy.ts';
 import { Ranges } from './ranges.ts';
 import { type Timeouts, Transport } from './transport.ts';
 
-/** All in milliseconds, but `tries`. */
-export interface RegistryLimits extends Timeouts {
-  /** Until a manifest is there whole. */
-  documentMs: number;
-  /** Calls for a manifest or a token at most, while they fail for reasons that pass. */
-  tries: number;
-  backoffMs: number;
-}
+export type ClientLimits = Timeouts & CallLimits;
 
-export const defaultLimits: RegistryLimits = {
+const defaultLimits: ClientLimits = {
   connectMs: 10_000,
   headersMs: 30_000,
   silenceMs: 60_000,
@@ -63,24 +61,7 @@ export interface RegistryClientOptions {
   ca?: string;
   /** In place of dns.lookup. */
   lookup?: LookupFunction;
-  limits?: Partial<RegistryLimits>;
-}
-
-export interface CallOptions {
-  signal?: AbortSignal | undefined;
-  /** The name of the credential that counts; default: what the worker has for the registry. */
-  credential?: string | undefined;
-  /** False: asks the registry itself. */
-  mirrors?: boolean | undefined;
-  /** It goes on with another call that was let in, and could not be made again from the start: it need not wait. */
-  follows?: boolean;
-}
-
-interface Request extends Question {
-  /** Under the repository: `manifests/latest`. */
-  path: string;
-  /** What a mirror must be good for to be asked this. */
-  needs: Capability;
+  limits?: Partial<ClientLimits>;
 }
 
 const acceptManifests = [
@@ -96,30 +77,27 @@ const acceptManifests = [
 export class RegistryClient {
   /** Which registries answer ranges, as far as was found out. */
   readonly ranges = new Ranges();
-  readonly #limits: RegistryLimits;
   readonly #transport: Transport;
-  readonly #endpoints: Endpoints;
-  readonly #conversation: Conversation;
+  readonly #calls: Calls;
   readonly #budget: ExchangeBudget;
 
   constructor(options: RegistryClientOptions) {
     const { userAgent = 'drayage', ca, lookup, plainHttp, credentials } = options;
     const { allowPrivate = () => false, tokenHosts = () => [], hostsFolders = [], proxy } = options;
-    this.#limits = { ...defaultLimits, ...options.limits };
-    this.#transport = new Transport({ userAgent, ca, lookup, proxy, timeouts: this.#limits });
-    this.#endpoints = new Endpoints(
+    const limits = { ...defaultLimits, ...options.limits };
+    this.#transport = new Transport({ userAgent, ca, lookup, proxy, timeouts: limits });
+    const endpoints = new Endpoints(
       { plainHttp, allowPrivate, hosts: new RegistryHosts(hostsFolders) },
       this.#transport,
     );
-    const { tries, backoffMs } = this.#limits;
     const authorizer = new Authorizer({
-      ...{ transport: this.#transport, credentials, tokenHosts, retry: { tries, backoffMs } },
+      ...{ transport: this.#transport, credentials, tokenHosts, retry: limits },
     });
     this.#budget = options.budget ?? noBudget;
-    this.#conversation = new Conversation({
-      ...{ transport: this.#transport, endpoints: this.#endpoints, authorizer },
-      budget: this.#budget,
+    const conversation = new Conversation({
+      ...{ transport: this.#transport, endpoints, authorizer, budget: this.#budget },
     });
+    this.#calls = new Calls({ endpoints, conversation, limits });
   }
 
   /**
@@ -132,7 +110,21 @@ export class RegistryClient {
     reference: Reference,
     options: CallOptions = {},
   ): Promise<{ descriptor: Descriptor; bytes: Buffer }> {
-    return await this.#getManifest(reference, reference.digest, options);
+    const { registry, repository, tag = 'latest', digest } = reference;
+    const what = formatReference(
+      digest === undefined ? { registry, repository, tag } : { registry, repository, digest },
+    );
+    const call = {
+      needs: digest === undefined ? 'resolve' : 'pull',
+      path: `manifests/${digest ?? tag}`,
+      what,
+      unknown: 'IMAGE_UNKNOWN',
+      headers: { accept: acceptManifests },
+    } as const;
+    return await this.#calls.document(reference, call, options, (answer, bytes) => ({
+      descriptor: verifiedDescriptor(answer, bytes, digest, what),
+      bytes,
+    }));
   }
 
   /** The descriptor of a manifest by its headers alone; undefined when the registry does not have it. */
@@ -189,18 +181,19 @@ export class RegistryClient {
 
   /** The bytes of a manifest or index, verified. @throws IMAGE_UNKNOWN, DIGEST_MISMATCH, SIZE_MISMATCH */
   async manifest(
-    reference: Reference,
+    { registry, repository }: Reference,
     descriptor: Descriptor,
     options: CallOptions = {},
   ): Promise<Buffer> {
-    const what = `${reference.registry}/${reference.repository}@${descriptor.digest}`;
-    if (descriptor.size > maxManifestBytes) throw tooLarge(what);
-    const { bytes } = await this.#getManifest(reference, descriptor.digest, options);
-    if (bytes.length !== descriptor.size) {
+    const { digest, size } = descriptor;
+    const what = `${registry}/${repository}@${digest}`;
+    if (size > maxManifestBytes) throw tooLarge(what);
+    const { bytes } = await this.resolve({ registry, repository, digest }, options);
+    if (bytes.length !== size) {
       throw new DrayError(
         'SIZE_MISMATCH',
-        `${what} has ${bytes.length} bytes where its descriptor says ${descriptor.size}`,
-        { context: { digest: descriptor.digest }, hint: 'The image is broken. Push it again.' },
+        `${what} has ${bytes.length} bytes where its descriptor says ${size}`,
+        { context: { digest }, hint: 'The image is broken. Push it again.' },
       );
     }
     return bytes;
@@ -218,9 +211,9 @@ export class RegistryClient {
   ): Promise<BlobBody> {
     const { mediaType, digest } = descriptor;
     const kind = isIndexType(mediaType) || isManifestType(mediaType) ? 'manifests' : 'blobs';
-    return await this.#fromAny(reference.registry, 'pull', options, async (endpoint) => {
+    return await this.#calls.fromAny(reference.registry, 'pull', options, async (endpoint) => {
       const ask = async (asked: Asked, follows: boolean) =>
-        await this.#send(
+        await this.#calls.send(
           endpoint,
           reference,
           {
@@ -257,23 +250,7 @@ export class RegistryClient {
    * @throws UNAUTHORIZED, DENIED, and what every call throws
    */
   async checkLogin(registry: string, options: CallOptions = {}): Promise<boolean> {
-    return await this.#retrying(options, async (bounded) => {
-      const direct = { ...bounded, mirrors: false };
-      return await this.#fromAny(registry, 'pull', direct, async (endpoint) => {
-        const { credential } = options;
-        const wanted = { endpoint, scope: '', credential, onlyWithLogin: true };
-        const request = { method: 'GET', what: registry, unknown: 'REGISTRY_PROTOCOL' } as const;
-        const url = new URL(`${rootOf(endpoint)}/`);
-        const { answer, authorization } = await this.#conversation.send(
-          wanted,
-          url,
-          request,
-          bounded,
-        );
-        await discard(answer.body);
-        return authorization !== undefined;
-      });
-    });
+    return await this.#calls.root(registry, options);
   }
 
   /**
@@ -286,27 +263,21 @@ export class RegistryClient {
     query: string,
     options: CallOptions = {},
   ): Promise<{ bytes: Buffer; next?: string } | undefined> {
-    const { registry, repository } = reference;
-    const what = `the referrers of ${registry}/${repository}@${subject}`;
-    const request: Request = {
-      ...{ method: 'GET', needs: 'pull', what, unknown: 'BLOB_UNKNOWN' },
+    const call = {
+      needs: 'pull',
+      what: `the referrers of ${reference.registry}/${reference.repository}@${subject}`,
+      unknown: 'BLOB_UNKNOWN',
       path: `referrers/${subject}${query}`,
       headers: { accept: mediaTypes.ociIndex },
       // A page is behind another one, and the first behind the resolving of a tag.
       follows: query !== '' || reference.digest === undefined,
-    };
-    try {
-      return await this.#retryingAny(registry, 'pull', options, async (endpoint, bounded) => {
-        const answer = await this.#send(endpoint, reference, request, bounded);
-        const bytes = await readAtMost(answer, maxManifestBytes, bounded);
-        if (bytes.length > maxManifestBytes) throw tooLarge(what);
+    } as const;
+    return await unlessUnknown(() =>
+      this.#calls.document(reference, call, options, (answer, bytes) => {
         const next = nextPage(answer);
         return { bytes, ...(next === undefined ? {} : { next }) };
-      });
-    } catch (error) {
-      if (error instanceof DrayError && error.code === 'BLOB_UNKNOWN') return undefined;
-      throw error;
-    }
+      }),
+    );
   }
 
   /** Breaks off what is under way and closes all connections. */
@@ -314,133 +285,23 @@ export class RegistryClient {
     await this.#transport.close();
   }
 
-  async #getManifest(
-    reference: Reference,
-    digest: Digest | undefined,
-    options: CallOptions,
-  ): Promise<{ descriptor: Descriptor; bytes: Buffer }> {
-    const { registry, repository, tag = 'latest' } = reference;
-    const wanted =
-      digest === undefined ? { registry, repository, tag } : { registry, repository, digest };
-    const what = formatReference(wanted);
-    const needs = digest === undefined ? 'resolve' : 'pull';
-    const request: Request = {
-      method: 'GET',
-      needs,
-      path: `manifests/${digest ?? tag}`,
-      what,
-      unknown: 'IMAGE_UNKNOWN',
-      headers: { accept: acceptManifests },
-    };
-    return await this.#retryingAny(registry, needs, options, async (endpoint, bounded) => {
-      const answer = await this.#send(endpoint, reference, request, bounded);
-      const announced = lengthOf(answer);
-      if (announced !== undefined && announced > maxManifestBytes) {
-        answer.body.on('error', () => {}).destroy();
-        throw tooLarge(what);
-      }
-      const bytes = await readAtMost(answer, maxManifestBytes, bounded);
-      if (bytes.length > maxManifestBytes) throw tooLarge(what);
-      const algorithm = digest === undefined ? 'sha256' : splitDigest(digest).algorithm;
-      const found = digestOf(bytes, algorithm);
-      if (digest !== undefined && found !== digest) throw otherDigest(what, digest, found);
-      const named = headerOf(answer.headers, 'docker-content-digest');
-      if (named !== undefined) {
-        const claimed = checkedDigest(answer, named);
-        const same = digestOf(bytes, splitDigest(claimed).algorithm);
-        if (same !== claimed) throw otherDigest(what, claimed, same);
-      }
-      const mediaType = mediaTypeOf(answer);
-      return { descriptor: { mediaType, digest: found, size: bytes.length }, bytes };
-    });
-  }
-
   /** The answer to a HEAD, whose body is gone; undefined for 404. */
   async #head(
     reference: Reference,
-    request: Pick<Request, 'path' | 'headers' | 'needs'>,
+    call: Pick<Call, 'path' | 'headers' | 'needs'>,
     options: CallOptions,
   ): Promise<Answer | undefined> {
-    const what = `${reference.registry}/${reference.repository} ${request.path}`;
-    try {
-      const { registry } = reference;
-      return await this.#retryingAny(
-        registry,
-        request.needs,
-        options,
-        async (endpoint, bounded) => {
-          const sent = { ...request, method: 'HEAD', what, unknown: 'BLOB_UNKNOWN' } as const;
-          const answer = await this.#send(endpoint, reference, sent, bounded);
-          await discard(answer.body);
-          return answer;
-        },
-      );
-    } catch (error) {
-      if (error instanceof DrayError && error.code === 'BLOB_UNKNOWN') return undefined;
-      throw error;
-    }
-  }
-
-  /** Repeats what fails for reasons that pass, each time within the limit for documents. */
-  async #retrying<T>(
-    options: CallOptions,
-    work: (bounded: CallOptions & { signal: AbortSignal }) => Promise<T>,
-  ): Promise<T> {
-    const { documentMs, tries, backoffMs } = this.#limits;
-    const { signal } = options;
-    return await retrying(
-      async () => {
-        const deadline = AbortSignal.timeout(documentMs);
-        return await work({
-          ...options,
-          signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
-        });
-      },
-      { tries, backoffMs, signal },
-    );
-  }
-
-  async #retryingAny<T>(
-    registry: string,
-    needs: Capability,
-    options: CallOptions,
-    work: (endpoint: Endpoint, bounded: CallOptions) => Promise<T>,
-  ): Promise<T> {
-    return await this.#retrying(options, async (bounded) =>
-      this.#fromAny(registry, needs, bounded, (endpoint) => work(endpoint, bounded)),
-    );
-  }
-
-  /** The first answer that mirrors or the registry give. */
-  async #fromAny<T>(
-    registry: string,
-    needs: Capability,
-    options: CallOptions,
-    work: (endpoint: Endpoint) => Promise<T>,
-  ): Promise<T> {
-    const { signal } = options;
-    return await failover(registry, this.#endpoints.find(registry, needs, options), work, {
-      signal,
-    });
-  }
-
-  /** Sends a request about a repository. */
-  async #send(
-    endpoint: Endpoint,
-    { repository }: Reference,
-    request: Omit<Request, 'needs'>,
-    options: CallOptions,
-  ): Promise<Answer> {
-    const url = new URL(`${rootOf(endpoint)}/${repository}/${request.path}`);
-    if (endpoint.namespace !== undefined) url.searchParams.set('ns', endpoint.namespace);
-    const scope = `repository:${repository}:pull`;
-    const wanted = { endpoint, scope, repository, credential: options.credential };
-    const follows = request.follows ?? options.follows ?? false;
-    return (await this.#conversation.send(wanted, url, { ...request, follows }, options)).answer;
+    const what = `${reference.registry}/${reference.repository} ${call.path}`;
+    const asked = { ...call, what, unknown: 'BLOB_UNKNOWN' } as const;
+    return await unlessUnknown(() => this.#calls.head(reference, asked, options));
   }
 }
 
-/** The root of the API, as a text that paths are put behind. */
-function rootOf({ base }: Endpoint): string {
-  return base.href.replace(/\/$/, '');
+async function unlessUnknown<T>(work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof DrayError && error.code === 'BLOB_UNKNOWN') return undefined;
+    throw error;
+  }
 }

@@ -1,5 +1,6 @@
 import { DrayError } from '../../../shared/errors.ts';
-import { type Digest, parseDigest } from '../../../shared/image/digest.ts';
+import type { Descriptor } from '../../../shared/image/descriptor.ts';
+import { type Digest, digestOf, parseDigest, splitDigest } from '../../../shared/image/digest.ts';
 import { maxManifestBytes } from '../../../shared/image/manifest.ts';
 import { type Answer, protocolError } from './answer.ts';
 import { headerOf } from './header.ts';
@@ -22,6 +23,29 @@ export function checkedDigest(answer: Answer, text: string): Digest {
       { cause: error, hint: 'The registry is broken.', context: { host: answer.url.host } },
     );
   }
+}
+
+/**
+ * What a manifest or index is by its own bytes, which agree with the digest that was asked for and with the one that
+ * the registry names.
+ * @throws DIGEST_MISMATCH, REGISTRY_PROTOCOL
+ */
+export function verifiedDescriptor(
+  answer: Answer,
+  bytes: Buffer,
+  wanted: Digest | undefined,
+  what: string,
+): Descriptor {
+  const algorithm = wanted === undefined ? 'sha256' : splitDigest(wanted).algorithm;
+  const digest = digestOf(bytes, algorithm);
+  if (wanted !== undefined && digest !== wanted) throw otherDigest(what, wanted, digest);
+  const named = headerOf(answer.headers, 'docker-content-digest');
+  if (named !== undefined) {
+    const claimed = checkedDigest(answer, named);
+    const same = digestOf(bytes, splitDigest(claimed).algorithm);
+    if (same !== claimed) throw otherDigest(what, claimed, same);
+  }
+  return { mediaType: mediaTypeOf(answer), digest, size: bytes.length };
 }
 
 export function otherDigest(what: string, expected: Digest, found: Digest): DrayError {

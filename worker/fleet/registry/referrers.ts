@@ -3,7 +3,8 @@ import { type Descriptor, mediaTypes } from '../../../shared/image/descriptor.ts
 import { type Digest, splitDigest } from '../../../shared/image/digest.ts';
 import { parseIndexOrManifest } from '../../../shared/image/manifest.ts';
 import { formatReference, type Reference } from '../../../shared/image/reference.ts';
-import type { CallOptions, RegistryClient } from './client.ts';
+import type { CallOptions } from './calls.ts';
+import type { RegistryClient } from './client.ts';
 
 /** Pages of one answer, and descriptors on all of them, at most. */
 const maxPages = 100;
