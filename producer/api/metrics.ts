@@ -2,7 +2,7 @@ import { Counter, Gauge } from 'prom-client';
 import { listNodes } from '../../shared/node/registry.ts';
 import { queueStates } from '../../shared/queue/states.ts';
 import { metrics, queueLabel } from '../../shared/telemetry/metrics.ts';
-import type { ApiServices } from './server.ts';
+import type { ApiServices } from './services.ts';
 
 export const requests = new Counter({
   name: 'dray_api_requests_total',

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { Route } from './routes.ts';
-import { problem } from './schemas.ts';
+import type { Route } from './route.ts';
+import { problem } from './schemas/common.ts';
 
 type Json = Record<string, unknown>;
 

@@ -6,22 +6,18 @@ import {
   fastify,
   LogController,
 } from 'fastify';
-import type { Redis } from 'ioredis';
-import type { Config } from '../../shared/config.ts';
-import type { Store } from '../../shared/content/store.ts';
 import { DrayError } from '../../shared/errors.ts';
-import type { Logger } from '../../shared/logging.ts';
-import type { Pulls } from '../../shared/pull/pulls.ts';
-import type { PullRecords } from '../../shared/pull/records.ts';
 import { queueError } from '../../shared/queue/connection.ts';
-import type { JobQueues } from '../../shared/queue/jobs.ts';
 import { requests } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { sendProblem } from './problem.ts';
-import { pullRoutes } from './pulls.ts';
-import { type Route, serveRoutes } from './routes.ts';
-import { allows, type Scope, type TokenFile, unauthorized } from './tokens.ts';
-import { viewRoutes } from './views.ts';
+import { type Route, serveRoutes } from './route.ts';
+import { imageRoutes } from './routes/images.ts';
+import { nodeRoutes } from './routes/nodes.ts';
+import { pullRoutes } from './routes/pulls.ts';
+import { queueRoutes } from './routes/queues.ts';
+import type { ApiServices } from './services.ts';
+import { allows, type Scope, unauthorized } from './tokens.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -30,27 +26,18 @@ declare module 'fastify' {
   }
 }
 
-/** What the API stands on. */
-export interface ApiServices {
-  config: Config;
-  version: string;
-  redis: Redis;
-  store: Store;
-  pulls: Pulls;
-  records: PullRecords;
-  queues: JobQueues;
-  log: Logger;
-  /** Undefined: everybody who reaches it may do everything, which is for loopback only. */
-  tokens: TokenFile | undefined;
-}
-
 const maxBody = 1024 * 1024;
 /** Milliseconds in which a request must have come, and Redis must have answered. */
 const requestTimeout = 30_000;
 const redisTimeout = 5_000;
 
 export function apiRoutes(services: ApiServices): Route[] {
-  return [...pullRoutes(services), ...viewRoutes(services)];
+  return [
+    ...pullRoutes(services),
+    ...imageRoutes(services),
+    ...nodeRoutes(services),
+    ...queueRoutes(services),
+  ];
 }
 
 /** The HTTP API, version 1. It does not listen yet. */

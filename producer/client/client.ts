@@ -1,14 +1,18 @@
 import type { z } from 'zod';
-import type * as schemas from '../api/schemas.ts';
+import type * as common from '../api/schemas/common.ts';
+import type * as images from '../api/schemas/image.ts';
+import type * as nodes from '../api/schemas/node.ts';
+import type * as pulls from '../api/schemas/pull.ts';
+import type * as queues from '../api/schemas/queue.ts';
 import { readEvents } from './events.ts';
 
-export type Pull = z.output<typeof schemas.pull>;
-export type PullRequest = z.input<typeof schemas.pullRequest>;
-export type PullList = z.output<typeof schemas.pullList>;
-export type Image = z.output<typeof schemas.image>;
-export type Node = z.output<typeof schemas.node>;
-export type Queue = z.output<typeof schemas.queue>;
-export type Problem = z.output<typeof schemas.problem>;
+export type Pull = z.output<typeof pulls.pull>;
+export type PullRequest = z.input<typeof pulls.pullRequest>;
+export type PullList = z.output<typeof pulls.pullList>;
+export type Image = z.output<typeof images.image>;
+export type Node = z.output<typeof nodes.node>;
+export type Queue = z.output<typeof queues.queue>;
+export type Problem = z.output<typeof common.problem>;
 
 /** What the API refused, or could not do. */
 export class DrayageError extends Error {

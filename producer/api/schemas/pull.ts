@@ -1,23 +1,6 @@
 import { z } from 'zod';
-import { priorities } from '../../shared/pull/priority.ts';
-
-/** The nouns of the API as JSON. They follow shared/pull/status.ts and shared/content/store.ts. */
-
-const digest = z.string().meta({ description: 'algorithm:encoded, as in sha256:…' });
-const time = z.iso.datetime();
-
-export const descriptor = z
-  .looseObject({ mediaType: z.string(), digest, size: z.int().nonnegative() })
-  .meta({ id: 'Descriptor' });
-
-const fault = z
-  .looseObject({
-    code: z.string(),
-    message: z.string(),
-    retryable: z.boolean(),
-    hint: z.string().optional(),
-  })
-  .meta({ id: 'Fault', description: 'Why something failed, with the stable code of a problem' });
+import { priorities } from '../../../shared/pull/priority.ts';
+import { descriptor, digest, fault, time } from './common.ts';
 
 const blob = z
   .object({
@@ -100,42 +83,3 @@ export const pullList = z
     next: z.string().optional().meta({ description: 'The cursor of the next page' }),
   })
   .meta({ id: 'PullList' });
-
-export const image = z
-  .object({ name: z.string(), target: descriptor, manifest: descriptor, updatedAt: time })
-  .meta({ id: 'Image' });
-
-export const node = z
-  .object({
-    name: z.string(),
-    state: z.enum(['ready', 'lost']),
-    platform: z.string(),
-    version: z.string(),
-    seenAt: time,
-  })
-  .meta({ id: 'Node' });
-
-export const queue = z
-  .object({
-    name: z.string(),
-    jobs: z.record(z.string(), z.int().nonnegative()),
-    oldestWaitingSeconds: z.number().nonnegative().optional(),
-    workers: z.int().nonnegative(),
-  })
-  .meta({ id: 'Queue' });
-
-export const problem = z
-  .object({
-    type: z.string(),
-    title: z.string(),
-    status: z.int(),
-    code: z.string(),
-    detail: z.string(),
-    hint: z.string().optional(),
-    retryable: z.boolean(),
-  })
-  .meta({ id: 'Problem', description: 'RFC 9457' });
-
-export function listOf<T extends z.ZodType>(item: T) {
-  return z.object({ items: z.array(item) });
-}

@@ -1,13 +1,13 @@
 import { z } from 'zod';
-import { DrayError } from '../../shared/errors.ts';
-import type { Pulls } from '../../shared/pull/pulls.ts';
-import type { PullRecords } from '../../shared/pull/records.ts';
-import { enqueuePull } from '../enqueue.ts';
-import { streamEvents } from './events.ts';
-import { idempotencyKey } from './idempotency.ts';
-import { type Route, route } from './routes.ts';
-import { pull, pullList, pullRequest } from './schemas.ts';
-import type { ApiServices } from './server.ts';
+import { DrayError } from '../../../shared/errors.ts';
+import type { Pulls } from '../../../shared/pull/pulls.ts';
+import type { PullRecords } from '../../../shared/pull/records.ts';
+import { enqueuePull } from '../../enqueue.ts';
+import { streamEvents } from '../events.ts';
+import { idempotencyKey } from '../idempotency.ts';
+import { type Route, route } from '../route.ts';
+import { pull, pullList, pullRequest } from '../schemas/pull.ts';
+import type { ApiServices } from '../services.ts';
 
 const byId = z.strictObject({ id: z.string().regex(/^[0-9a-z]{8,40}$/, 'not the id of a pull') });
 const page = z.strictObject({

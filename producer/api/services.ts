@@ -1,0 +1,22 @@
+import type { Redis } from 'ioredis';
+import type { Config } from '../../shared/config.ts';
+import type { Store } from '../../shared/content/store.ts';
+import type { Logger } from '../../shared/logging.ts';
+import type { Pulls } from '../../shared/pull/pulls.ts';
+import type { PullRecords } from '../../shared/pull/records.ts';
+import type { JobQueues } from '../../shared/queue/jobs.ts';
+import type { TokenFile } from './tokens.ts';
+
+/** What the API stands on. */
+export interface ApiServices {
+  config: Config;
+  version: string;
+  redis: Redis;
+  store: Store;
+  pulls: Pulls;
+  records: PullRecords;
+  queues: JobQueues;
+  log: Logger;
+  /** Undefined: everybody who reaches it may do everything, which is for loopback only. */
+  tokens: TokenFile | undefined;
+}
