@@ -5,6 +5,7 @@ import { openStore } from '../../shared/content/open.ts';
 import { DrayError } from '../../shared/errors.ts';
 import { formatPlatform, hostPlatform } from '../../shared/image/platform.ts';
 import { heartbeat, heartbeatInterval } from '../../shared/node/registry.ts';
+import { runcWarning } from '../../shared/node/runc-version.ts';
 import { runProgram } from '../../shared/program.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
@@ -117,6 +118,8 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
   cleanUp.defer(() => clearInterval(beating));
   await Promise.all([unpacking.waitUntilReady(), beat()]);
   measureNode({ root, snapshots, containers });
+  const escapes = runcWarning(await containers.runtimeVersion().catch(() => ''));
+  if (escapes !== undefined) log.warn(escapes);
   log.info({ node, root, socket, store: store.describe() }, 'agent takes jobs');
   applier.warm();
   return { isAlive: () => unpacking.isRunning(), isReady: () => redis.status === 'ready' };

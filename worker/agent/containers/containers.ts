@@ -100,6 +100,11 @@ export class Containers implements AsyncDisposable {
     return containers;
   }
 
+  /** What the runtime prints of its version. @throws TOOL_MISSING */
+  async runtimeVersion(options: CallOptions = {}): Promise<string> {
+    return await (await this.#services.tools()).runc.version(options);
+  }
+
   /** Whether a container needs what is mounted at `target`, so that a sweep leaves it alone. */
   isClaimed(target: string): boolean {
     const { layout, rows } = this.#services;

@@ -31,6 +31,11 @@ export class Runc {
     return ['--root', this.root];
   }
 
+  /** What it prints of its version. */
+  async version(options: CallOptions = {}): Promise<string> {
+    return (await this.#run(['--version'], options)).stdout;
+  }
+
   /** The state of a container, or undefined when the runtime does not know it. @throws RUNTIME_FAILED */
   async state(id: string, options: CallOptions = {}): Promise<RuntimeState | undefined> {
     const { error, stdout, message } = await this.#run(['state', id], options);
