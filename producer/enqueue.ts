@@ -1,4 +1,3 @@
-import type { Redis } from 'ioredis';
 import type { Config } from '../shared/config.ts';
 import { DrayError } from '../shared/errors.ts';
 import {
@@ -12,7 +11,7 @@ import { listNodes } from '../shared/node/registry.ts';
 import { parsePullPolicy } from '../shared/pull/policy.ts';
 import { PullRecords } from '../shared/pull/records.ts';
 import type { PullRequest } from '../shared/pull/status.ts';
-import { queueError } from '../shared/queue/connection.ts';
+import { queueError, type Redis } from '../shared/queue/connection.ts';
 import { JobQueues } from '../shared/queue/jobs.ts';
 import { parseCredentialName } from '../shared/registry/credential-name.ts';
 

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import type { StoreConfig } from './content/open.ts';
 import { DrayError, errnoOf, messageOf } from './errors.ts';
+import { parseRedisUrl, type RedisTarget } from './queue/address.ts';
 
 /** Everything that can be set, resolved. Environment beats file beats default. */
 export interface Config {
@@ -11,12 +12,7 @@ export interface Config {
   stateDirectory: string;
   /** No Redis was configured: the commands use the private fleet in the state folder. */
   embedded: boolean;
-  redis: {
-    /** `redis://`, `rediss://`, or `unix:///path/to/socket`. */
-    url: string;
-    /** Before every key; in a Redis Cluster it needs a hash tag, as the default has. */
-    prefix: string;
-  };
+  redis: RedisTarget;
   store: StoreConfig;
   worker: {
     /** Blobs that one worker fetches at once. */
@@ -86,6 +82,7 @@ const nodeName = z
   .regex(/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/, 'lower-case letters, digits, "-" and "."');
 const count = z.coerce.number().int().min(1).max(1000);
 const address = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[^\s:[\]]+):\d{1,5}$/, 'HOST:PORT');
+const absolutePath = z.string().startsWith('/');
 const flag = z.union([
   z.boolean(),
   z.enum(['true', 'false', '1', '0']).transform((v) => v === 'true' || v === '1'),
@@ -107,7 +104,22 @@ const limitsSchema = z.strictObject({
 const fileSchema = z.strictObject({
   stateDirectory: z.string().startsWith('/').optional(),
   redis: z
-    .strictObject({ url: z.string().optional(), prefix: z.string().min(1).max(64).optional() })
+    .strictObject({
+      url: z.string().optional(),
+      prefix: z.string().min(1).max(64).optional(),
+      username: z.string().min(1).optional(),
+      passwordFile: absolutePath.optional(),
+      sentinelUsername: z.string().min(1).optional(),
+      sentinelPasswordFile: absolutePath.optional(),
+      tls: z
+        .strictObject({
+          ca: absolutePath.optional(),
+          certificate: absolutePath.optional(),
+          key: absolutePath.optional(),
+          serverName: z.string().min(1).optional(),
+        })
+        .optional(),
+    })
     .optional(),
   /** `folder:/path`, or `s3://bucket[/prefix]`. */
   store: z.string().optional(),
@@ -169,6 +181,17 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
       redis: {
         url: nonEmpty(env.REDIS_URL) ?? file.redis?.url,
         prefix: nonEmpty(env.DRAY_REDIS_PREFIX) ?? file.redis?.prefix,
+        username: nonEmpty(env.DRAY_REDIS_USERNAME) ?? file.redis?.username,
+        passwordFile: nonEmpty(env.DRAY_REDIS_PASSWORD_FILE) ?? file.redis?.passwordFile,
+        sentinelUsername: file.redis?.sentinelUsername,
+        sentinelPasswordFile:
+          nonEmpty(env.DRAY_REDIS_SENTINEL_PASSWORD_FILE) ?? file.redis?.sentinelPasswordFile,
+        tls: {
+          ca: nonEmpty(env.DRAY_REDIS_CA) ?? file.redis?.tls?.ca,
+          certificate: nonEmpty(env.DRAY_REDIS_CERT) ?? file.redis?.tls?.certificate,
+          key: nonEmpty(env.DRAY_REDIS_KEY) ?? file.redis?.tls?.key,
+          serverName: file.redis?.tls?.serverName,
+        },
       },
       store: nonEmpty(env.DRAY_STORE) ?? file.store,
       s3: {
@@ -211,12 +234,12 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
     'the environment',
   );
   const stateDirectory = path.resolve(merged.stateDirectory ?? '/var/lib/drayage');
-  const redisUrl = checkRedisUrl(merged.redis?.url);
+  const redisUrl = merged.redis?.url;
   const socket = path.join(stateDirectory, 'redis', 'redis.sock');
   return {
     stateDirectory,
     embedded: redisUrl === undefined || redisUrl === `unix://${socket}`,
-    redis: { url: redisUrl ?? `unix://${socket}`, prefix: merged.redis?.prefix ?? '{dray}' },
+    redis: redisTarget(merged.redis ?? {}, `unix://${socket}`),
     store: storeConfig(merged, stateDirectory),
     worker: { fetches: merged.worker?.fetches ?? 4, resolves: merged.worker?.resolves ?? 8 },
     agent: {
@@ -242,13 +265,16 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
   };
 }
 
-function checkRedisUrl(url: string | undefined): string | undefined {
-  if (url === undefined) return undefined;
-  if (url.startsWith('unix:///') || (/^rediss?:\/\//.test(url) && URL.canParse(url))) return url;
-  // It may have a password in it: what is wrong is not quoted.
-  throw new DrayError('USAGE', 'REDIS_URL (redis.url in the file) is no URL of a Redis', {
-    hint: 'Write redis://host:6379, rediss://user:password@host:6379 or unix:///path/to/socket.',
-  });
+/** @throws USAGE for a URL that can't be read, or a Cluster without a hash tag */
+function redisTarget(settings: NonNullable<FileConfig['redis']>, embedded: string): RedisTarget {
+  const { url = embedded, prefix = '{dray}', tls = {}, ...credentials } = settings;
+  const { kind } = parseRedisUrl(url);
+  if (kind === 'cluster' && !/\{[^}]+\}/.test(prefix)) {
+    throw new DrayError('USAGE', `The prefix "${prefix}" would spread the keys over a Cluster`, {
+      hint: `Scripts need theirs on one node: set DRAY_REDIS_PREFIX to {${prefix}}, with the braces.`,
+    });
+  }
+  return { url, prefix, tls, ...credentials };
 }
 
 function storeConfig(merged: FileConfig, stateDirectory: string): StoreConfig {

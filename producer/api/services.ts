@@ -1,9 +1,9 @@
-import type { Redis } from 'ioredis';
 import type { Config } from '../../shared/config.ts';
 import type { Store } from '../../shared/content/store.ts';
 import type { Logger } from '../../shared/logging.ts';
 import type { Pulls } from '../../shared/pull/pulls.ts';
 import type { PullRecords } from '../../shared/pull/records.ts';
+import type { Redis } from '../../shared/queue/connection.ts';
 import type { JobQueues } from '../../shared/queue/jobs.ts';
 import type { TokenFile } from './tokens.ts';
 

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import type { Redis } from 'ioredis';
 import { type Config, loadConfig } from '../../shared/config.ts';
 import type { Store } from '../../shared/content/store.ts';
+import type { Redis } from '../../shared/queue/connection.ts';
 import type { AgentClient } from '../agent/client.ts';
 
 interface CallOptions {

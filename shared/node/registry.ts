@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis';
+import type { Redis } from '../queue/connection.ts';
 import { keysOf } from '../queue/names.ts';
 
 /** A node as its agent describes it. */

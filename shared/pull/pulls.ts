@@ -1,5 +1,5 @@
-import type { Redis } from 'ioredis';
 import type { Digest } from '../image/digest.ts';
+import { duplicate, type Redis } from '../queue/connection.ts';
 import type { PlannedBlob, PullRecord } from './record.ts';
 import { PullRecords } from './records.ts';
 import { type BlobState, type BlobStatus, isFinished, type PullStatus } from './status.ts';
@@ -71,8 +71,7 @@ export class Pulls {
     options: { signal?: AbortSignal; after?: string } = {},
   ): AsyncIterable<{ change: string; status: PullStatus }> {
     const { signal, after } = options;
-    const connection = this.#redis.duplicate();
-    connection.on('error', () => {});
+    const connection = duplicate(this.#redis);
     const stop = () => connection.disconnect();
     signal?.addEventListener('abort', stop, { once: true });
     try {

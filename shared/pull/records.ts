@@ -1,7 +1,7 @@
-import type { Redis } from 'ioredis';
 import { DrayError, encodeError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, digestOf, isDigest } from '../image/digest.ts';
+import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
 import { highest, type Priority } from './priority.ts';
 import {

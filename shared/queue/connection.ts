@@ -1,11 +1,12 @@
-import { Redis, type RedisOptions } from 'ioredis';
+import { Cluster, Redis as SingleRedis } from 'ioredis';
 import { DrayError, messageOf } from '../errors.ts';
+import { parseRedisUrl, type RedisTarget, readSecret, tlsOptions } from './address.ts';
 
-export interface RedisTarget {
-  /** `redis://`, `rediss://` or `unix:///path`. */
-  url: string;
-  prefix: string;
-}
+/**
+ * A connection to a Redis: to one server, to the primary that Sentinels name, or to a Cluster. Commands are the
+ * same; all keys have the prefix's hash tag, so that scripts and transactions find theirs on one node.
+ */
+export type Redis = SingleRedis | Cluster;
 
 export interface ConnectOptions {
   /** Shown in CLIENT LIST. */
@@ -17,36 +18,80 @@ export interface ConnectOptions {
   patient?: boolean;
 }
 
+/** Milliseconds. */
+const connectTimeout = 5_000;
+/** A command that was not answered so long went to a host that is gone. Blocking ones take 5 s at most. */
+const silence = 15_000;
+
 /** Why a connection was lost or not had last: a command that gives up says only how often it tried. */
 const lastErrors = new WeakMap<Redis, Error>();
 
-/** Opens a connection; it connects by itself. Commands of an impatient one fail within seconds while Redis is down. */
+/**
+ * Opens a connection; it connects by itself. Commands of an impatient one fail within seconds while Redis is down.
+ * @throws USAGE for settings that can't be used
+ */
 export function connectRedis(target: RedisTarget, options: ConnectOptions): Redis {
-  const socket = socketPath(target.url);
-  const settings = {
-    ...(socket === undefined ? {} : { path: socket }),
-    connectionName: `dray-${options.name}`,
-    connectTimeout: 5_000,
-    enableReadyCheck: true,
-    ...(options.patient
-      ? {
-          maxRetriesPerRequest: null,
-          retryStrategy: (tries: number) => Math.min(tries * 100, 2_000),
-        }
-      : {
-          maxRetriesPerRequest: 1,
-          retryStrategy: (tries: number) => (tries > 3 ? null : tries * 100),
-        }),
-  } satisfies RedisOptions;
-  const redis = socket === undefined ? new Redis(target.url, settings) : new Redis(settings);
+  const redis = open(target, options);
   // Without a listener ioredis prints each failed try.
   redis.on('error', (error: Error) => lastErrors.set(redis, error));
   return redis;
 }
 
-/** The path of a `unix://` URL, or undefined for a URL of a host. */
-export function socketPath(url: string): string | undefined {
-  return url.startsWith('unix://') ? url.slice('unix://'.length) : undefined;
+function open(target: RedisTarget, { name, patient = false }: ConnectOptions): Redis {
+  const address = parseRedisUrl(target.url);
+  const { passwordFile, sentinelUsername, sentinelPasswordFile } = target;
+  const username = target.username ?? address.username;
+  const password = passwordFile === undefined ? address.password : readSecret(passwordFile);
+  const settings = {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    connectionName: `dray-${name}`,
+    connectTimeout,
+    socketTimeout: silence,
+    // A failover that the connection outlived: what it leads to takes no writes any more.
+    reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? 2 : false),
+    maxRetriesPerRequest: patient ? null : 1,
+  } as const;
+  const again = (tries: number) => {
+    if (patient) return Math.min(tries * 100, 2_000);
+    return tries > 3 ? null : tries * 100;
+  };
+  const tls = address.tls ? tlsOptions(target.tls ?? {}) : undefined;
+  const secure = tls === undefined ? {} : { tls };
+  switch (address.kind) {
+    case 'socket':
+      return new SingleRedis({ ...settings, path: address.path, retryStrategy: again });
+    case 'single': {
+      const { host, database } = address;
+      return new SingleRedis({
+        ...{ ...settings, ...secure, ...host, db: database, retryStrategy: again },
+      });
+    }
+    case 'sentinel':
+      return new SingleRedis({
+        ...{ ...settings, ...secure, db: address.database, retryStrategy: again },
+        ...{ sentinels: address.hosts, name: address.name, sentinelRetryStrategy: again },
+        ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
+        ...(sentinelPasswordFile === undefined
+          ? {}
+          : { sentinelPassword: readSecret(sentinelPasswordFile) }),
+        ...(tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: tls }),
+      });
+    case 'cluster':
+      return new Cluster(address.hosts, {
+        redisOptions: { ...settings, ...secure },
+        clusterRetryStrategy: again,
+        // Certificates are for names.
+        dnsLookup: (host, answer) => answer(null, host),
+      });
+  }
+}
+
+/** A second connection to the same Redis, for what blocks or subscribes. Whoever waits on it sees its errors. */
+export function duplicate(redis: Redis): Redis {
+  const second = redis instanceof Cluster ? redis.duplicate() : redis.duplicate();
+  second.on('error', (error: Error) => lastErrors.set(second, error));
+  return second;
 }
 
 /** The URL without its password, for messages. */

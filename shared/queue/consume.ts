@@ -1,8 +1,8 @@
 import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
-import type { Redis } from 'ioredis';
 import { asDrayError, type DrayError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 import { jobDuration, jobWait, queueLabel } from '../telemetry/metrics.ts';
+import type { Redis } from './connection.ts';
 import type { FollowUp, JobQueues } from './jobs.ts';
 import { asExpected, jobAttempts } from './jobs.ts';
 

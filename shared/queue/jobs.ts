@@ -1,8 +1,8 @@
 import { Job, type JobsOptions, Queue } from 'bullmq';
-import type { Redis } from 'ioredis';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import { type Priority, rankOf } from '../pull/priority.ts';
+import type { Redis } from './connection.ts';
 import { fetchQueue, jobIdOf, resolveQueue, unpackQueue } from './names.ts';
 import { payloadVersion } from './payloads.ts';
 

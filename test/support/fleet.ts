@@ -1,12 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { Redis } from 'ioredis';
 import { enqueuePull } from '../../producer/enqueue.ts';
 import { type Config, loadConfig } from '../../shared/config.ts';
 import { Pulls } from '../../shared/pull/pulls.ts';
 import type { PullRequest, PullStatus } from '../../shared/pull/status.ts';
-import { connectRedis } from '../../shared/queue/connection.ts';
+import { connectRedis, type Redis } from '../../shared/queue/connection.ts';
 import { startAgent, startWorker, type TestProgram } from './programs.ts';
 import { startRedis, type TestRedis } from './redis.ts';
 

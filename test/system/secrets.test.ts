@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
+import { Redis } from 'ioredis';
 import { dray } from '../producer/cli/dray.ts';
 import { startFleet } from '../support/fleet.ts';
 import { startHostileRegistry } from '../support/hostile-registry.ts';
@@ -139,7 +139,9 @@ test('no secret of the workers gets into Redis, a log, an error or the store', a
     DRAY_LOG_LEVEL: 'trace',
   };
   await using fleet = await startFleet({ env });
-  const monitor = await fleet.redis.monitor();
+  const { redis } = fleet;
+  assert.ok(redis instanceof Redis);
+  const monitor = await redis.monitor();
   t.after(() => monitor.disconnect());
   let commands = '';
   monitor.on('monitor', (_time: string, args: string[]) => {
@@ -182,7 +184,7 @@ test('no secret of the workers gets into Redis, a log, an error or the store', a
     assertClean(stdout + stderr, `dray ${args.join(' ')}`);
   }
   await sleep(200);
-  assertClean(await everythingIn(fleet.redis), 'Redis');
+  assertClean(await everythingIn(redis), 'Redis');
   assertClean(commands, 'what was sent to Redis');
   for (const worker of workers) {
     assert.ok((await worker.log()).includes('job failed'));

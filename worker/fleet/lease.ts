@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
 import type { ContentStore } from '../../shared/content/store.ts';
 import type { Digest } from '../../shared/image/digest.ts';
+import type { Redis } from '../../shared/queue/connection.ts';
 import { type Keys, keysOf } from '../../shared/queue/names.ts';
 
 /** Milliseconds after which a dead worker's lease ends. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
 import { DrayError } from '../../shared/errors.ts';
 import type { PullRecord } from '../../shared/pull/record.ts';
+import type { Redis } from '../../shared/queue/connection.ts';
 import { type JobQueues, queuePriority } from '../../shared/queue/jobs.ts';
 import { resolveQueue, unpackQueue } from '../../shared/queue/names.ts';
 import { followUps } from './resolve.ts';

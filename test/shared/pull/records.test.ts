@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { Redis } from 'ioredis';
 import { DrayError } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import { digestOf } from '../../../shared/image/digest.ts';
 import { Pulls } from '../../../shared/pull/pulls.ts';
 import { PullRecords } from '../../../shared/pull/records.ts';
-import { connectRedis } from '../../../shared/queue/connection.ts';
+import { connectRedis, type Redis } from '../../../shared/queue/connection.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 
 const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';

@@ -1,5 +1,5 @@
-import type { Redis } from 'ioredis';
 import { type Digest, isDigest } from '../../../shared/image/digest.ts';
+import { duplicate, type Redis } from '../../../shared/queue/connection.ts';
 import type { Keys } from '../../../shared/queue/names.ts';
 
 /**
@@ -12,8 +12,7 @@ export class Hints implements AsyncDisposable {
   readonly #ended = new EventTarget();
 
   constructor(redis: Redis, keys: Keys) {
-    this.#connection = redis.duplicate();
-    this.#connection.on('error', () => {});
+    this.#connection = duplicate(redis);
     this.#connection.on('message', (channel: string, message: string) => {
       if (channel === keys.ended) this.#ended.dispatchEvent(new Event(message));
       else if (isDigest(message)) {

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Redis, Result } from 'ioredis';
+import type { Result } from 'ioredis';
 import { DrayError } from '../../../shared/errors.ts';
 import { rankOf } from '../../../shared/pull/priority.ts';
+import type { Redis } from '../../../shared/queue/connection.ts';
 import { type Keys, keysOf } from '../../../shared/queue/names.ts';
 import { type FleetLimits, RegistryLimits } from '../../../shared/registry/limits.ts';
 import type { EnterOptions, ExchangeBudget } from '../registry/exchange-budget.ts';

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { Redis } from 'ioredis';
 import { DrayError } from '../../../../shared/errors.ts';
 import type { Priority } from '../../../../shared/pull/priority.ts';
-import { connectRedis } from '../../../../shared/queue/connection.ts';
+import { connectRedis, type Redis } from '../../../../shared/queue/connection.ts';
 import { type FleetLimits, RegistryLimits } from '../../../../shared/registry/limits.ts';
 import { askingFor } from '../../../../worker/fleet/budget/asking.ts';
 import { RegistryBudgets } from '../../../../worker/fleet/budget/budgets.ts';
