@@ -1,3 +1,4 @@
+import type { DesiredSet } from '../desired/desired-set.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 
@@ -100,22 +101,29 @@ export interface ImageRecord {
   updatedAt: Date;
 }
 
+/** Records by name. They stand in the same place as the content, so that they outlive Redis. */
+export interface RecordStore<T> {
+  list(options?: CallOptions): Promise<T[]>;
+  get(name: string, options?: CallOptions): Promise<T | undefined>;
+  /** Creates a record or replaces it, at once. */
+  put(record: T, options?: CallOptions): Promise<void>;
+  /** Whether there was such a record. */
+  remove(name: string, options?: CallOptions): Promise<boolean>;
+}
+
 type Named = Omit<ImageRecord, 'updatedAt'> & { updatedAt?: Date | undefined };
 
-/** The names of images. They stand in the same place as the content, so that they outlive Redis. */
-export interface ImageStore {
-  list(options?: CallOptions): Promise<ImageRecord[]>;
-  get(name: string, options?: CallOptions): Promise<ImageRecord | undefined>;
-  /** Creates or moves a name, at once. Default for `updatedAt`: now. */
+/** The names of images. A name that is put again is moved; default for `updatedAt`: now. */
+export interface ImageStore extends Omit<RecordStore<ImageRecord>, 'put'> {
   put(record: Named, options?: CallOptions): Promise<void>;
-  /** Whether there was such a name. */
-  remove(name: string, options?: CallOptions): Promise<boolean>;
 }
 
 /** One place of storage: a folder on a single machine, or a bucket. */
 export interface Store extends AsyncDisposable {
   content: ContentStore;
   images: ImageStore;
+  /** What nodes shall hold. */
+  desired: RecordStore<DesiredSet>;
   /** For people: `folder /var/lib/…`, `s3 bucket/prefix at https://…`. */
   describe(): string;
 }

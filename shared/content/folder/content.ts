@@ -81,7 +81,7 @@ async function sweep(
     signal?.throwIfAborted();
     await removeDead(layout, digest, olderThanMs);
   }
-  for (const folder of [layout.root, layout.images]) {
+  for (const folder of [layout.root, layout.images, layout.desired]) {
     for (const name of await readdir(folder)) {
       if (!name.startsWith(temporaryPrefix)) continue;
       const file = path.join(folder, name);

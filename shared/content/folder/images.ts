@@ -1,65 +1,42 @@
-import { readFile, rm } from 'node:fs/promises';
-import path from 'node:path';
-import { errnoOf } from '../../errors.ts';
+import { readFile } from 'node:fs/promises';
 import { mediaTypes } from '../../image/descriptor.ts';
-import { encodeRecord, recordKey } from '../image-record.ts';
+import { imageForm } from '../image-record.ts';
 import type { ImageRecord, ImageStore } from '../store.ts';
 import { ifThere, inFolder } from './errors.ts';
-import { ImageFiles, readRecord } from './image-files.ts';
-import { type Layout, replaceFile, syncFolder } from './layout.ts';
+import { type Layout, replaceFile } from './layout.ts';
+import { FolderRecords } from './records.ts';
 
-/** Names of images: one file each, so that writers of different names never meet. */
+/** Names of images. Whoever changes one brings index.json in line with it. */
 export function folderImages(layout: Layout): ImageStore {
-  const fileOf = (name: string) => path.join(layout.images, recordKey(name));
-  const files = new ImageFiles(layout);
-  const index = shared(() => writeIndex(layout, files));
+  const records = imageRecords(layout);
+  const index = shared(() => writeIndex(layout, records));
   return {
-    async list(options = {}) {
-      options.signal?.throwIfAborted();
-      return await inFolder(layout.root, () => files.list());
+    list: (options) => records.list(options),
+    get: (name, options) => records.get(name, options),
+    async put(record, options) {
+      await records.put({ ...record, updatedAt: record.updatedAt ?? new Date() }, options);
+      await inFolder(layout.root, index);
     },
-    async get(name, options = {}) {
-      options.signal?.throwIfAborted();
-      return await inFolder(layout.root, () => readRecord(fileOf(name)));
-    },
-    async put(record, options = {}) {
-      options.signal?.throwIfAborted();
-      await inFolder(layout.root, async () => {
-        await replaceFile(
-          fileOf(record.name),
-          encodeRecord({ ...record, updatedAt: record.updatedAt ?? new Date() }),
-        );
-        await index();
-      });
-    },
-    async remove(name, options = {}) {
-      options.signal?.throwIfAborted();
-      return await inFolder(layout.root, async () => {
-        try {
-          await rm(fileOf(name));
-        } catch (error) {
-          if (errnoOf(error) === 'ENOENT') return false;
-          throw error;
-        }
-        await syncFolder(layout.images);
-        await index();
-        return true;
-      });
+    async remove(name, options) {
+      if (!(await records.remove(name, options))) return false;
+      await inFolder(layout.root, index);
+      return true;
     },
   };
+}
+
+function imageRecords(layout: Layout): FolderRecords<ImageRecord> {
+  return new FolderRecords(layout, layout.images, imageForm);
 }
 
 /**
  * Writes index.json from the records until it says what they say. Processes that do so at once need no lock:
  * whoever renamed last has read the records after that, and found them as it wrote them.
  */
-export async function writeIndex(
-  layout: Layout,
-  files: ImageFiles = new ImageFiles(layout),
-): Promise<void> {
+export async function writeIndex(layout: Layout, records = imageRecords(layout)): Promise<void> {
   let written = await ifThere(readFile(layout.index, 'utf8'));
   for (;;) {
-    const wanted = indexOf(await files.list());
+    const wanted = indexOf(await records.list());
     if (wanted === written) return;
     await replaceFile(layout.index, wanted);
     written = wanted;

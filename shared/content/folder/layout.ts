@@ -5,7 +5,7 @@ import { DrayError } from '../../errors.ts';
 import { type Digest, isDigest, splitDigest } from '../../image/digest.ts';
 import { ifThere } from './errors.ts';
 
-/** Where everything stands in the folder: an OCI image layout (image-spec, image-layout.md) with two folders more. */
+/** Where everything stands in the folder: an OCI image layout (image-spec, image-layout.md) with three folders more. */
 export class Layout {
   readonly root: string;
 
@@ -35,6 +35,11 @@ export class Layout {
     return path.join(this.root, 'images');
   }
 
+  /** The records of desired sets. */
+  get desired(): string {
+    return path.join(this.root, 'desired');
+  }
+
   get index(): string {
     return path.join(this.root, 'index.json');
   }
@@ -61,7 +66,8 @@ export async function prepareLayout(layout: Layout): Promise<void> {
   } else {
     await chmod(layout.root, 0o700);
   }
-  const folders = [...algorithms.map((a) => layout.blobFolder(a)), layout.ingests, layout.images];
+  const blobs = algorithms.map((a) => layout.blobFolder(a));
+  const folders = [...blobs, layout.ingests, layout.images, layout.desired];
   for (const folder of folders) await mkdir(folder, { recursive: true, mode: 0o700 });
   // Last: whoever finds it finds the whole layout.
   if (found === undefined) {

@@ -1,8 +1,10 @@
+import { desiredSetForm } from '../../desired/set-form.ts';
 import type { CallOptions, Store } from '../store.ts';
 import { folderContent } from './content.ts';
 import { inFolder } from './errors.ts';
 import { folderImages, writeIndex } from './images.ts';
 import { Layout, prepareLayout } from './layout.ts';
+import { FolderRecords } from './records.ts';
 
 /**
  * Opens a folder as a store, and makes it if there is none. Any number of processes of one machine may use it.
@@ -21,6 +23,7 @@ export async function openFolderStore(options: CallOptions & { path: string }): 
   return {
     content: folderContent(layout),
     images: folderImages(layout),
+    desired: new FolderRecords(layout, layout.desired, desiredSetForm),
     describe: () => `folder ${layout.root}`,
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };

@@ -22,6 +22,11 @@ export class Keys {
     return `${this.root}images/`;
   }
 
+  /** Before the records of desired sets. */
+  get desired(): string {
+    return `${this.root}desired/`;
+  }
+
   get ingests(): string {
     return `${this.root}ingests/`;
   }

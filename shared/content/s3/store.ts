@@ -1,8 +1,10 @@
+import { desiredSetForm } from '../../desired/set-form.ts';
 import type { CallOptions, Store } from '../store.ts';
 import { Bucket, type BucketPlace } from './bucket.ts';
 import { s3Content } from './content.ts';
 import { s3Images } from './images.ts';
 import { Keys } from './keys.ts';
+import { s3Records } from './records.ts';
 
 /** Bytes: what followers wait for, what a killed writer loses, and a third of what an ingest holds in memory. */
 const defaultPartSize = 8 << 20;
@@ -27,6 +29,7 @@ export async function openS3Store(
   return {
     content: s3Content(bucket, keys, partSize),
     images: s3Images(bucket, keys),
+    desired: s3Records(bucket, keys.desired, desiredSetForm),
     describe: () => `s3 ${place.bucket}/${prefix} at ${bucket.endpoint}`,
     [Symbol.asyncDispose]: async () => bucket.close(),
   };

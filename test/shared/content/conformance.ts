@@ -10,6 +10,7 @@ import { runInNewContext } from 'node:vm';
 import { putBytes, readVerified } from '../../../shared/content/blob.ts';
 import { openStore, type StoreConfig } from '../../../shared/content/open.ts';
 import type { IngestInfo, Store } from '../../../shared/content/store.ts';
+import { type DesiredSet, withVersion } from '../../../shared/desired/desired-set.ts';
 import { DrayError, type ErrorCode } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import { parseDigest } from '../../../shared/image/digest.ts';
@@ -391,6 +392,37 @@ export function storeConformance(name: string, prepare: () => Promise<StoreUnder
       assert(removed.every(Boolean));
       assert.equal(await images.remove(name), true);
       assert.deepEqual(await images.list(), []);
+    });
+
+    withStore('records of desired sets', async ({ desired }) => {
+      const [target, manifest] = ['index', 'manifest'].map((name) =>
+        describeBytes(sampleBytes(100, name)),
+      );
+      assert(target !== undefined && manifest !== undefined);
+      const set: DesiredSet = {
+        name: 'web',
+        reference: 'localhost:5000/library/redis:7.0',
+        platform: 'linux/amd64',
+        selector: 'zone=a,gpu!=none',
+        retention: { previous: 1, until: new Date(Date.now() + 3_600_000) },
+        pace: { parallelism: 10, maxFailures: 2 },
+        priority: 'low',
+        schedule: '6h',
+        createdAt: new Date(),
+        previous: [],
+      };
+      assert.equal(await desired.get('web'), undefined);
+      assert.equal(await desired.remove('web'), false);
+      await desired.put(set);
+      assert.deepEqual(await desired.get('web'), set);
+      const version = { target, manifest, since: new Date() };
+      const pinned = withVersion(set, version);
+      await desired.put(pinned);
+      assert.deepEqual((await desired.get('web'))?.current, version);
+      await desired.put({ ...set, name: 'db' });
+      assert.deepEqual(await desired.list(), [{ ...set, name: 'db' }, pinned]);
+      assert.equal(await desired.remove('db'), true);
+      assert.deepEqual(await desired.list(), [pinned]);
     });
   });
 }
