@@ -8,7 +8,7 @@ import { Pulls } from '../../shared/pull/pulls.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
-import { measureQueues } from './metrics.ts';
+import { measureFleet } from './metrics.ts';
 import { createApiServer } from './server.ts';
 import { TokenFile } from './tokens.ts';
 
@@ -25,15 +25,16 @@ await runProgram(config, 'serve', async ({ log, stopping, cleanUp }) => {
   const store = cleanUp.use(await openStore(config.store, { signal: stopping }));
   const { prefix } = config.redis;
   const queues = cleanUp.use(new JobQueues(redis, prefix));
+  const records = new PullRecords(redis, prefix);
   const server = createApiServer({
     ...{ config, version, redis, store, queues, log, tokens },
     pulls: new Pulls(redis, prefix),
-    records: new PullRecords(redis, prefix),
+    records,
   });
   cleanUp.defer(() => server.close());
   try {
     const address = await server.listen({ host, port });
-    measureQueues({ redis, queues, config });
+    measureFleet({ redis, queues, records, config });
     log.info({ address, tokens: tokens === undefined ? 'none' : config.api.tokens }, 'API listens');
   } catch (error) {
     throw new DrayError('USAGE', `${config.api.listen} can't be listened on: ${messageOf(error)}`, {

@@ -3,6 +3,7 @@ import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, digestOf, isDigest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
+import { measurePull } from './measure.ts';
 import { highest, type Priority } from './priority.ts';
 import {
   decodeDescriptor,
@@ -154,11 +155,16 @@ export class PullRecords {
     return pinned ?? target;
   }
 
-  /** Records what the pull needs. From here on its state follows from the joins. A second plan changes nothing. */
-  async plan(id: string, manifest: Descriptor | undefined, blobs: PlannedBlob[]): Promise<void> {
+  /**
+   * Records what the pull needs. From here on its state follows from the joins. A second plan changes nothing.
+   * @returns whether there was none before
+   */
+  async plan(id: string, manifest: Descriptor | undefined, blobs: PlannedBlob[]): Promise<boolean> {
     const { keys } = this;
     const [planned, before] = await this.#redis.hmget(keys.pull(id), 'planned', 'state');
-    if (planned !== null || before === null || isFinished(before as PullState)) return;
+    if (planned !== null || before === null || isFinished(before as PullState)) {
+      return false;
+    }
     const transaction = this.#redis.multi();
     for (const [order, blob] of blobs.entries()) {
       const { digest } = blob.descriptor;
@@ -176,6 +182,7 @@ export class PullRecords {
     // It ended meanwhile: whoever ended it could not know what it waits for.
     if (state === undefined || isFinished(state)) await this.#waitsNoMore(id);
     await this.changed(id);
+    return true;
   }
 
   /** Makes a planned blob wanted again: it vanished from the store. */
@@ -331,7 +338,8 @@ export class PullRecords {
   /** Brings a pull's state in line with its facts. @returns the state */
   async settle(id: string): Promise<PullState | undefined> {
     const { keys } = this;
-    const state = (await this.#redis.eval(
+    const now = Date.now();
+    const settled = (await this.#redis.eval(
       settleScript,
       5,
       keys.pull(id),
@@ -340,18 +348,21 @@ export class PullRecords {
       keys.pullEvents(id),
       keys.open,
       id,
-      Date.now(),
+      now,
       keepFinished,
       keepEvents,
-    )) as PullState | null;
-    if (state !== null && isFinished(state)) {
+    )) as [state: PullState, created?: string, planned?: string, stored?: string] | null;
+    if (settled === null) return undefined;
+    const [state, ...times] = settled;
+    if (times.length > 0) measurePull(state, [...times.map(Number), now]);
+    if (isFinished(state)) {
       await this.#redis
         .pipeline()
         .expire(keys.pullBlobs(id), keepFinished)
         .publish(keys.ended, id)
         .exec();
     }
-    return state ?? undefined;
+    return state;
   }
 
   /** Wakes whoever follows the pull. */

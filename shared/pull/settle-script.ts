@@ -2,11 +2,12 @@
  * Derives a pull's state from its facts, so that whoever changes a fact, twice or in any order, gets the same
  * state. A failed blob ends the pull at once; a failed node ends it when the others have settled.
  * KEYS: pull, missing, nodes, events, open. ARGV: id, now, seconds to keep, events to keep.
+ * Returns the state, and, to the one call that ended the pull, when it was created, planned and stored (0: never).
  */
 export const settleScript = `
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return false end
-if state == 'ready' or state == 'failed' or state == 'cancelled' then return state end
+if state == 'ready' or state == 'failed' or state == 'cancelled' then return { state } end
 local next = state
 local reason = redis.call('HGET', KEYS[1], 'error')
 if reason then
@@ -20,7 +21,12 @@ elseif redis.call('HEXISTS', KEYS[1], 'planned') == 1 then
     elseif node ~= 'ready' then waiting = waiting + 1 end
     if node ~= 'waiting' then started = started + 1 end
   end
-  if redis.call('SCARD', KEYS[2]) > 0 then next = 'fetching'
+  redis.call('HSETNX', KEYS[1], 'plannedAt', ARGV[2])
+  local isStored = redis.call('SCARD', KEYS[2]) == 0
+  if isStored and redis.call('HEXISTS', KEYS[1], 'named') == 1 then
+    redis.call('HSETNX', KEYS[1], 'storedAt', ARGV[2])
+  end
+  if not isStored then next = 'fetching'
   elseif waiting > 0 or redis.call('HEXISTS', KEYS[1], 'named') == 0 then
     next = #nodes > 0 and 'unpacking' or 'fetching'
   elseif failed > 0 then next = 'failed'
@@ -32,10 +38,12 @@ if next == 'ready' or next == 'failed' or next == 'cancelled' then
   redis.call('SREM', KEYS[5], ARGV[1])
   redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[4], '*', 'changed', next)
   for i = 1, 4 do redis.call('EXPIRE', KEYS[i], ARGV[3]) end
+  local times = redis.call('HMGET', KEYS[1], 'createdAt', 'plannedAt', 'storedAt')
+  return { next, times[1] or '0', times[2] or '0', times[3] or '0' }
 elseif next ~= state then
   redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[4], '*', 'changed', next)
 end
-return next
+return { next }
 `;
 
 /** Takes a pull that waits to be resolved one step on; one that has ended meanwhile stays ended. KEYS: pull. */

@@ -10,9 +10,14 @@ export interface QueueState {
   jobs: Record<string, number>;
   /** Seconds for which the first of the waiting jobs has been there. */
   oldestWaitingSeconds?: number;
+  /** Seconds for which the oldest of the delayed jobs has been there: it waits for a limit, or after a failure. */
+  oldestDelayedSeconds?: number;
   /** Who takes from it. */
   workers: number;
 }
+
+/** Delayed jobs of which the oldest is looked for: those that are due first. */
+const delayedSample = 200;
 
 const states = ['waiting', 'prioritized', 'active', 'delayed', 'failed'] as const;
 
@@ -27,20 +32,22 @@ export async function queueStates(
 
 async function queueState(queues: JobQueues, name: string): Promise<QueueState> {
   const queue = queues.queue(name);
-  const [jobs, waiting, prioritized, workers] = await Promise.all([
+  const [jobs, waiting, prioritized, delayed, workers] = await Promise.all([
     queue.getJobCounts(...states),
     queue.getWaiting(-1, -1),
     firstOfEachPriority(queue),
+    queue.getDelayed(0, delayedSample - 1),
     queue.getWorkersCount(),
   ]);
-  const added = [...waiting, ...prioritized].map(({ timestamp }) => timestamp);
+  const added = [...waiting, ...prioritized];
+  const age = (of: Job[]) =>
+    Math.max(0, Date.now() - Math.min(...of.map(({ timestamp }) => timestamp))) / 1000;
   return {
     name,
     jobs,
     workers,
-    ...(added.length === 0
-      ? {}
-      : { oldestWaitingSeconds: Math.max(0, Date.now() - Math.min(...added)) / 1000 }),
+    ...(added.length === 0 ? {} : { oldestWaitingSeconds: age(added) }),
+    ...(delayed.length === 0 ? {} : { oldestDelayedSeconds: age(delayed) }),
   };
 }
 

@@ -7,6 +7,10 @@ import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client
 export const metrics = new Registry();
 
 collectDefaultMetrics({ register: metrics });
+// Gauges that call themselves totals.
+for (const what of ['handles', 'requests', 'resources']) {
+  metrics.removeSingleMetric(`nodejs_active_${what}_total`);
+}
 
 const seconds = [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900];
 
@@ -26,11 +30,36 @@ export const jobWait = new Histogram({
   registers: [metrics],
 });
 
-/** Bytes of blobs by where they came from: the registry, or the content store. */
+/** Workers count what they fetched from registries, agents what they took from the store and what the node had. */
 export const bytes = new Counter({
   name: 'dray_bytes_total',
-  help: 'Bytes of blobs that were brought whole, by where they came from',
+  help: 'Bytes of blobs as stored, by where they came from: registry (fetched into the store), store (read by a node), node (a layer that the node had unpacked already: not read again)',
   labelNames: ['source'] as const,
+  registers: [metrics],
+});
+
+export const cachedBytes = new Counter({
+  name: 'dray_cached_bytes_total',
+  help: 'Bytes of blobs that a pull needed and the content store had already: none of them was fetched',
+  registers: [metrics],
+});
+
+const pullSeconds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
+
+/** Whoever ends a pull measures it: each pull once. */
+export const pullDuration = new Histogram({
+  name: 'dray_pull_duration_seconds',
+  help: 'From the acceptance of a pull to its end, by how it ended: ready, failed or cancelled',
+  labelNames: ['outcome'] as const,
+  buckets: pullSeconds,
+  registers: [metrics],
+});
+
+export const pullPhaseDuration = new Histogram({
+  name: 'dray_pull_phase_duration_seconds',
+  help: 'The parts of a pull that got ready, which add up to the whole: resolve (until it was known what it needs), fetch (until the store had all of it), unpack (until every node had)',
+  labelNames: ['phase'] as const,
+  buckets: pullSeconds,
   registers: [metrics],
 });
 

@@ -22,6 +22,14 @@ export function measureNode(services: {
     },
   });
   new Gauge({
+    name: 'dray_snapshots_bytes',
+    help: 'What the committed snapshots of the node take on its disk',
+    registers: [metrics],
+    collect() {
+      this.set(snapshots.list().reduce((sum, { bytes }) => sum + bytes, 0));
+    },
+  });
+  new Gauge({
     name: 'dray_containers',
     help: 'Containers of the node by state',
     labelNames: ['state'] as const,
@@ -31,12 +39,18 @@ export function measureNode(services: {
       for (const { state } of containers.list()) this.inc({ state });
     },
   });
+  const size = new Gauge({
+    name: 'dray_node_disk_size_bytes',
+    help: 'What the disk of the snapshots holds',
+    registers: [metrics],
+  });
   new Gauge({
     name: 'dray_node_disk_free_bytes',
     help: 'What is left on the disk of the snapshots',
     registers: [metrics],
     async collect() {
-      const { bavail, bsize } = await statfs(root);
+      const { bavail, blocks, bsize } = await statfs(root);
+      size.set(blocks * bsize);
       this.set(bavail * bsize);
     },
   });

@@ -8,6 +8,7 @@ import { parseIndexOrManifest } from '../../shared/image/manifest.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
 import { isFresh, parsePullPolicy } from '../../shared/pull/policy.ts';
 import type { PullRecord } from '../../shared/pull/record.ts';
+import { bytes as fetched } from '../../shared/telemetry/metrics.ts';
 import type { FleetServices } from './services.ts';
 
 interface CallOptions {
@@ -68,7 +69,10 @@ async function askRegistry(
     parseIndexOrManifest(bytes, descriptor.mediaType, record.reference);
   }
   const existed = (await store.content.info(descriptor.digest, options)) !== undefined;
-  if (!existed) await putBytes(store.content, descriptor, bytes, options);
+  if (!existed) {
+    fetched.inc({ source: 'registry' }, descriptor.size);
+    await putBytes(store.content, descriptor, bytes, options);
+  }
   return { target: await records.pin(record.id, descriptor), existed };
 }
 

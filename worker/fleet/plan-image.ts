@@ -25,6 +25,7 @@ import {
 } from '../../shared/image/platform.ts';
 import { parseReference } from '../../shared/image/reference.ts';
 import type { PlannedBlob, PullRecord } from '../../shared/pull/record.ts';
+import { bytes as fetched } from '../../shared/telemetry/metrics.ts';
 import { fetchBlob } from './registry/fetch.ts';
 import type { FleetServices } from './services.ts';
 
@@ -140,6 +141,7 @@ class Planner {
     }
     await leases.once(wanted.digest, options, async () => {
       const bytes = await client.manifest(parseReference(this.#record.reference), wanted, options);
+      fetched.inc({ source: 'registry' }, wanted.size);
       await putBytes(store.content, wanted, bytes, options);
     });
     return { bytes: await readVerified(store.content, wanted, limits), existed: false };
@@ -164,6 +166,7 @@ class Planner {
         await using ingest = await store.content.ingest(descriptor, options);
         await fetchBlob(client, parseReference(reference), descriptor, ingest, options);
         await ingest.commit(options);
+        fetched.inc({ source: 'registry' }, descriptor.size);
       });
     }
     if (isImage) {

@@ -7,6 +7,7 @@ import type { PullRecord } from '../../shared/pull/record.ts';
 import { isFinished } from '../../shared/pull/status.ts';
 import type { FollowUp } from '../../shared/queue/jobs.ts';
 import type { ResolvePayload } from '../../shared/queue/payloads.ts';
+import { cachedBytes } from '../../shared/telemetry/metrics.ts';
 import { askingFor } from './budget/asking.ts';
 import { blobArrived, contentComplete } from './join.ts';
 import { pin } from './pin.ts';
@@ -119,7 +120,10 @@ async function plan(
       hint: 'Bring it into the content store only: dray fetch --platform all',
     });
   }
-  await records.plan(record.id, manifest, blobs);
+  const had = blobs.filter(({ existed }) => existed);
+  if (await records.plan(record.id, manifest, blobs)) {
+    cachedBytes.inc(had.reduce((sum, { descriptor }) => sum + descriptor.size, 0));
+  }
 }
 
 /** Lists what refers to an image now, and stores the list. @returns the list's descriptor */

@@ -4,6 +4,7 @@ import { DrayError, errnoOf, messageOf } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import { type ChainID, chainIDs, type DiffID, type Digest } from '../../../shared/image/digest.ts';
 import type { ImageConfig, Manifest } from '../../../shared/image/manifest.ts';
+import { bytes } from '../../../shared/telemetry/metrics.ts';
 import type { Snapshots } from '../snapshot/snapshots.ts';
 import { type Applier, type LayerContent, stageLayer } from './layer.ts';
 import type { LayerEvent } from './progress.ts';
@@ -99,15 +100,18 @@ async function unpackLayer(
   const { descriptor, index, chainID, diffID, parent } = layer;
   const { digest } = descriptor;
   const { signal, onLayer, advanced } = options;
-  const report = (state: LayerEvent['state'], bytes: number, existed: boolean) =>
-    onLayer?.({ index, digest, state, bytes, existed });
+  const report = (state: LayerEvent['state'], tarBytes: number, existed: boolean) =>
+    onLayer?.({ index, digest, state, bytes: tarBytes, existed });
   /** Whether the snapshot is there; if so it can't be removed before the image is whole. */
   const keep = () => {
     if (snapshots.committed(chainID) === undefined) return false;
     holds.use(snapshots.hold(chainID));
     return true;
   };
-  if (keep()) return report('done', 0, true);
+  if (keep()) {
+    bytes.inc({ source: 'node' }, descriptor.size);
+    return report('done', 0, true);
+  }
   let applied = 0;
   try {
     using _claim = await snapshots.claim(chainID, { signal });
@@ -117,9 +121,9 @@ async function unpackLayer(
       { descriptor, diffID, chainID },
       {
         signal,
-        onProgress: (bytes) => {
-          applied = bytes;
-          report('unpacking', bytes, false);
+        onProgress: (tarBytes) => {
+          applied = tarBytes;
+          report('unpacking', tarBytes, false);
         },
         ...(advanced === undefined ? {} : { advanced: advanced(digest) }),
       },
@@ -129,6 +133,7 @@ async function unpackLayer(
       ...(parent === undefined ? {} : { parent }),
       signal,
     });
+    bytes.inc({ source: 'store' }, descriptor.size);
     keep();
     report('done', tarBytes, false);
   } catch (error) {

@@ -6,6 +6,7 @@ import { rankOf } from '../../../shared/pull/priority.ts';
 import type { Redis } from '../../../shared/queue/connection.ts';
 import { type Keys, keysOf } from '../../../shared/queue/names.ts';
 import { type FleetLimits, RegistryLimits } from '../../../shared/registry/limits.ts';
+import { throttles } from '../metrics.ts';
 import type { EnterOptions, ExchangeBudget } from '../registry/exchange-budget.ts';
 import { whoAsks } from './asking.ts';
 import { bytesScript, enterScript, leaveScript, pauseScript, renewScript } from './scripts.ts';
@@ -83,6 +84,7 @@ export class RegistryBudgets implements ExchangeBudget, Disposable {
         return counts === 1 ? this.#hold(registry, holder) : { [Symbol.dispose]: () => {} };
       }
       if (performance.now() + wait > until) {
+        throttles.inc({ limit: why || 'rate' });
         throw refused(registry, wait, why || 'rate', JSON.parse(text) as FleetLimits);
       }
       await sleep(wait, undefined, signal === undefined ? {} : { signal });
