@@ -4,15 +4,9 @@ import { loadConfig } from '../../shared/config.ts';
 import { openStore } from '../../shared/content/open.ts';
 import { DrayError } from '../../shared/errors.ts';
 import { formatPlatform, hostPlatform } from '../../shared/image/platform.ts';
-import { heartbeat, heartbeatInterval } from '../../shared/node/registry.ts';
 import { runcWarning } from '../../shared/node/runc-version.ts';
 import { runProgram } from '../../shared/program.ts';
-import { PullRecords } from '../../shared/pull/records.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
-import { consume, stopConsuming } from '../../shared/queue/consume.ts';
-import { JobQueues } from '../../shared/queue/jobs.ts';
-import { unpackQueue } from '../../shared/queue/names.ts';
-import { parseUnpackPayload } from '../../shared/queue/payloads.ts';
 import { createAgentServer, listenOnSocket } from './api/server.ts';
 import { Containers } from './containers/containers.ts';
 import { imagesOf } from './containers/image.ts';
@@ -21,13 +15,9 @@ import { applyToFolder } from './layer/apply-to-folder.ts';
 import { measureNode } from './metrics.ts';
 import { NodeDatabase } from './node-database.ts';
 import { Snapshots } from './snapshot/snapshots.ts';
-import { Hints } from './unpack/hints.ts';
+import { takeJobs } from './take-jobs.ts';
 import { unpackImage } from './unpack/image.ts';
-import { unpackGaveUp, unpackJob } from './unpack/job.ts';
 import { findManifest, readImage, requireLayers } from './unpack/stored-image.ts';
-
-/** Images that one node unpacks at once. One that waits for its blobs costs next to nothing. */
-const concurrentImages = 64;
 
 const config = loadConfig();
 const { version } = JSON.parse(
@@ -59,23 +49,6 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
 
   const redis = connectRedis(config.redis, { name: `agent-${node}`, patient: true });
   cleanUp.defer(() => redis.disconnect());
-  const records = new PullRecords(redis, config.redis.prefix);
-  const queues = cleanUp.use(new JobQueues(redis, config.redis.prefix));
-  const hints = cleanUp.use(new Hints(redis, records.keys));
-  const services = { node, store, snapshots, applier, records, hints, log };
-  const unpacking = consume(
-    {
-      queue: unpackQueue(node),
-      concurrency: concurrentImages,
-      parse: parseUnpackPayload,
-      handle: (payload, context) => unpackJob(payload, services, context),
-      gaveUp: (payload, error) => unpackGaveUp(payload, services, error),
-      retrying: (payload, error) => records.note(payload.pull, `waiting: ${error.message}`),
-    },
-    { redis, prefix: config.redis.prefix, queues, log, stopping },
-  );
-  cleanUp.defer(() => stopConsuming(unpacking, redis));
-
   const server = createAgentServer({
     node,
     version,
@@ -108,15 +81,15 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
   cleanUp.defer(() => server.close());
   await listenOnSocket(server, socket);
 
-  const beat = () =>
-    heartbeat(redis, config.redis.prefix, {
-      name: node,
-      platform: formatPlatform(hostPlatform()),
-      version,
-    }).catch((error: unknown) => log.debug({ err: error }, 'heartbeat'));
-  const beating = setInterval(beat, heartbeatInterval);
-  cleanUp.defer(() => clearInterval(beating));
-  await Promise.all([unpacking.waitUntilReady(), beat()]);
+  const unpacking = await takeJobs(
+    { name: node, platform: formatPlatform(hostPlatform()), version },
+    {
+      ...{ redis, prefix: config.redis.prefix, store, snapshots, applier },
+      log,
+      stopping,
+      cleanUp,
+    },
+  );
   measureNode({ root, snapshots, containers });
   const escapes = runcWarning(await containers.runtimeVersion().catch(() => ''));
   if (escapes !== undefined) log.warn(escapes);

@@ -5,13 +5,12 @@ import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import { type ChainID, chainIDs, type DiffID, type Digest } from '../../../shared/image/digest.ts';
 import type { ImageConfig, Manifest } from '../../../shared/image/manifest.ts';
 import { bytes } from '../../../shared/telemetry/metrics.ts';
-import type { Snapshots } from '../snapshot/snapshots.ts';
-import { type Applier, type LayerContent, stageLayer } from './layer.ts';
+import { type Applier, type LayerContent, type LayerSnapshots, stageLayer } from './layer.ts';
 import type { LayerEvent } from './progress.ts';
 
 /** What of the node unpacking uses. */
 export interface ImageServices {
-  snapshots: Snapshots;
+  snapshots: LayerSnapshots;
   applier: Applier;
 }
 

@@ -29,6 +29,12 @@ export interface Applier {
   ): Promise<AppliedLayer>;
 }
 
+/** What of the node's snapshots unpacking uses. */
+export type LayerSnapshots = Pick<
+  Snapshots,
+  'committed' | 'claim' | 'hold' | 'stage' | 'lowerDirectories'
+>;
+
 /** What of a content store unpacking uses. */
 export type LayerContent = Pick<ContentStore, 'info' | 'read' | 'follow' | 'pathOf'>;
 
@@ -58,7 +64,7 @@ const brokenBytes = new Set(['LAYER_INVALID', 'LAYER_LIMIT', 'DIFFID_MISMATCH'])
  * @throws LAYER_INVALID, LAYER_LIMIT, DIFFID_MISMATCH
  */
 export async function stageLayer(
-  services: { snapshots: Snapshots; applier: Applier; content: LayerContent },
+  services: { snapshots: LayerSnapshots; applier: Applier; content: LayerContent },
   layer: { descriptor: Descriptor; diffID: DiffID; chainID: ChainID },
   options: StageOptions,
 ): Promise<StagedLayer> {
@@ -96,7 +102,7 @@ async function committedSource(
 }
 
 async function applyAndVerify(
-  services: { snapshots: Snapshots; applier: Applier; content: LayerContent },
+  services: { snapshots: LayerSnapshots; applier: Applier; content: LayerContent },
   { descriptor, diffID, chainID }: { descriptor: Descriptor; diffID: DiffID; chainID: ChainID },
   source: LayerSource,
   { signal, onProgress }: StageOptions,
