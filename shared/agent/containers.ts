@@ -1,42 +1,6 @@
+import type { NetworkMode, PortMapping, RestartPolicy, RunOptions } from './run-options.ts';
+
 /** What the agent's API says of containers: the words of both its sides. Times are ISO 8601, in UTC. */
-
-/** A file system that is mounted into a container beside its image. */
-export type MountRequest =
-  | {
-      type: 'bind';
-      /** An absolute path on the node. */
-      source: string;
-      /** An absolute path in the container. */
-      target: string;
-      readonly?: boolean;
-    }
-  | {
-      type: 'tmpfs';
-      target: string;
-      readonly?: boolean;
-      /** Bytes. */
-      size?: number;
-      /** Permission bits of its root; default 0o1777. */
-      mode?: number;
-    };
-
-/** host: the node's network; none: a network of its own with only a loopback device. */
-export type NetworkMode = 'host' | 'none';
-
-/** How a container differs from what its image's configuration says. */
-export interface RunOptions {
-  /** Replaces the image's Cmd; its Entrypoint stays in front. */
-  args?: string[];
-  /** `KEY=VALUE`, over the image's own. */
-  env?: string[];
-  workingDirectory?: string;
-  /** `user`, `uid`, `user:group` or `uid:gid`, looked up in the image's own files. */
-  user?: string;
-  mounts?: MountRequest[];
-  /** Default: host. */
-  network?: NetworkMode;
-  hostname?: string;
-}
 
 export interface CreateContainerRequest {
   /** Letters, digits, `_`, `.` and `-`, a letter or digit first, up to 128. */
@@ -44,16 +8,23 @@ export interface CreateContainerRequest {
   /** The full name of an image in the store, or the digest of its index or manifest. */
   image: string;
   options?: RunOptions;
+  /** os/architecture[/variant] that the image must be for; default: whatever it is. */
+  platform?: string;
   /** The agent removes the container, and what it wrote, after it has ended. */
   autoRemove?: boolean;
 }
 
-/** creating: not usable yet; created: never started; exited: may be started again, or removed. */
+/**
+ * creating: not usable yet; created: never started; restarting: ended, and its restart policy will start it
+ * again; exited: may be started again, or removed.
+ */
 export type ContainerState =
   | 'creating'
   | 'created'
   | 'starting'
   | 'running'
+  | 'paused'
+  | 'restarting'
   | 'exited'
   | 'removing';
 
@@ -68,6 +39,20 @@ export interface ContainerStatus {
   /** The name of the signal that asks it to stop. */
   stopSignal: string;
   autoRemove: boolean;
+  labels: Record<string, string>;
+  /** Whether its standard streams are a terminal. */
+  terminal: boolean;
+  /** Whether its standard input is kept open for those who attach. */
+  stdin: boolean;
+  restart: RestartPolicy;
+  /** How often its restart policy has started it again. */
+  restarts: number;
+  /** Whether the kernel ended a process of it because it needed more memory than it may have, in its last run. */
+  oomKilled: boolean;
+  network: NetworkStatus;
+  mounts: MountPoint[];
+  /** Only where there is a check. */
+  health?: HealthStatus;
   createdAt: string;
   startedAt?: string;
   finishedAt?: string;
@@ -77,6 +62,39 @@ export interface ContainerStatus {
   exitCode?: number;
   /** Why it did not run, or how its exit code got lost. */
   error?: string;
+}
+
+export interface NetworkStatus {
+  mode: NetworkMode;
+  /** Without the length of the prefix; none while it does not run. */
+  addresses: string[];
+  ports: PortMapping[];
+  /** `80/tcp`: ports that the image says are of interest. */
+  exposedPorts: string[];
+}
+
+/** What is mounted in a container beside its image. */
+export interface MountPoint {
+  type: 'bind' | 'volume' | 'tmpfs';
+  /** A path on the node, or the name of a volume. */
+  source?: string;
+  target: string;
+  readonly: boolean;
+}
+
+export interface HealthStatus {
+  state: 'starting' | 'healthy' | 'unhealthy';
+  /** Checks that failed since the last that did not. */
+  failures: number;
+  /** The last check, once there was one. */
+  last?: HealthcheckResult;
+}
+
+export interface HealthcheckResult {
+  at: string;
+  exitCode: number;
+  /** The beginning of what it printed. */
+  output: string;
 }
 
 /** How a container ended. */

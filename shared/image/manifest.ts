@@ -65,6 +65,16 @@ const configSchema = z.object({
       WorkingDir: z.string().nullish(),
       Labels: z.record(z.string(), z.string()).nullish(),
       StopSignal: z.string().nullish(),
+      /** Of Docker images; times in nanoseconds. */
+      Healthcheck: z
+        .object({
+          Test: stringList,
+          Interval: z.number().nullish(),
+          Timeout: z.number().nullish(),
+          StartPeriod: z.number().nullish(),
+          Retries: z.number().nullish(),
+        })
+        .nullish(),
       ArgsEscaped: z.boolean().nullish(),
     })
     .nullish(),

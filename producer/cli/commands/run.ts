@@ -1,44 +1,31 @@
 import type { Command } from 'commander';
-import { collect } from '../container-options.ts';
 import { pullPolicyOption } from '../options.ts';
+import { addRunFlags, type RunFlags } from '../run/flags.ts';
 
-interface Options {
-  id?: string;
+interface Options extends RunFlags {
+  name?: string;
   pull: string;
+  platform?: string;
   rm?: boolean;
   detach?: boolean;
-  env?: string[];
-  workdir?: string;
-  user?: string;
-  mount?: string[];
-  net: string;
-  hostname?: string;
 }
 
 /** `dray run`: makes a container of an image and runs it. */
 export function register(program: Command): void {
   // The container's command has options of its own.
   program.enablePositionalOptions();
-  program
+  const command = program
     .command('run')
     .description('Run a command in a new container. The image is pulled when it is not there.')
     .argument('<reference>', 'the image')
     .argument('[command...]', "instead of the image's own; its entrypoint stays in front")
     .passThroughOptions()
-    .option('--id <id>', "the container's id (default: twelve random digits)")
+    .option('--id, --name <id>', "the container's id (default: twelve random digits)")
     .addOption(pullPolicyOption('missing'))
+    .option('--platform <os/arch>', "of an index (default: this machine's)")
     .option('--rm', 'remove the container once it has ended')
-    .option('-d, --detach', 'print the id and leave it running')
-    .option('-e, --env <KEY=VALUE>', 'set a variable; KEY alone takes the value from here', collect)
-    .option('-w, --workdir <folder>', 'where the command starts')
-    .option('-u, --user <user[:group]>', "names or numbers, looked up in the image's own files")
-    .option(
-      '--mount <mount>',
-      'type=bind,source=…,target=…[,readonly] or type=tmpfs,target=…',
-      collect,
-    )
-    .option('--net <network>', "host: the node's network; none: only loopback", 'host')
-    .option('--hostname <name>', "the container's host name")
+    .option('-d, --detach', 'print the id and leave it running');
+  addRunFlags(command)
     .addHelpText(
       'after',
       `
@@ -52,10 +39,10 @@ Exit codes:
 
 Examples:
   dray run --rm docker.io/library/redis:latest redis-server --version
-  dray run -d --id web --mount type=tmpfs,target=/data docker.io/library/redis`,
+  dray run -d --name cache -p 6379:6379 --restart always -m 256m docker.io/library/redis`,
     )
     .action(async (reference: string, args: string[], options: Options, command: Command) => {
-      const { runImage } = await import('../run-image.ts');
+      const { runImage } = await import('../run/run-image.ts');
       process.exitCode = await runImage(command, { reference, args, ...options });
     });
 }

@@ -66,7 +66,7 @@ describe('dray', () => {
   });
 
   test('wrong usage of dray run is not taken for the exit code of its command', async () => {
-    for (const args of [['run', '--nope', 'a'], ['run'], ['run', '--net', 'nope', 'a']]) {
+    for (const args of [['run', '--frobnicate', 'a'], ['run'], ['run', '--net', 'nope', 'a']]) {
       const { code, stderr } = await dray(args, { env });
       assert.equal(code, 125, stderr);
       assert.match(stderr, /^dray: error: .*\n {2}hint: /);

@@ -3,44 +3,16 @@ import { z } from 'zod';
 import { DrayError } from '../../../shared/errors.ts';
 import { isDigest } from '../../../shared/image/digest.ts';
 import { parseContainerID } from '../containers/container.ts';
+import { runOptions } from './run-options.ts';
 
 const maxText = 4096;
-const path = z.string().min(1).max(maxText);
 const flag = z.enum(['true', 'false', '1', '0', '']).transform((v) => v !== 'false' && v !== '0');
-
-const mount = z.discriminatedUnion('type', [
-  z.strictObject({
-    type: z.literal('bind'),
-    source: path,
-    target: path,
-    readonly: z.boolean().optional(),
-  }),
-  z.strictObject({
-    type: z.literal('tmpfs'),
-    target: path,
-    readonly: z.boolean().optional(),
-    size: z.number().int().positive().max(Number.MAX_SAFE_INTEGER).optional(),
-    mode: z.number().int().min(0).max(0o7777).optional(),
-  }),
-]);
-
-/** What is too large for a kernel to take is told from what is too large for a request by the spec's own limits. */
-const strings = z.array(z.string()).max(100_000);
-
-const runOptions = z.strictObject({
-  args: strings.optional(),
-  env: strings.optional(),
-  workingDirectory: path.optional(),
-  user: z.string().max(maxText).optional(),
-  mounts: z.array(mount).max(1000).optional(),
-  network: z.enum(['host', 'none']).optional(),
-  hostname: z.string().max(64).optional(),
-});
 
 export const createContainerBody = z.strictObject({
   id: z.string().max(maxText),
   image: z.string().min(1).max(maxText),
   options: runOptions.optional(),
+  platform: z.string().max(256).optional(),
   autoRemove: z.boolean().optional(),
 });
 

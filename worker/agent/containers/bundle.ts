@@ -1,6 +1,6 @@
 import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname as nodeName } from 'node:os';
-import type { RunOptions } from '../../../shared/agent/containers.ts';
+import type { RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import { readHost } from '../runtime/host.ts';
 import { writeNetworkFiles } from '../runtime/network-files.ts';

@@ -1,8 +1,9 @@
-import type { ContainerState, RunOptions } from '../../../shared/agent/containers.ts';
+import type { ContainerState, HealthStatus } from '../../../shared/agent/containers.ts';
+import type { RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import { parseDigest } from '../../../shared/image/digest.ts';
 import type { NodeDatabase, Row } from '../node-database.ts';
-import type { Container } from './container.ts';
+import type { Container, ContainerSettings } from './container.ts';
 
 const steps = [
   `CREATE TABLE containers (
@@ -22,6 +23,13 @@ const steps = [
     exit_code INTEGER,
     error TEXT
   ) STRICT`,
+  `ALTER TABLE containers ADD COLUMN settings TEXT NOT NULL
+    DEFAULT '{"labels":{},"network":"host","exposedPorts":[],"mounts":[]}';
+  ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE containers ADD COLUMN stop_requested INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE containers ADD COLUMN oom_killed INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE containers ADD COLUMN addresses TEXT NOT NULL DEFAULT '[]';
+  ALTER TABLE containers ADD COLUMN health TEXT`,
 ];
 
 /** The rows of the node's containers. */
@@ -52,8 +60,9 @@ export class ContainerRows {
   insert(container: Container): void {
     const inserted = this.#database.run(
       `INSERT INTO containers
-        (id, instance, state, image, manifest, options, args, stop_signal, auto_remove, created_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+        (id, instance, state, image, manifest, options, args, stop_signal, auto_remove,
+          created_at, settings)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
       container.id,
       container.instance,
       container.state,
@@ -64,6 +73,7 @@ export class ContainerRows {
       container.stopSignal,
       container.autoRemove ? 1 : 0,
       container.createdAt.getTime(),
+      JSON.stringify(container.settings),
     );
     if (inserted === 1) return;
     throw new DrayError('CONFLICT', `There is a container ${container.id} already`, {
@@ -75,7 +85,8 @@ export class ContainerRows {
   update(container: Container): void {
     this.#database.run(
       `UPDATE containers SET state = ?, args = ?, stop_signal = ?, started_at = ?, finished_at = ?,
-        pid = ?, exit_code = ?, error = ? WHERE instance = ?`,
+        pid = ?, exit_code = ?, error = ?, settings = ?, restarts = ?, stop_requested = ?, oom_killed = ?,
+        addresses = ?, health = ? WHERE instance = ?`,
       container.state,
       JSON.stringify(container.args),
       container.stopSignal,
@@ -84,6 +95,12 @@ export class ContainerRows {
       container.pid ?? null,
       container.exitCode ?? null,
       container.error ?? null,
+      JSON.stringify(container.settings),
+      container.restarts,
+      container.stopRequested ? 1 : 0,
+      container.oomKilled ? 1 : 0,
+      JSON.stringify(container.addresses),
+      container.health === undefined ? null : JSON.stringify(container.health),
       container.instance,
     );
   }
@@ -94,7 +111,7 @@ export class ContainerRows {
 }
 
 function fromRow(row: Row): Container {
-  const { started_at, finished_at, pid, exit_code, error } = row;
+  const { started_at, finished_at, pid, exit_code, error, health } = row;
   return {
     id: String(row.id),
     instance: String(row.instance),
@@ -105,6 +122,12 @@ function fromRow(row: Row): Container {
     args: JSON.parse(String(row.args)) as string[],
     stopSignal: String(row.stop_signal),
     autoRemove: row.auto_remove === 1,
+    settings: JSON.parse(String(row.settings)) as ContainerSettings,
+    restarts: Number(row.restarts),
+    stopRequested: row.stop_requested === 1,
+    oomKilled: row.oom_killed === 1,
+    addresses: JSON.parse(String(row.addresses)) as string[],
+    ...(health === null ? {} : { health: JSON.parse(String(health)) as HealthStatus }),
     createdAt: new Date(Number(row.created_at)),
     ...(started_at === null ? {} : { startedAt: new Date(Number(started_at)) }),
     ...(finished_at === null ? {} : { finishedAt: new Date(Number(finished_at)) }),

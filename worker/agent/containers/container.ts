@@ -1,10 +1,32 @@
 import type {
   ContainerState,
   ContainerStatus,
-  RunOptions,
+  HealthStatus,
+  MountPoint,
 } from '../../../shared/agent/containers.ts';
+import type { NetworkMode, RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import type { Digest } from '../../../shared/image/digest.ts';
+
+/** What image and options together came to when the container was made. */
+export interface ContainerSettings {
+  labels: Record<string, string>;
+  network: NetworkMode;
+  /** `80/tcp`. */
+  exposedPorts: string[];
+  mounts: MountPoint[];
+  healthcheck?: Healthcheck;
+}
+
+/** How it is found out whether what runs in a container works. Times in milliseconds. */
+export interface Healthcheck {
+  /** A program and its arguments. */
+  command: string[];
+  interval: number;
+  timeout: number;
+  startPeriod: number;
+  retries: number;
+}
 
 /** A container as the node's database has it. */
 export interface Container {
@@ -18,6 +40,15 @@ export interface Container {
   args: string[];
   stopSignal: string;
   autoRemove: boolean;
+  settings: ContainerSettings;
+  /** How often its restart policy has started it again. */
+  restarts: number;
+  /** Somebody wanted it to end: its restart policy rests until somebody starts it. */
+  stopRequested: boolean;
+  oomKilled: boolean;
+  /** While it has some on the node's bridge. */
+  addresses: string[];
+  health?: HealthStatus;
   createdAt: Date;
   startedAt?: Date;
   finishedAt?: Date;
@@ -38,12 +69,12 @@ export function parseContainerID(text: string): string {
 
 /** Whether something of the container may run, or may be about to. */
 export function isLive(state: ContainerState): boolean {
-  return state === 'starting' || state === 'running';
+  return state === 'starting' || state === 'running' || state === 'paused';
 }
 
 /** The container as the API shows it. */
 export function statusOf(container: Container): ContainerStatus {
-  const { startedAt, finishedAt, pid, exitCode, error } = container;
+  const { startedAt, finishedAt, pid, exitCode, error, options, settings, health } = container;
   return {
     id: container.id,
     state: container.state,
@@ -52,6 +83,20 @@ export function statusOf(container: Container): ContainerStatus {
     args: container.args,
     stopSignal: container.stopSignal,
     autoRemove: container.autoRemove,
+    labels: settings.labels,
+    terminal: options.terminal ?? false,
+    stdin: options.stdin ?? false,
+    restart: options.restart ?? { name: 'no' },
+    restarts: container.restarts,
+    oomKilled: container.oomKilled,
+    network: {
+      mode: settings.network,
+      addresses: container.addresses,
+      ports: options.ports ?? [],
+      exposedPorts: settings.exposedPorts,
+    },
+    mounts: settings.mounts,
+    ...(health === undefined ? {} : { health }),
     createdAt: container.createdAt.toISOString(),
     ...(startedAt === undefined ? {} : { startedAt: startedAt.toISOString() }),
     ...(finishedAt === undefined ? {} : { finishedAt: finishedAt.toISOString() }),

@@ -25,6 +25,7 @@ import { halt, launch, makeFolders } from './lifecycle.ts';
 import { openLog } from './log.ts';
 import { observe, reconcile } from './reconcile.ts';
 import type { ContainerServices, RootSnapshots } from './services.ts';
+import { settle } from './settings.ts';
 
 export interface CallOptions {
   signal?: AbortSignal;
@@ -137,7 +138,8 @@ export class Containers implements AsyncDisposable {
     using _change = await this.#changes.take(id, options);
     await this.#services.tools();
     const image = await this.#services.images.find(request.image, options);
-    const stopSignal = image.config.config?.StopSignal || 'SIGTERM';
+    const runOptions = request.options ?? {};
+    const stopSignal = runOptions.stopSignal ?? (image.config.config?.StopSignal || 'SIGTERM');
     parseSignal(stopSignal);
     const { rows } = this.#services;
     const container: Container = {
@@ -146,10 +148,15 @@ export class Containers implements AsyncDisposable {
       state: 'creating',
       image: image.name,
       manifest: image.manifest,
-      options: request.options ?? {},
+      options: runOptions,
       args: [],
       stopSignal,
       autoRemove: request.autoRemove ?? false,
+      settings: settle(image.config.config ?? {}, runOptions, 'host'),
+      restarts: 0,
+      stopRequested: false,
+      oomKilled: false,
+      addresses: [],
       createdAt: new Date(),
     };
     rows.insert(container);

@@ -42,6 +42,8 @@ export async function launch(
       logFile: files.log,
       exitDirectory: layout.exits,
       socketDirectory: layout.sockets,
+      terminal: container.options.terminal ?? false,
+      stdin: container.options.stdin ?? false,
     });
     await tools.runc.start(instance);
     const running: Container = { ...container, state: 'running', pid, startedAt: new Date() };

@@ -22,6 +22,10 @@ export interface MonitorRequest {
   exitDirectory: string;
   /** Where sockets for attaching are linked. */
   socketDirectory: string;
+  /** Whether the process's standard streams are a terminal: as its config.json has it. */
+  terminal: boolean;
+  /** Whether standard input is kept open for those who attach. */
+  stdin: boolean;
   signal?: AbortSignal;
 }
 
@@ -43,6 +47,8 @@ export async function createMonitored(
     ...['--bundle', bundle, '--container-pidfile', join(bundle, 'container.pid')],
     ...['--conmon-pidfile', monitorPidFile(bundle), '--log-path', `k8s-file:${request.logFile}`],
     ...['--exit-dir', request.exitDirectory, '--socket-dir-path', request.socketDirectory],
+    ...(request.terminal ? ['--terminal'] : []),
+    ...(request.stdin ? ['--stdin'] : []),
     ...['--log-level', 'warning'],
   ];
   const report = await runMonitor(tools.conmon, args, request.signal);

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { posix } from 'node:path';
-import type { MountRequest } from '../../../shared/agent/containers.ts';
+import type { MountRequest } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import type { SpecMount } from './runtime-spec.ts';
 
@@ -83,12 +83,15 @@ async function requestedMount(request: MountRequest, target: string): Promise<Sp
     });
     return bindMount(source, target, request.readonly ?? false);
   }
-  const { mode = 0o1777, size, readonly } = request;
+  if (request.type === 'volume') {
+    throw new DrayError('CONFIG_INVALID', `The volume at ${target} is not made`);
+  }
+  const { mode = 0o1777, size, readonly, exec = false } = request;
   return mount(
     target,
     'tmpfs',
     'tmpfs',
-    ...['nosuid', 'nodev', 'noexec', `mode=${mode.toString(8)}`],
+    ...['nosuid', 'nodev', ...(exec ? [] : ['noexec']), `mode=${mode.toString(8)}`],
     ...(size === undefined ? [] : [`size=${size}`]),
     ...(readonly === true ? ['ro'] : []),
   );

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { NetworkMode } from '../../../shared/agent/containers.ts';
+import type { NetworkMode } from '../../../shared/agent/run-options.ts';
 import { errnoOf } from '../../../shared/errors.ts';
 
 const localHosts = [

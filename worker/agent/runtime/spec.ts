@@ -1,5 +1,5 @@
 import { posix } from 'node:path';
-import type { RunOptions } from '../../../shared/agent/containers.ts';
+import type { RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import type { ImageConfig } from '../../../shared/image/manifest.ts';
 import { capabilitiesFor } from './capabilities.ts';
@@ -38,8 +38,9 @@ export async function createSpec(request: SpecRequest): Promise<Spec> {
   const call = request.signal === undefined ? {} : { signal: request.signal };
   const image = request.imageConfig.config ?? {};
   const args = createCommand({
-    entrypoint: image.Entrypoint ?? [],
-    cmd: image.Cmd ?? [],
+    entrypoint: options.entrypoint ?? image.Entrypoint ?? [],
+    // An entrypoint that the image does not know has nothing to do with its command.
+    cmd: options.entrypoint === undefined ? (image.Cmd ?? []) : [],
     args: options.args,
   });
   const cwd = await workingDirectory(rootfs, options.workingDirectory ?? image.WorkingDir ?? '');
@@ -54,9 +55,9 @@ export async function createSpec(request: SpecRequest): Promise<Spec> {
   return {
     ociVersion,
     hostname,
-    root: { path: rootfs, readonly: false },
+    root: { path: rootfs, readonly: options.readOnly ?? false },
     process: {
-      terminal: false,
+      terminal: options.terminal ?? false,
       user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids, umask },
       args,
       env,

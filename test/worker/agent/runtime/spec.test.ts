@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { RunOptions } from '../../../../shared/agent/containers.ts';
+import type { RunOptions } from '../../../../shared/agent/run-options.ts';
 import type { ImageConfig } from '../../../../shared/image/manifest.ts';
 import type { Host } from '../../../../worker/agent/runtime/host.ts';
 import type { Spec } from '../../../../worker/agent/runtime/runtime-spec.ts';

@@ -1,34 +1,27 @@
+import { randomBytes } from 'node:crypto';
 import type { Command } from 'commander';
-import type {
-  ContainerStatus,
-  CreateContainerRequest,
-  NetworkMode,
-  RunOptions,
-} from '../../shared/agent/containers.ts';
-import { asDrayError, DrayError, decodeError } from '../../shared/errors.ts';
-import { isDigest } from '../../shared/image/digest.ts';
-import { formatReference, parseReference } from '../../shared/image/reference.ts';
-import { parsePullPolicy } from '../../shared/pull/policy.ts';
-import { parseEnv, parseMount, randomID } from './container-options.ts';
-import { type Context, openContext } from './context.ts';
-import { exitCodes } from './errors.ts';
-import { followOutput, passSignals, waitForEnd, writeOut } from './foreground.ts';
-import { pullImage } from './pull.ts';
+import type { ContainerStatus, CreateContainerRequest } from '../../../shared/agent/containers.ts';
+import { asDrayError, DrayError, decodeError } from '../../../shared/errors.ts';
+import { isDigest } from '../../../shared/image/digest.ts';
+import { formatPlatform, parsePlatform } from '../../../shared/image/platform.ts';
+import { formatReference, parseReference } from '../../../shared/image/reference.ts';
+import { parsePullPolicy } from '../../../shared/pull/policy.ts';
+import { type Context, openContext } from '../context.ts';
+import { exitCodes } from '../errors.ts';
+import { followOutput, passSignals, waitForEnd, writeOut } from '../foreground.ts';
+import { pullImage } from '../pull.ts';
+import type { RunFlags } from './flags.ts';
+import { runOptionsOf } from './options.ts';
 
-export interface RunRequest {
+export interface RunRequest extends RunFlags {
   reference: string;
   args: string[];
   /** When the registry is asked for a tag that is there: `always`, `missing` or `if-stale=DURATION`. */
   pull: string;
-  id?: string;
+  name?: string;
+  platform?: string;
   rm?: boolean;
   detach?: boolean;
-  env?: string[];
-  workdir?: string;
-  user?: string;
-  mount?: string[];
-  net: string;
-  hostname?: string;
 }
 
 /** What dray itself ends with when it could not run the container. */
@@ -38,7 +31,7 @@ const drayFailed = 125;
 export async function runImage(command: Command, request: RunRequest): Promise<number> {
   try {
     parsePullPolicy(request.pull);
-    const create = createRequest(request);
+    const create = await createRequest(request);
     const context = await openContext(command);
     const { id } = await createContainer(context, request, create);
     if (request.detach === true) {
@@ -58,34 +51,34 @@ export async function runImage(command: Command, request: RunRequest): Promise<n
   }
 }
 
-function createRequest(request: RunRequest): CreateContainerRequest {
-  const { reference, args, id = randomID(), env, workdir, user, mount, net, hostname } = request;
-  if (!isNetwork(net)) {
-    throw new DrayError('USAGE', `There is no network "${net}"`, {
-      hint: "Choose --net host (the node's network) or --net none (only loopback).",
-    });
+async function createRequest(request: RunRequest): Promise<CreateContainerRequest> {
+  const { reference, args, name: id = randomID(), platform, rm = false } = request;
+  const options = await runOptionsOf(request, args, process.env);
+  if (rm && options.restart !== undefined) {
+    throw new DrayError(
+      'USAGE',
+      '--rm and --restart are at odds: what is removed is not restarted',
+    );
   }
-  const options: RunOptions = {
-    network: net,
-    ...(args.length === 0 ? {} : { args }),
-    ...(env === undefined ? {} : { env: parseEnv(env, process.env) }),
-    ...(workdir === undefined ? {} : { workingDirectory: workdir }),
-    ...(user === undefined ? {} : { user }),
-    ...(mount === undefined ? {} : { mounts: mount.map(parseMount) }),
-    ...(hostname === undefined ? {} : { hostname }),
-  };
   const image = isDigest(reference) ? reference : formatReference(parseReference(reference));
-  return { id, image, options, autoRemove: request.rm ?? false };
+  return {
+    id,
+    image,
+    options,
+    ...(platform === undefined ? {} : { platform: formatPlatform(parsePlatform(platform)) }),
+    autoRemove: rm,
+  };
 }
 
-function isNetwork(text: string): text is NetworkMode {
-  return text === 'host' || text === 'none';
+/** An id for a container that was given none: twelve hex digits. */
+function randomID(): string {
+  return randomBytes(6).toString('hex');
 }
 
 /** Pulls the image when the store or the node does not have it, or the policy wants the registry to be asked. */
 async function createContainer(
   context: Context,
-  { reference, pull: policy }: RunRequest,
+  { reference, platform, pull: policy }: RunRequest,
   create: CreateContainerRequest,
 ): Promise<ContainerStatus> {
   if (policy === 'missing' || isDigest(reference)) {
@@ -98,7 +91,11 @@ async function createContainer(
       if (!isAbsent || isDigest(reference)) throw error;
     }
   }
-  const pull = await pullImage(context, { reference, policy });
+  const pull = await pullImage(context, {
+    reference,
+    policy,
+    ...(platform === undefined ? {} : { platform }),
+  });
   if (pull.error !== undefined) throw decodeError(pull.error);
   const image = pull.manifest?.digest ?? create.image;
   return await (await context.agent()).createContainer({ ...create, image });

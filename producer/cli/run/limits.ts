@@ -1,0 +1,60 @@
+import type { ResourceLimits, RestartPolicy, Ulimit } from '../../../shared/agent/run-options.ts';
+import { DrayError } from '../../../shared/errors.ts';
+import type { RunFlags } from './flags.ts';
+import { parseBytes, parseWhole } from './quantities.ts';
+
+/** What the options say of memory, processors and processes. @throws USAGE */
+export function resourcesOf(flags: RunFlags): ResourceLimits {
+  const { cpus, cpuShares, cpusetCpus, memory, memorySwap, pidsLimit, shmSize } = flags;
+  return {
+    ...(cpus === undefined ? {} : { cpus: parseCpus(cpus) }),
+    ...(cpuShares === undefined
+      ? {}
+      : { cpuShares: parseWhole('--cpu-shares', cpuShares, { least: 2, most: 262_144 }) }),
+    ...(cpusetCpus === undefined ? {} : { cpuset: cpusetCpus }),
+    ...(memory === undefined ? {} : { memory: parseBytes('--memory', memory) }),
+    ...(memorySwap === undefined
+      ? {}
+      : { memorySwap: memorySwap === '-1' ? -1 : parseBytes('--memory-swap', memorySwap) }),
+    ...(pidsLimit === undefined
+      ? {}
+      : { pids: parseWhole('--pids-limit', pidsLimit, { least: -1 }) || -1 }),
+    ...(shmSize === undefined ? {} : { shmSize: parseBytes('--shm-size', shmSize) }),
+  };
+}
+
+function parseCpus(text: string): number {
+  const cpus = Number(text);
+  if (/^\d+(\.\d+)?$/.test(text) && cpus >= 0.01) return cpus;
+  throw new DrayError('USAGE', `--cpus "${text}" is not a number of processors`, {
+    hint: 'Write --cpus 1.5; the least is 0.01.',
+  });
+}
+
+/** Parses `--ulimit`: `NAME=SOFT[:HARD]`, where -1 and unlimited are no limit. @throws USAGE */
+export function parseUlimit(text: string): Ulimit {
+  const [, name, soft = '', hard = soft] =
+    /^([a-z]+)=(-1|unlimited|\d+)(?::(-1|unlimited|\d+))?$/.exec(text) ?? [];
+  const value = (limit: string) => (limit === 'unlimited' ? -1 : Number(limit));
+  if (name !== undefined) return { name, soft: value(soft), hard: value(hard) };
+  throw new DrayError('USAGE', `--ulimit "${text}" is not a limit`, {
+    hint: 'Write --ulimit nofile=1024:4096, or core=0.',
+  });
+}
+
+/** Parses `--restart`: `no`, `always` or `on-failure[:N]`; `unless-stopped` is what always does. @throws USAGE */
+export function parseRestart(text: string): RestartPolicy {
+  const [, name, retries] =
+    /^(no|always|unless-stopped|on-failure)(?::(\d{1,9}))?$/.exec(text) ?? [];
+  if (name !== undefined && (retries === undefined || name === 'on-failure')) {
+    if (name === 'unless-stopped') return { name: 'always' };
+    const maxRetries = retries === undefined ? 0 : Number(retries);
+    return {
+      name: name as RestartPolicy['name'],
+      ...(maxRetries === 0 ? {} : { maxRetries }),
+    };
+  }
+  throw new DrayError('USAGE', `--restart "${text}" is not a policy`, {
+    hint: 'Choose no, on-failure, on-failure:5 or always.',
+  });
+}
