@@ -86,8 +86,35 @@ export interface ContentStore {
   pathOf?(digest: Digest): string;
   /** Removes a blob. What is not there is success. */
   remove(digest: Digest, options?: CallOptions): Promise<void>;
-  /** Removes what writers left that nobody has touched for `olderThanMs`. */
-  sweep(options: CallOptions & { olderThanMs: number }): Promise<void>;
+  /**
+   * Reads a blob whole and compares it with its digest. A wrong one is set aside: it can't be read under the digest
+   * any more, and another one can be ingested. Bytes that are wrong only on their way here are read again.
+   * @throws STORE_UNAVAILABLE
+   */
+  verify(digest: Digest, options?: CallOptions): Promise<Verdict>;
+  /**
+   * Removes what writers left, and what was set aside, that nobody has touched for `olderThanMs`.
+   * @returns what was removed, or would be with `dryRun`
+   */
+  sweep(options: SweepOptions): Promise<Leftover[]>;
+}
+
+export type Verdict = 'right' | 'missing' | 'set aside';
+
+export interface SweepOptions extends CallOptions {
+  olderThanMs: number;
+  dryRun?: boolean;
+}
+
+/** Something in the store that is no blob, and that nobody needs. */
+export interface Leftover {
+  /** `ingest`: bytes of a writer that is gone. `upload`: a multipart upload that nobody completes. `set aside`: a wrong blob. `file`: one that was being written. */
+  kind: 'ingest' | 'upload' | 'set aside' | 'file';
+  /** A digest, or a file's name. */
+  name: string;
+  /** Bytes, where that is known. */
+  bytes: number;
+  touchedAt: Date;
 }
 
 /** A name for an index or manifest in the content store. */

@@ -5,9 +5,11 @@ import type { CallOptions, ContentInfo, ContentStore, IngestInfo } from '../stor
 import { ifThere, inFolder } from './errors.ts';
 import { followInFolder } from './follow.ts';
 import { openFolderIngest } from './ingest.ts';
-import { algorithms, digestOfName, type Layout, syncFolder, temporaryPrefix } from './layout.ts';
+import { algorithms, digestOfName, type Layout, syncFolder } from './layout.ts';
 import { readBlob } from './read.ts';
-import { removeDead, writerFiles } from './writer-files.ts';
+import { sweep } from './sweep.ts';
+import { verify } from './verify.ts';
+import { ingestDigests, writerFiles } from './writer-files.ts';
 
 /** Blobs as files of an OCI image layout. */
 export function folderContent(layout: Layout): ContentStore {
@@ -31,6 +33,7 @@ export function folderContent(layout: Layout): ContentStore {
         await rm(file, { force: true });
         await syncFolder(path.dirname(file));
       }),
+    verify: (digest, options = {}) => safely(options, () => verify(layout, digest, options)),
     sweep: (options) => safely(options, () => sweep(layout, options)),
   };
 }
@@ -60,35 +63,6 @@ async function* listIngests(layout: Layout, { signal }: CallOptions): AsyncItera
     for (const found of await inFolder(layout.root, () => writerFiles(layout, digest))) {
       const { length, touchedAt, writer } = found;
       yield { digest, offset: length, size: writer.size, updatedAt: touchedAt };
-    }
-  }
-}
-
-async function ingestDigests(layout: Layout): Promise<Digest[]> {
-  const names = await inFolder(layout.root, () => readdir(layout.ingests));
-  return names.flatMap((name) => {
-    const [algorithm = '', hex = ''] = name.split('-');
-    const digest = digestOfName(algorithm, hex);
-    return digest === undefined ? [] : [digest];
-  });
-}
-
-async function sweep(
-  layout: Layout,
-  { olderThanMs, signal }: CallOptions & { olderThanMs: number },
-): Promise<void> {
-  for (const digest of await ingestDigests(layout)) {
-    signal?.throwIfAborted();
-    await removeDead(layout, digest, olderThanMs);
-  }
-  for (const folder of [layout.root, layout.images, layout.desired]) {
-    for (const name of await readdir(folder)) {
-      if (!name.startsWith(temporaryPrefix)) continue;
-      const file = path.join(folder, name);
-      const stats = await ifThere(stat(file));
-      if (stats !== undefined && Date.now() - stats.mtimeMs >= olderThanMs) {
-        await rm(file, { force: true });
-      }
     }
   }
 }

@@ -5,7 +5,7 @@ import { DrayError } from '../../errors.ts';
 import { type Digest, isDigest, splitDigest } from '../../image/digest.ts';
 import { ifThere } from './errors.ts';
 
-/** Where everything stands in the folder: an OCI image layout (image-spec, image-layout.md) with three folders more. */
+/** Where everything stands in the folder: an OCI image layout (image-spec, image-layout.md) with some folders more. */
 export class Layout {
   readonly root: string;
 
@@ -29,6 +29,11 @@ export class Layout {
   /** The files of all writers of one blob. */
   ingestFolder(digest: Digest): string {
     return path.join(this.ingests, digest.replace(':', '-'));
+  }
+
+  /** What was found to be wrong. */
+  get setAside(): string {
+    return path.join(this.root, 'set-aside');
   }
 
   get images(): string {
@@ -67,7 +72,7 @@ export async function prepareLayout(layout: Layout): Promise<void> {
     await chmod(layout.root, 0o700);
   }
   const blobs = algorithms.map((a) => layout.blobFolder(a));
-  const folders = [...blobs, layout.ingests, layout.images, layout.desired];
+  const folders = [...blobs, layout.ingests, layout.images, layout.desired, layout.setAside];
   for (const folder of folders) await mkdir(folder, { recursive: true, mode: 0o700 });
   // Last: whoever finds it finds the whole layout.
   if (found === undefined) {

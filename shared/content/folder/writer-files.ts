@@ -3,7 +3,7 @@ import path from 'node:path';
 import { errnoOf } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
 import { ifThere } from './errors.ts';
-import type { Layout } from './layout.ts';
+import { digestOfName, type Layout } from './layout.ts';
 import { isAlive, parseWriter, type Writer } from './writer.ts';
 
 /** One writer's file of an ingest, as found in the folder. */
@@ -13,6 +13,16 @@ export interface WriterFile {
   /** Bytes. */
   length: number;
   touchedAt: Date;
+}
+
+/** The blobs that have writers, or had. */
+export async function ingestDigests(layout: Layout): Promise<Digest[]> {
+  const names = await readdir(layout.ingests);
+  return names.flatMap((name) => {
+    const [algorithm = '', hex = ''] = name.split('-');
+    const digest = digestOfName(algorithm, hex);
+    return digest === undefined ? [] : [digest];
+  });
 }
 
 /** The files of all writers of a blob, longest first. */
@@ -30,13 +40,24 @@ export async function writerFiles(layout: Layout, digest: Digest): Promise<Write
   return found.sort((a, b) => b.length - a.length);
 }
 
-/** Removes what dead writers of a blob left that is at least `olderThanMs` old, and the folder when it is empty. */
-export async function removeDead(layout: Layout, digest: Digest, olderThanMs = 0): Promise<void> {
-  for (const { file, writer, touchedAt } of await writerFiles(layout, digest)) {
-    if (Date.now() - touchedAt.getTime() < olderThanMs) continue;
-    if (!(await isAlive(writer, touchedAt))) await rm(file, { force: true });
+/**
+ * Removes what dead writers of a blob left that is at least `olderThanMs` old, and the folder when it is empty.
+ * @returns what was removed, or would be with `dryRun`
+ */
+export async function removeDead(
+  layout: Layout,
+  digest: Digest,
+  { olderThanMs = 0, dryRun = false }: { olderThanMs?: number; dryRun?: boolean } = {},
+): Promise<WriterFile[]> {
+  const removed: WriterFile[] = [];
+  for (const found of await writerFiles(layout, digest)) {
+    if (Date.now() - found.touchedAt.getTime() < olderThanMs) continue;
+    if (await isAlive(found.writer, found.touchedAt)) continue;
+    removed.push(found);
+    if (!dryRun) await rm(found.file, { force: true });
   }
-  await removeFolder(layout.ingestFolder(digest));
+  if (!dryRun) await removeFolder(layout.ingestFolder(digest));
+  return removed;
 }
 
 /** Removes the folder of a blob's writers when there is none any more. */

@@ -40,7 +40,10 @@ export class Assembly {
    * Publishes the object, if all parts could be copied. When another writer was first and took the parts away,
    * its object is the same.
    */
-  async publish(size: number, options: CallOptions): Promise<'committed' | 'exists'> {
+  async publish(
+    size: number,
+    options: CallOptions & { ifAbsent: boolean },
+  ): Promise<'committed' | 'exists'> {
     const abort = () => this.#stop.abort(options.signal?.reason);
     options.signal?.addEventListener('abort', abort);
     try {
@@ -48,7 +51,10 @@ export class Assembly {
       options.signal?.throwIfAborted();
       if (this.#failure !== undefined) throw this.#failure.error;
       const target = await this.#begin();
-      await this.#bucket.complete(target, this.#etags, options);
+      if (!(await this.#bucket.uploads.complete(target, this.#etags, options))) {
+        await this.abort();
+        return 'exists';
+      }
     } catch (error) {
       await this.abort();
       options.signal?.throwIfAborted();
@@ -79,11 +85,13 @@ export class Assembly {
     const target = await this.#target?.catch(() => undefined);
     this.#target = undefined;
     if (target === undefined) return;
-    await this.#bucket.abort(target, { signal: AbortSignal.timeout(abortTime) }).catch(() => {});
+    await this.#bucket.uploads
+      .abort(target, { signal: AbortSignal.timeout(abortTime) })
+      .catch(() => {});
   }
 
   #begin(): Promise<{ key: string; uploadId: string }> {
-    this.#target ??= this.#bucket
+    this.#target ??= this.#bucket.uploads
       .begin(this.#key, { signal: this.#stop.signal })
       .then((uploadId) => ({ key: this.#key, uploadId }));
     return this.#target;
@@ -108,7 +116,9 @@ export class Assembly {
   async #copy({ number, part }: { number: number; part: Part }): Promise<void> {
     const { signal } = this.#stop;
     const target = await this.#begin();
-    this.#etags[number - 1] = await this.#bucket.copyPart({ ...target, number }, part, { signal });
+    this.#etags[number - 1] = await this.#bucket.uploads.copyPart({ ...target, number }, part, {
+      signal,
+    });
   }
 }
 

@@ -1,21 +1,19 @@
 import { addAbortSignal, type Readable } from 'node:stream';
 import {
-  AbortMultipartUploadCommand,
-  CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
+  CopyObjectCommand,
   DeleteObjectCommand,
   GetObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
-  ListMultipartUploadsCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
-  UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
 import { DrayError } from '../../errors.ts';
 import type { CallOptions } from '../store.ts';
+import { Conditions, copySource, send } from './conditions.ts';
 import { s3Error, s3Failure } from './errors.ts';
+import { MultipartUploads } from './uploads.ts';
 
 export interface BucketPlace {
   bucket: string;
@@ -43,8 +41,10 @@ export class Bucket {
   /** For messages: which bucket, and where. */
   readonly place: string;
   readonly endpoint: string;
+  readonly uploads: MultipartUploads;
   readonly #client: S3Client;
   readonly #bucket: string;
+  readonly #conditions = new Conditions();
 
   constructor({ bucket, endpoint, region, forcePathStyle }: BucketPlace) {
     this.#bucket = bucket;
@@ -65,6 +65,9 @@ export class Bucket {
         httpAgent: { keepAlive: true, maxSockets: 128 },
         httpsAgent: { keepAlive: true, maxSockets: 128 },
       },
+    });
+    this.uploads = new MultipartUploads({
+      ...{ client: this.#client, bucket, place: this.place, conditions: this.#conditions },
     });
   }
 
@@ -108,16 +111,15 @@ export class Bucket {
    */
   async get(
     key: string,
-    options: CallOptions & { start?: number; end?: number; etag?: string },
+    options: CallOptions & { start: number; end: number; etag?: string },
   ): Promise<{ body: Readable; size: number } | 'past-the-end'> {
-    const { signal, start = 0, end, etag } = options;
-    const whole = start === 0 && end === undefined;
+    const { signal, start, end, etag } = options;
     try {
       const answer = await this.#client.send(
         new GetObjectCommand({
           Bucket: this.#bucket,
           Key: key,
-          ...(whole ? {} : { Range: `bytes=${start}-${end === undefined ? '' : end - 1}` }),
+          Range: `bytes=${start}-${end - 1}`,
           ...(etag === undefined ? {} : { IfMatch: etag }),
         }),
         send(signal),
@@ -125,13 +127,15 @@ export class Bucket {
       const body = answer.Body as Readable;
       if (signal !== undefined) addAbortSignal(signal, body);
       const total = /\/(\d+)$/.exec(answer.ContentRange ?? '')?.[1];
-      if (total === undefined && start > 0) {
+      const size = Number(total ?? answer.ContentLength ?? 0);
+      // Some answer with the whole object where the range is the whole.
+      if (total === undefined && (start > 0 || size > end)) {
         body.on('error', () => {}).destroy();
         throw new DrayError('STORE_UNAVAILABLE', `${this.place} ignores ranges`, {
           hint: 'Use an S3 server that supports Range requests.',
         });
       }
-      return { body, size: total === undefined ? (answer.ContentLength ?? 0) : Number(total) };
+      return { body, size };
     } catch (error) {
       if (s3Failure(error).status === 416) return 'past-the-end';
       throw s3Error(error, this.place, { key, signal });
@@ -145,37 +149,52 @@ export class Bucket {
     options: CallOptions & { ifAbsent?: boolean },
   ): Promise<string | undefined> {
     const { signal, ifAbsent = false } = options;
-    try {
-      const answer = await this.#client.send(
-        new PutObjectCommand({
-          Bucket: this.#bucket,
-          Key: key,
-          Body: bytes,
-          ...(ifAbsent ? { IfNoneMatch: '*' } : {}),
-        }),
+    const put = async (condition: { IfNoneMatch?: string }) =>
+      await this.#client.send(
+        // The SDK signs the body's sha256: a server does not store other bytes than were sent.
+        new PutObjectCommand({ Bucket: this.#bucket, Key: key, Body: bytes, ...condition }),
         send(signal),
       );
+    try {
+      const answer = ifAbsent
+        ? await this.#conditions.ask('put', { IfNoneMatch: '*' }, put)
+        : await put({});
       return answer.ETag ?? '';
     } catch (error) {
-      const { name, status } = s3Failure(error);
-      if (ifAbsent && status === 412) return undefined;
-      // The bytes are those of the digest, whoever puts them: without conditions the last writer changes nothing.
-      if (ifAbsent && (status === 501 || name === 'NotImplemented')) {
-        return await this.put(key, bytes, { ...options, ifAbsent: false });
-      }
+      if (ifAbsent && s3Failure(error).status === 412) return undefined;
       throw s3Error(error, this.place, { key, signal });
     }
   }
 
-  /** What is not there is success. */
-  async remove(key: string, { signal }: CallOptions): Promise<void> {
-    try {
+  /** Copies an object, of 5 GiB at most, if it still has the ETag. @throws NOT_FOUND */
+  async copy(source: { key: string; etag: string }, key: string, options: CallOptions) {
+    const { signal } = options;
+    await this.#call(key, signal, () =>
+      this.#client.send(
+        new CopyObjectCommand({
+          Bucket: this.#bucket,
+          Key: key,
+          CopySource: copySource(this.#bucket, source.key),
+          CopySourceIfMatch: source.etag,
+        }),
+        send(signal),
+      ),
+    );
+  }
+
+  /** What is not there is success. With `etag` only that object, where the server can tell. */
+  async remove(key: string, { signal, etag }: CallOptions & { etag?: string }): Promise<void> {
+    const remove = async (condition: { IfMatch?: string }) =>
       await this.#client.send(
-        new DeleteObjectCommand({ Bucket: this.#bucket, Key: key }),
+        new DeleteObjectCommand({ Bucket: this.#bucket, Key: key, ...condition }),
         send(signal),
       );
+    try {
+      if (etag === undefined) await remove({});
+      else await this.#conditions.ask('remove', { IfMatch: etag }, remove);
     } catch (error) {
-      if (s3Failure(error).status === 404) return;
+      const { status } = s3Failure(error);
+      if (status === 404 || (etag !== undefined && status === 412)) return;
       throw s3Error(error, this.place, { key, signal });
     }
   }
@@ -206,109 +225,6 @@ export class Bucket {
     } while (token !== undefined);
   }
 
-  /** Begins a multipart upload. @returns its id */
-  async begin(key: string, { signal }: CallOptions): Promise<string> {
-    const answer = await this.#call(key, signal, () =>
-      this.#client.send(
-        new CreateMultipartUploadCommand({ Bucket: this.#bucket, Key: key }),
-        send(signal),
-      ),
-    );
-    return answer.UploadId ?? '';
-  }
-
-  /** Makes an object a part of a multipart upload, if it still has the ETag. @returns the part's ETag */
-  async copyPart(
-    target: { key: string; uploadId: string; number: number },
-    source: { key: string; etag: string },
-    { signal }: CallOptions,
-  ): Promise<string> {
-    const path = [this.#bucket, ...source.key.split('/')].map(encodeURIComponent).join('/');
-    const answer = await this.#call(source.key, signal, () =>
-      this.#client.send(
-        new UploadPartCopyCommand({
-          Bucket: this.#bucket,
-          Key: target.key,
-          UploadId: target.uploadId,
-          PartNumber: target.number,
-          CopySource: path,
-          CopySourceIfMatch: source.etag,
-        }),
-        send(signal),
-      ),
-    );
-    const etag = answer.CopyPartResult?.ETag;
-    if (etag !== undefined) return etag;
-    throw new DrayError('STORE_UNAVAILABLE', `${this.place} did not copy a part`, {
-      retryable: true,
-      context: { key: source.key },
-    });
-  }
-
-  /** Publishes a multipart upload. An error that comes inside a 200 is thrown like any other. */
-  async complete(
-    target: { key: string; uploadId: string },
-    etags: string[],
-    { signal }: CallOptions,
-  ): Promise<void> {
-    const answer = await this.#call(target.key, signal, () =>
-      this.#client.send(
-        new CompleteMultipartUploadCommand({
-          Bucket: this.#bucket,
-          Key: target.key,
-          UploadId: target.uploadId,
-          MultipartUpload: { Parts: etags.map((ETag, i) => ({ ETag, PartNumber: i + 1 })) },
-        }),
-        send(signal),
-      ),
-    );
-    if (answer.ETag === undefined) {
-      throw new DrayError('STORE_UNAVAILABLE', `${this.place} did not complete an upload`, {
-        retryable: true,
-        context: { key: target.key },
-      });
-    }
-  }
-
-  async abort(target: { key: string; uploadId: string }, { signal }: CallOptions): Promise<void> {
-    try {
-      await this.#client.send(
-        new AbortMultipartUploadCommand({
-          Bucket: this.#bucket,
-          Key: target.key,
-          UploadId: target.uploadId,
-        }),
-        send(signal),
-      );
-    } catch (error) {
-      if (s3Failure(error).status === 404) return;
-      throw s3Error(error, this.place, { key: target.key, signal });
-    }
-  }
-
-  /** Multipart uploads that were begun and neither completed nor aborted. */
-  async *uploads(
-    prefix: string,
-    { signal }: CallOptions,
-  ): AsyncIterable<{ key: string; uploadId: string; begunAt: Date }> {
-    let marker: { KeyMarker: string; UploadIdMarker: string } | undefined;
-    do {
-      const page = await this.#call(prefix, signal, () =>
-        this.#client.send(
-          new ListMultipartUploadsCommand({ Bucket: this.#bucket, Prefix: prefix, ...marker }),
-          send(signal),
-        ),
-      );
-      for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
-        if (Key === undefined || UploadId === undefined) continue;
-        yield { key: Key, uploadId: UploadId, begunAt: Initiated ?? new Date() };
-      }
-      marker = page.IsTruncated
-        ? { KeyMarker: page.NextKeyMarker ?? '', UploadIdMarker: page.NextUploadIdMarker ?? '' }
-        : undefined;
-    } while (marker !== undefined);
-  }
-
   async #call<T>(key: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -316,11 +232,6 @@ export class Bucket {
       throw s3Error(error, this.place, { key, signal });
     }
   }
-}
-
-function send(signal: AbortSignal | undefined): { abortSignal?: AbortSignal } {
-  signal?.throwIfAborted();
-  return signal === undefined ? {} : { abortSignal: signal };
 }
 
 /** An endpoint as it may be shown: whoever put a password in it did not mean it to be. */

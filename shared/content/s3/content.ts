@@ -1,6 +1,16 @@
 import { DrayError } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
-import type { CallOptions, ContentInfo, ContentStore, IngestInfo, ReadOptions } from '../store.ts';
+import type {
+  CallOptions,
+  ContentInfo,
+  ContentStore,
+  IngestInfo,
+  Leftover,
+  ReadOptions,
+  SweepOptions,
+  Verdict,
+} from '../store.ts';
+import { hasDigest } from '../verify.ts';
 import type { Bucket } from './bucket.ts';
 import { followInBucket } from './follow.ts';
 import { openS3Ingest } from './ingest.ts';
@@ -23,6 +33,7 @@ export function s3Content(bucket: Bucket, keys: Keys, partSize: number): Content
     list: (options = {}) => listBlobs(bucket, keys, options),
     ingests: (options = {}) => listIngests(bucket, keys, options),
     remove: (digest, options = {}) => bucket.remove(keys.blob(digest), options),
+    verify: (digest, options = {}) => verify(bucket, keys, digest, options),
     sweep: (options) => sweep(bucket, keys, options),
   };
 }
@@ -89,24 +100,72 @@ async function* partsByBlob(
   if (digest !== undefined) yield [digest, parts];
 }
 
+async function verify(
+  bucket: Bucket,
+  keys: Keys,
+  digest: Digest,
+  options: CallOptions,
+): Promise<Verdict> {
+  const key = keys.blob(digest);
+  for (;;) {
+    const found = await bucket.head(key, options);
+    if (found === undefined) return 'missing';
+    const { etag } = found;
+    try {
+      if (await hasDigest(digest, () => readObject(bucket, key, { ...options, etag }))) {
+        return 'right';
+      }
+      // One that is too large for a copy is not kept.
+      await bucket.copy(found, keys.wrong(digest), options).catch((error: unknown) => {
+        if (!(error instanceof DrayError) || error.retryable || isReplaced(error)) throw error;
+      });
+      await bucket.remove(key, { ...options, etag });
+      return 'set aside';
+    } catch (error) {
+      // Another object is there by now, or none.
+      if (!isReplaced(error)) throw error;
+    }
+  }
+}
+
+function isReplaced(error: unknown): boolean {
+  return error instanceof DrayError && (error.code === 'NOT_FOUND' || error.context.status === 412);
+}
+
+/** In an order in which a blob's parts are known before the uploads that they may be in. */
 async function sweep(
   bucket: Bucket,
   keys: Keys,
-  { olderThanMs, signal }: CallOptions & { olderThanMs: number },
-): Promise<void> {
+  { olderThanMs, dryRun = false, signal }: SweepOptions,
+): Promise<Leftover[]> {
   const options = signal === undefined ? {} : { signal };
   const before = Date.now() - olderThanMs;
+  const swept: Leftover[] = [];
   const alive = new Set<Digest>();
   for await (const [digest, parts] of partsByBlob(bucket, keys, options)) {
+    const touchedAt = newest(parts);
     // A writer may be using the parts of one long dead: they are as old as the newest of all.
-    if (newest(parts).getTime() > before) alive.add(digest);
-    else await forEachAtMost(8, parts, ({ key }) => bucket.remove(key, options));
+    if (touchedAt.getTime() > before) {
+      alive.add(digest);
+      continue;
+    }
+    const bytes = parts.reduce((sum, { size }) => sum + size, 0);
+    swept.push({ kind: 'ingest', name: digest, bytes, touchedAt });
+    if (!dryRun) await forEachAtMost(8, parts, ({ key }) => bucket.remove(key, options));
   }
-  for await (const upload of bucket.uploads(keys.blobs, options)) {
+  for await (const upload of bucket.uploads.list(keys.blobs, options)) {
     const digest = keys.digestOfBlob(upload.key);
-    const inUse = digest !== undefined && alive.has(digest);
-    if (upload.begunAt.getTime() <= before && !inUse) await bucket.abort(upload, options);
+    if (digest === undefined || alive.has(digest) || upload.begunAt.getTime() > before) continue;
+    swept.push({ kind: 'upload', name: digest, bytes: 0, touchedAt: upload.begunAt });
+    if (!dryRun) await bucket.uploads.abort(upload, options);
   }
+  for await (const { key, size, modifiedAt } of bucket.list(keys.setAside, options)) {
+    const name = keys.digestOfWrong(key);
+    if (name === undefined || modifiedAt.getTime() > before) continue;
+    swept.push({ kind: 'set aside', name, bytes: size, touchedAt: modifiedAt });
+    if (!dryRun) await bucket.remove(key, options);
+  }
+  return swept;
 }
 
 function newest(parts: FoundPart[]): Date {

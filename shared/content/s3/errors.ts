@@ -11,6 +11,15 @@ const unknownCaller = new Set([
   'Unauthorized',
 ]);
 
+/** Codes of answers to bytes that were changed or cut on their way: the next try may bring them whole. */
+const brokenOnTheWay = new Set([
+  'BadDigest',
+  'IncompleteBody',
+  'InvalidDigest',
+  'RequestTimeout',
+  'XAmzContentSHA256Mismatch',
+]);
+
 /** What a failed call to S3 is, in two words: the SDK's name or the errno, and the HTTP status if there was an answer. */
 export function s3Failure(error: unknown): { name: string; status: number | undefined } {
   const name = error instanceof Error ? error.name : 'Error';
@@ -79,7 +88,10 @@ export function s3Error(
     });
   }
   const refused = status !== undefined && status >= 400 && status < 500;
-  const passing = !refused || status === 408 || status === 409 || status === 412 || status === 429;
+  const passing =
+    !refused ||
+    brokenOnTheWay.has(name) ||
+    (status !== undefined && [408, 409, 412, 425, 429].includes(status));
   return new DrayError('STORE_UNAVAILABLE', `${place} failed: ${what}: ${messageOf(error)}`, {
     cause: error,
     retryable: passing,

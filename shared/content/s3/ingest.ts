@@ -182,13 +182,14 @@ class S3Ingest implements Ingest {
       await this.#assembly.abort();
       return 'exists';
     }
+    // One of another size was damaged: the verified bytes take its place.
+    const ifAbsent = there === undefined;
     if (this.#isSmall()) {
       const bytes = this.#buffer?.subarray(0, this.#filled) ?? Buffer.alloc(0);
-      const ifAbsent = there === undefined;
       const etag = await this.#bucket.put(key, bytes, { ...options, ifAbsent });
       return etag === undefined ? 'exists' : 'committed';
     }
-    return await this.#assembly.publish(size, options);
+    return await this.#assembly.publish(size, { ...options, ifAbsent });
   }
 
   async #removeParts(): Promise<void> {

@@ -27,6 +27,16 @@ export class Keys {
     return `${this.root}desired/`;
   }
 
+  /** Before what was found to be wrong. */
+  get setAside(): string {
+    return `${this.root}set-aside/`;
+  }
+
+  /** For one more wrong object of a digest. */
+  wrong(digest: Digest): string {
+    return `${this.setAside}${pathOfDigest(digest)}/${randomUUID()}`;
+  }
+
   get ingests(): string {
     return `${this.root}ingests/`;
   }
@@ -44,6 +54,11 @@ export class Keys {
   /** The digest of a blob's key, or undefined for anything else that stands there. */
   digestOfBlob(key: string): Digest | undefined {
     return toDigest(key.slice(this.blobs.length).split('/'));
+  }
+
+  /** The digest that an object which was set aside should have had, or undefined for anything else that stands there. */
+  digestOfWrong(key: string): Digest | undefined {
+    return toDigest(key.slice(this.setAside.length).split('/').slice(0, 2));
   }
 
   /** What a part's key says, or undefined for anything else that stands there. */

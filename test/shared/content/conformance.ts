@@ -13,7 +13,7 @@ import type { IngestInfo, Store } from '../../../shared/content/store.ts';
 import { type DesiredSet, withVersion } from '../../../shared/desired/desired-set.ts';
 import { DrayError, type ErrorCode } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
-import { parseDigest } from '../../../shared/image/digest.ts';
+import { type Digest, parseDigest } from '../../../shared/image/digest.ts';
 import { collect, describeBytes, sampleBytes, toArray, untilStored, writeFrom } from './sample.ts';
 
 const MiB = 1 << 20;
@@ -24,6 +24,8 @@ const surelyStored = 8 * MiB;
 
 export interface StoreUnderTest {
   config: StoreConfig;
+  /** Puts other bytes in the place of a blob's, past the store. */
+  spoil: (digest: Digest, bytes: Uint8Array) => Promise<void>;
   /** Removes everything that `config` leads to. */
   close: () => Promise<void>;
 }
@@ -291,8 +293,48 @@ export function storeConformance(name: string, prepare: () => Promise<StoreUnder
       assert.equal(info?.size, 20 * MiB);
       await content.sweep({ olderThanMs: 60_000 });
       assert.equal((await ingestsOf(content, left)).length, 1);
-      await content.sweep({ olderThanMs: -5000 });
+      const old = { olderThanMs: -5000 };
+      const sweepLeft = async (options: { dryRun?: boolean }) => {
+        const swept = await content.sweep({ ...old, ...options });
+        return swept
+          .filter(({ name }) => name === left.digest)
+          .map(({ kind, bytes }) => [kind, bytes]);
+      };
+      assert.deepEqual(await sweepLeft({ dryRun: true }), [['ingest', 10 * MiB]]);
+      assert.equal((await ingestsOf(content, left)).length, 1, 'a dry run removes nothing');
+      assert.deepEqual(await sweepLeft({}), [['ingest', 10 * MiB]]);
       assert.deepEqual(await ingestsOf(content, left), []);
+    });
+
+    withStore(
+      'a blob is verified: right ones stay, what is not there is said',
+      async ({ content }) => {
+        const bytes = sampleBytes(3 * MiB, 'verify');
+        for (const algorithm of ['sha256', 'sha512'] as const) {
+          const descriptor = describeBytes(bytes, algorithm);
+          assert.equal(await content.verify(descriptor.digest), 'missing');
+          await putBytes(content, descriptor, bytes);
+          assert.equal(await content.verify(descriptor.digest), 'right');
+          assert(bytes.equals(await collect(content.read(descriptor.digest))));
+        }
+      },
+    );
+
+    withStore('a wrong blob is set aside, and another one takes its place', async ({ content }) => {
+      const bytes = sampleBytes(2 * MiB, 'spoilt');
+      const descriptor = describeBytes(bytes);
+      for (const wrong of [sampleBytes(2 * MiB, 'other bytes'), bytes.subarray(0, MiB)]) {
+        await putBytes(content, descriptor, bytes);
+        await prepared?.spoil(descriptor.digest, wrong);
+        assert.equal(await content.verify(descriptor.digest), 'set aside');
+        assert.equal(await content.info(descriptor.digest), undefined);
+        assert.equal(await putBytes(content, descriptor, bytes), 'committed');
+        assert.equal(await content.verify(descriptor.digest), 'right');
+      }
+      const kept = (await content.sweep({ olderThanMs: -5000 })).filter(
+        ({ kind, name }) => kind === 'set aside' && name === descriptor.digest,
+      );
+      assert.deepEqual(kept.map(({ bytes: size }) => size).sort(), [MiB, 2 * MiB]);
     });
 
     withStore('sha512 and empty blobs', async ({ content }) => {

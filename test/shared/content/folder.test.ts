@@ -23,6 +23,11 @@ storeConformance('folder store', async () => {
   const folder = await mkdtemp(path.join(tmpdir(), 'dray-content-'));
   return {
     config: { kind: 'folder', path: path.join(folder, 'content') },
+    spoil: async (digest, bytes) => {
+      const file = path.join(folder, 'content', 'blobs', ...digest.split(':'));
+      await rm(file);
+      await writeFile(file, bytes);
+    },
     close: () => rm(folder, { recursive: true, force: true }),
   };
 });

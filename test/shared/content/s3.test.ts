@@ -8,6 +8,7 @@ import { Bucket } from '../../../shared/content/s3/bucket.ts';
 import { Keys } from '../../../shared/content/s3/keys.ts';
 import { openS3Store } from '../../../shared/content/s3/store.ts';
 import type { ErrorCode } from '../../../shared/errors.ts';
+import { type S3Request, startHostileS3 } from '../../support/hostile-s3.ts';
 import { radosgwTools, startRadosgw, type TestRadosgw } from '../../support/radosgw.ts';
 import { isInstalled, requireTool } from '../../support/requirements.ts';
 import { storeConformance } from './conformance.ts';
@@ -38,7 +39,15 @@ async function newBucket(): Promise<Extract<StoreConfig, { kind: 's3' }> | undef
 
 storeConformance('S3 store', async () => {
   const config = await newBucket();
-  return config === undefined ? undefined : { config, close: async () => {} };
+  if (config === undefined) return undefined;
+  const bucket = new Bucket(config);
+  return {
+    config,
+    spoil: async (digest, bytes) => {
+      await bucket.put(new Keys(config.prefix).blob(digest), bytes, {});
+    },
+    close: async () => bucket.close(),
+  };
 });
 
 async function withBucket(
@@ -152,11 +161,147 @@ test('multipart uploads that nobody completes are swept', { timeout: 60_000 }, a
     const bucket = new Bucket(config);
     const keys = new Keys(config.prefix);
     const { digest } = describeBytes(sampleBytes(10, 'upload'));
-    await bucket.begin(keys.blob(digest), {});
+    await bucket.uploads.begin(keys.blob(digest), {});
     await store.content.sweep({ olderThanMs: 60_000 });
-    assert.equal((await toArray(bucket.uploads(keys.blobs, {}))).length, 1);
+    assert.equal((await toArray(bucket.uploads.list(keys.blobs, {}))).length, 1);
     await store.content.sweep({ olderThanMs: -5000 });
-    assert.deepEqual(await toArray(bucket.uploads(keys.blobs, {})), []);
+    assert.deepEqual(await toArray(bucket.uploads.list(keys.blobs, {})), []);
+    bucket.close();
+  });
+});
+
+test('an error inside a 200 is seen, whether the server did what was asked or not', {
+  timeout: 60_000,
+}, async (t) => {
+  await withBucket(t, async (config) => {
+    await using proxy = await startHostileS3(config.endpoint ?? '');
+    await using store = await openS3Store({ ...config, endpoint: proxy.endpoint });
+    const isComplete = ({ method, query }: S3Request) => method === 'POST' && query.has('uploadId');
+    const isCopy = ({ method, query }: S3Request) => method === 'PUT' && query.has('partNumber');
+    for (const [name, applies] of Object.entries({ isComplete, isCopy })) {
+      for (const done of [true, false]) {
+        const bytes = sampleBytes(20 * MiB, `${name} ${done}`);
+        const descriptor = describeBytes(bytes);
+        let left = 1;
+        proxy.decide = (request) =>
+          applies(request) && left-- > 0
+            ? { kind: 'error in 200', code: 'InternalError', done }
+            : undefined;
+        const result = await putBytes(store.content, descriptor, bytes);
+        assert.ok(left < 1, `${name} was asked`);
+        // What was lost was the answer only: then the object is there.
+        assert.match(result, /committed|exists/);
+        assert(bytes.equals(await collect(store.content.read(descriptor.digest))));
+      }
+      const bytes = sampleBytes(20 * MiB, `${name} for good`);
+      proxy.decide = (request) =>
+        applies(request) ? { kind: 'error in 200', code: 'InternalError', done: false } : undefined;
+      await assert.rejects(putBytes(store.content, describeBytes(bytes), bytes), {
+        code: 'STORE_UNAVAILABLE' satisfies ErrorCode,
+        retryable: true,
+      });
+      proxy.decide = () => undefined;
+      assert.equal(await store.content.info(describeBytes(bytes).digest), undefined);
+    }
+  });
+});
+
+test('a server without conditions is asked without them; one with them keeps the first object', {
+  timeout: 60_000,
+}, async (t) => {
+  await withBucket(t, async (config) => {
+    await using proxy = await startHostileS3(config.endpoint ?? '');
+    await using store = await openS3Store({ ...config, endpoint: proxy.endpoint });
+    const conditional = () =>
+      proxy.requests.filter(({ headers }) => headers['if-none-match'] !== undefined).length;
+    proxy.decide = ({ headers }) =>
+      headers['if-none-match'] === undefined
+        ? undefined
+        : { kind: 'error', status: 501, code: 'NotImplemented' };
+    for (const size of [1000, 2000, 10 * MiB, 11 * MiB]) {
+      const bytes = sampleBytes(size, `without ${size}`);
+      assert.equal(await putBytes(store.content, describeBytes(bytes), bytes), 'committed');
+      assert(bytes.equals(await collect(store.content.read(describeBytes(bytes).digest))));
+    }
+    assert.equal(conditional(), 2, 'once for each kind of call');
+    // Another one, that has them: the writer that comes second finds the object of the first.
+    await using other = await openS3Store({ ...config, endpoint: proxy.endpoint });
+    proxy.decide = ({ headers }) =>
+      headers['if-none-match'] === undefined
+        ? undefined
+        : { kind: 'error', status: 412, code: 'PreconditionFailed' };
+    for (const size of [3000, 12 * MiB]) {
+      const bytes = sampleBytes(size, `second ${size}`);
+      assert.equal(await putBytes(other.content, describeBytes(bytes), bytes), 'exists');
+    }
+  });
+});
+
+test('large objects are read by some ranges at once, small ones by one request', {
+  timeout: 60_000,
+}, async (t) => {
+  await withBucket(t, async (config) => {
+    await using proxy = await startHostileS3(config.endpoint ?? '');
+    await using store = await openS3Store({ ...config, endpoint: proxy.endpoint });
+    const [large, small] = [sampleBytes(40 * MiB + 1, 'large'), sampleBytes(1000, 'small')];
+    for (const bytes of [large, small]) await putBytes(store.content, describeBytes(bytes), bytes);
+    proxy.requests.length = 0;
+    let underWay = 0;
+    let most = 0;
+    proxy.decide = ({ method }) => {
+      if (method === 'GET') {
+        most = Math.max(most, ++underWay);
+        setTimeout(() => underWay--, 200);
+      }
+      return { kind: 'slow', ms: 200 };
+    };
+    assert(small.equals(await collect(store.content.read(describeBytes(small).digest))));
+    assert.equal(proxy.requests.length, 1);
+    assert(large.equals(await collect(store.content.read(describeBytes(large).digest))));
+    assert.equal(proxy.requests.length, 1 + 11);
+    assert.ok(most >= 2, `${most} requests at once`);
+    proxy.requests.length = 0;
+    for await (const _ of store.content.read(describeBytes(large).digest)) break;
+    assert.equal(proxy.requests.length, 1, 'who reads no further asks for no more');
+  });
+});
+
+test('bytes that are torn on their way are no wrong blob, and stored ones are', {
+  timeout: 60_000,
+}, async (t) => {
+  await withBucket(t, async (config) => {
+    await using proxy = await startHostileS3(config.endpoint ?? '');
+    await using store = await openS3Store({ ...config, endpoint: proxy.endpoint });
+    const bytes = sampleBytes(3 * MiB, 'torn');
+    const { digest } = describeBytes(bytes);
+    await putBytes(store.content, describeBytes(bytes), bytes);
+    let left = 1;
+    proxy.decide = ({ method }) => (method === 'GET' && left-- > 0 ? { kind: 'torn' } : undefined);
+    assert.equal(await store.content.verify(digest), 'right');
+    assert.ok(left < 0);
+    // What is torn on its way into the store is not stored.
+    const other = sampleBytes(2 * MiB, 'torn in');
+    proxy.decide = ({ method }) => (method === 'PUT' ? { kind: 'torn request' } : undefined);
+    await assert.rejects(putBytes(store.content, describeBytes(other), other), {
+      code: 'STORE_UNAVAILABLE' satisfies ErrorCode,
+      retryable: true,
+    });
+    proxy.decide = () => undefined;
+    assert.equal(await store.content.info(describeBytes(other).digest), undefined);
+    // What somebody else wrote under the digest.
+    const bucket = new Bucket(config);
+    await bucket.put(new Keys(config.prefix).blob(digest), sampleBytes(3 * MiB, 'forged'), {});
+    assert.equal(await store.content.verify(digest), 'set aside');
+    assert.equal(await store.content.verify(digest), 'missing');
+    const [aside] = await store.content.sweep({ olderThanMs: -5000, dryRun: true });
+    assert.deepEqual(
+      { ...aside, touchedAt: undefined },
+      { kind: 'set aside', name: digest, bytes: 3 * MiB, touchedAt: undefined },
+    );
+    assert.equal(await putBytes(store.content, describeBytes(bytes), bytes), 'committed');
+    assert.equal(await store.content.verify(digest), 'right');
+    await store.content.sweep({ olderThanMs: -5000 });
+    assert.deepEqual(await store.content.sweep({ olderThanMs: -5000 }), []);
     bucket.close();
   });
 });
