@@ -54,6 +54,10 @@ export interface Config {
     /** `host:port` where the program serves its metrics and health; undefined: nowhere. */
     listen: string | undefined;
   };
+  traces: {
+    /** The URL that traces are sent to (OTLP over HTTP); undefined: there are none. */
+    endpoint: string | undefined;
+  };
   log: { level: LogLevel };
 }
 
@@ -156,6 +160,8 @@ const fileSchema = z.strictObject({
     })
     .optional(),
   metrics: z.strictObject({ listen: address.optional() }).optional(),
+  /** A collector, as OTEL_EXPORTER_OTLP_ENDPOINT names it: `/v1/traces` is added. */
+  traces: z.strictObject({ endpoint: z.url({ protocol: /^https?$/ }).optional() }).optional(),
   log: z.strictObject({ level: z.enum(logLevels).optional() }).optional(),
 });
 
@@ -229,6 +235,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
         tokens: nonEmpty(env.DRAY_API_TOKENS) ?? file.api?.tokens,
       },
       metrics: { listen: nonEmpty(env.DRAY_METRICS_LISTEN) ?? file.metrics?.listen },
+      traces: { endpoint: nonEmpty(env.OTEL_EXPORTER_OTLP_ENDPOINT) ?? file.traces?.endpoint },
       log: { level: nonEmpty(env.DRAY_LOG_LEVEL) ?? file.log?.level },
     },
     'the environment',
@@ -261,11 +268,20 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
       tokens: merged.api?.tokens ?? path.join(stateDirectory, 'tokens.json'),
     },
     metrics: { listen: merged.metrics?.listen },
+    traces: { endpoint: tracesEndpoint(env, merged) },
     log: { level: merged.log?.level ?? 'info' },
   };
 }
 
 /** @throws USAGE for a URL that can't be read, or a Cluster without a hash tag */
+/** As OpenTelemetry's own variables have it (opentelemetry-specification, protocol/exporter.md). */
+function tracesEndpoint(env: NodeJS.ProcessEnv, { traces }: FileConfig): string | undefined {
+  if (env.OTEL_SDK_DISABLED === 'true' || env.OTEL_TRACES_EXPORTER === 'none') return undefined;
+  const own = nonEmpty(env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT);
+  if (own !== undefined || traces?.endpoint === undefined) return own;
+  return `${traces.endpoint.replace(/\/$/, '')}/v1/traces`;
+}
+
 function redisTarget(settings: NonNullable<FileConfig['redis']>, embedded: string): RedisTarget {
   const { url = embedded, prefix = '{dray}', tls = {}, ...credentials } = settings;
   const { kind } = parseRedisUrl(url);

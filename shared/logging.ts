@@ -1,27 +1,43 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Logger, pino, stdTimeFunctions } from 'pino';
 import type { LogLevel } from './config.ts';
 import { encodeError } from './errors.ts';
+import { redact } from './redact.ts';
+import { traceIds } from './telemetry/trace.ts';
 
 export type { Logger } from 'pino';
 
-/** Keys whose values never reach a log, at the top or one level down. */
-const secretKeys = ['password', 'authorization', 'token', 'secret', 'auth'];
+/** What each line that is written while some work is done says of it: the job, the pull, the digest. */
+type LogFields = Partial<Record<'job' | 'pull' | 'digest', string>>;
+
+const fields = new AsyncLocalStorage<LogFields>();
+
+/** Does work; every line that is logged on the way, however deep, has these fields. */
+export async function loggedAs<T>(of: LogFields, work: () => Promise<T>): Promise<T> {
+  return await fields.run({ ...fields.getStore(), ...of }, work);
+}
 
 /**
- * The log of a program: JSON lines on stderr, or readable lines where stderr is a terminal.
- * `err` is written with its code and hint; values under secret names are replaced.
+ * The log of a program: JSON lines on stderr, or readable lines where stderr is a terminal. Each has the fields of
+ * {@link loggedAs} and the ids of its trace. `err` is written with its code and hint; secrets are replaced.
  */
 export async function createLogger(name: string, level: LogLevel): Promise<Logger> {
   const options = {
     name,
     level,
     timestamp: stdTimeFunctions.isoTime,
-    redact: { paths: secretKeys.flatMap((key) => [key, `*.${key}`]), censor: '[secret]' },
+    // A line's own fields win.
+    mixin: (own: object) => ({ ...fields.getStore(), ...traceIds(), ...own }),
+    mixinMergeStrategy: (_own: object, mixed: object) => mixed,
+    formatters: { log: (line: object) => redact(line) as Record<string, unknown> },
+    // What a child logger is bound to passes by the formatter.
+    redact: { paths: ['password', 'authorization', 'token', 'secret', 'auth'], censor: '[secret]' },
     serializers: {
-      err: (error: unknown) => ({
-        ...encodeError(error),
-        ...(error instanceof Error && error.stack !== undefined ? { stack: error.stack } : {}),
-      }),
+      err: (error: unknown) =>
+        redact({
+          ...encodeError(error),
+          ...(error instanceof Error && error.stack !== undefined ? { stack: error.stack } : {}),
+        }),
     },
   };
   if (process.stderr.isTTY) {

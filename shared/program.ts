@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from './config.ts';
 import { createLogger, type Logger } from './logging.ts';
 import { type Health, serveTelemetry } from './telemetry/serve.ts';
+import { startTracing } from './telemetry/trace.ts';
 
 export interface Program {
   log: Logger;
@@ -51,6 +52,7 @@ export async function runProgram(
     }
   });
   try {
+    cleanUp.use(await startTracing(config, name));
     const starting = start({ log, stopping: stop.signal, cleanUp });
     const health = await Promise.race([starting, stopped]);
     if (health === undefined) {

@@ -8,6 +8,7 @@ import {
 } from 'fastify';
 import { DrayError } from '../../shared/errors.ts';
 import { queueError } from '../../shared/queue/connection.ts';
+import { traced } from '../../shared/telemetry/trace.ts';
 import { requests } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { sendProblem } from './problem.ts';
@@ -97,9 +98,11 @@ export function createApiServer(services: ApiServices): FastifyInstance {
       // Redis may hang: the caller is told so instead.
       handle: async (call) => {
         try {
-          return await (route.answer.mediaType === undefined
-            ? bounded(Promise.resolve(route.handle(call)))
-            : route.handle(call));
+          if (route.answer.mediaType !== undefined) return await route.handle(call);
+          const { headers } = call.request;
+          return await traced(`${route.method} ${route.path}`, { kind: 'server', headers }, () =>
+            bounded(Promise.resolve(route.handle(call))),
+          );
         } catch (error) {
           throw isRedisError(error) ? queueError(error, config.redis, redis) : error;
         }

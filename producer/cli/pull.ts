@@ -3,6 +3,7 @@ import { parsePullPolicy } from '../../shared/pull/policy.ts';
 import type { Priority } from '../../shared/pull/priority.ts';
 import type { PullRequest, PullStatus, Want } from '../../shared/pull/status.ts';
 import { parseCredentialName } from '../../shared/registry/credential-name.ts';
+import { startTracing, traced } from '../../shared/telemetry/trace.ts';
 import type { Context, QueueConnection } from './context.ts';
 import { failureOf, followPull } from './follow-pull.ts';
 import type { ProgressForm } from './progress/view.ts';
@@ -29,20 +30,26 @@ export interface PullImageOptions {
 export async function pullImage(context: Context, options: PullImageOptions): Promise<PullStatus> {
   const begun = performance.now();
   check(options);
-  await using queue = await context.openQueue();
-  const id = await enqueue(context, queue, { priority: 'high', ...options });
-  const { progress = 'auto' } = options;
-  const status = await followPull(context, queue, id, { progress, begun });
-  const failure = failureOf(status);
-  if (failure !== undefined) throw failure;
-  return status;
+  await using _tracing = await startTracing(context.config, 'cli');
+  return await traced('dray pull', {}, async () => {
+    await using queue = await context.openQueue();
+    const id = await enqueue(context, queue, { priority: 'high', ...options });
+    const { progress = 'auto' } = options;
+    const status = await followPull(context, queue, id, { progress, begun });
+    const failure = failureOf(status);
+    if (failure !== undefined) throw failure;
+    return status;
+  });
 }
 
 /** Accepts a pull and does not wait for it. @returns its id */
 export async function pullDetached(context: Context, options: PullImageOptions): Promise<string> {
   check(options);
-  await using queue = await context.openQueue();
-  return await enqueue(context, queue, options);
+  await using _tracing = await startTracing(context.config, 'cli');
+  return await traced('dray pull', {}, async () => {
+    await using queue = await context.openQueue();
+    return await enqueue(context, queue, options);
+  });
 }
 
 /** Nothing is started for a reference or a name that is none. @throws REFERENCE_INVALID, USAGE */

@@ -1,7 +1,8 @@
 import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
 import { asDrayError, type DrayError } from '../errors.ts';
-import type { Logger } from '../logging.ts';
+import { type Logger, loggedAs } from '../logging.ts';
 import { jobDuration, jobWait, queueLabel } from '../telemetry/metrics.ts';
+import { queueTelemetry } from '../telemetry/trace.ts';
 import type { Redis } from './connection.ts';
 import type { FollowUp, JobQueues } from './jobs.ts';
 import { asExpected, jobAttempts } from './jobs.ts';
@@ -63,7 +64,9 @@ export function consume<Payload>(consumer: Consumer<Payload>, services: Consumer
   const worker = new Worker(
     consumer.queue,
     async (job: Job, token?: string, signal?: AbortSignal) => {
-      await take(job, token, signal ?? new AbortController().signal);
+      await loggedAs({ job: job.id ?? '', ...subjectOf(job.data) }, () =>
+        take(job, token, signal ?? new AbortController().signal),
+      );
     },
     {
       connection: services.redis,
@@ -76,6 +79,7 @@ export function consume<Payload>(consumer: Consumer<Payload>, services: Consumer
       runRetryDelay: 1_000,
       // BullMQ takes an unknown Redis for an old one, and comes back to delayed jobs up to a second late.
       skipVersionCheck: false,
+      ...queueTelemetry(),
     },
   );
 
@@ -83,7 +87,7 @@ export function consume<Payload>(consumer: Consumer<Payload>, services: Consumer
     const context: JobContext = {
       id: job.id ?? '',
       signal: AbortSignal.any([signal, services.stopping]),
-      log: log.child({ job: job.id }),
+      log,
     };
     let payload: Payload | undefined;
     const measure = { queue: queueLabel(consumer.queue) };
@@ -148,6 +152,14 @@ export function consume<Payload>(consumer: Consumer<Payload>, services: Consumer
     log.warn({ err: error }, 'queue connection');
   });
   return worker;
+}
+
+/** What a job is about, as far as its unchecked payload tells: for the log. */
+function subjectOf(data: unknown): { pull?: string; digest?: string } {
+  const { pull, digest } = (data ?? {}) as { pull?: unknown; digest?: unknown };
+  const short = (value: unknown): value is string =>
+    typeof value === 'string' && value.length < 200;
+  return { ...(short(pull) ? { pull } : {}), ...(short(digest) ? { digest } : {}) };
 }
 
 async function expect(job: Job, isExpected: boolean): Promise<void> {

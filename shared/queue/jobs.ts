@@ -2,6 +2,7 @@ import { Job, type JobsOptions, Queue } from 'bullmq';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import { type Priority, rankOf } from '../pull/priority.ts';
+import { queueTelemetry } from '../telemetry/trace.ts';
 import type { Redis } from './connection.ts';
 import { fetchQueue, jobIdOf, resolveQueue, unpackQueue } from './names.ts';
 import { payloadVersion } from './payloads.ts';
@@ -124,6 +125,7 @@ export class JobQueues implements AsyncDisposable {
         connection: this.#redis,
         prefix: this.#prefix,
         skipVersionCheck: true,
+        ...queueTelemetry(),
       });
       queue.on('error', () => {});
       this.#queues.set(name, queue);

@@ -6,6 +6,7 @@ import { highest, type Priority } from '../../shared/pull/priority.ts';
 import type { FollowUp } from '../../shared/queue/jobs.ts';
 import type { FetchPayload } from '../../shared/queue/payloads.ts';
 import { bytes } from '../../shared/telemetry/metrics.ts';
+import { traced } from '../../shared/telemetry/trace.ts';
 import { askingFor } from './budget/asking.ts';
 import { blobArrived } from './join.ts';
 import { mismatches } from './metrics.ts';
@@ -105,14 +106,22 @@ async function transfer(
   for (let chance = 1; ; chance--) {
     await using ingest = await store.content.ingest(source.descriptor, options);
     try {
-      await fetchBlob(client, source.reference, source.descriptor, ingest, {
-        ...options,
-        credential: source.credential,
-        // Wrong bytes may be a mirror's.
-        mirrors: chance === 1,
-        onProgress: report,
+      const attributes = {
+        digest,
+        size: source.descriptor.size,
+        registry: source.reference.registry,
+      };
+      await traced('fetch', { attributes }, async (span) => {
+        span.set({ resumedAt: ingest.offset });
+        await fetchBlob(client, source.reference, source.descriptor, ingest, {
+          ...options,
+          credential: source.credential,
+          // Wrong bytes may be a mirror's.
+          mirrors: chance === 1,
+          onProgress: report,
+        });
+        await ingest.commit(options);
       });
-      await ingest.commit(options);
       bytes.inc({ source: 'registry' }, source.descriptor.size);
       break;
     } catch (error) {

@@ -5,6 +5,7 @@ import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import { type ChainID, chainIDs, type DiffID, type Digest } from '../../../shared/image/digest.ts';
 import type { ImageConfig, Manifest } from '../../../shared/image/manifest.ts';
 import { bytes } from '../../../shared/telemetry/metrics.ts';
+import { traced } from '../../../shared/telemetry/trace.ts';
 import { type Applier, type LayerContent, type LayerSnapshots, stageLayer } from './layer.ts';
 import type { LayerEvent } from './progress.ts';
 
@@ -66,10 +67,13 @@ export async function unpackImage(
     const [diffID, chainID, parent] = [diffIDs[index], chain[index], chain[index - 1]];
     if (diffID === undefined || chainID === undefined) return [];
     const layer = { descriptor, index, diffID, chainID, below };
-    below = unpackLayer(image, parent === undefined ? layer : { ...layer, parent }, holds, {
-      ...options,
-      signal,
-    });
+    const attributes = { index, digest: descriptor.digest, size: descriptor.size, chainID };
+    below = traced('layer', { attributes }, () =>
+      unpackLayer(image, parent === undefined ? layer : { ...layer, parent }, holds, {
+        ...options,
+        signal,
+      }),
+    );
     below.catch((error: unknown) => failed.abort(error));
     return [below];
   });

@@ -1,6 +1,7 @@
 import type { LookupFunction } from 'node:net';
 import { request } from 'undici';
 import { DrayError } from '../../../shared/errors.ts';
+import { traced } from '../../../shared/telemetry/trace.ts';
 import { registryRequests } from '../metrics.ts';
 import { addressRefused, isAllowed, literalOf } from './address.ts';
 import { Agents, type Timeouts } from './agents.ts';
@@ -94,7 +95,16 @@ export class Transport {
     await this.#agents.close();
   }
 
-  async #exchange(outgoing: Outgoing, { url, authorization, headers, tls }: Hop): Promise<Answer> {
+  async #exchange(outgoing: Outgoing, hop: Hop): Promise<Answer> {
+    const attributes = { 'server.address': hop.url.host, 'url.path': hop.url.pathname };
+    return await traced(outgoing.method, { kind: 'client', attributes }, async (span) => {
+      const answer = await this.#ask(outgoing, hop);
+      span.set({ 'http.response.status_code': answer.status });
+      return answer;
+    });
+  }
+
+  async #ask(outgoing: Outgoing, { url, authorization, headers, tls }: Hop): Promise<Answer> {
     const { method, allowPrivate, signal, body } = outgoing;
     const literal = literalOf(url);
     if (literal !== undefined && !isAllowed(literal, allowPrivate)) {
