@@ -1,10 +1,14 @@
 import { createHash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { DrayError } from '../errors.ts';
 import type { DigestAlgorithm } from '../image/digest.ts';
 
 /** Bytes below which a thread would cost more than it brings. */
 const smallBlob = 1 << 20;
+/** Threads at most: each keeps up with about 700 MB a second. */
+const mostThreads = Math.min(4, Math.max(1, availableParallelism() - 1));
 
 /** What a thread is asked; it answers each request, in their order. */
 export interface DigestRequest {
@@ -12,17 +16,25 @@ export interface DigestRequest {
   algorithm: DigestAlgorithm;
   /** In shared memory. */
   bytes?: Uint8Array;
+  /** Where they are written before they are digested. */
+  file?: { descriptor: number; position: number };
   end?: 'digest' | 'drop';
 }
 
 export interface DigestReply {
   hex?: string;
+  /** A failed system call. */
+  failure?: { message: string; code: string };
 }
 
-/** Digests bytes that come piece by piece. */
+/** Digests bytes that come piece by piece, and may write them to a file on their way. */
 export interface Digester {
-  /** Takes the next bytes, which must be in shared memory and not be changed before this resolves. */
-  update(bytes: Uint8Array): Promise<void>;
+  /**
+   * Takes the next bytes, which must be in shared memory and not be changed before this resolves. Need not be waited
+   * for before the next call. After one that failed, all fail.
+   * @param file where they are written first
+   */
+  update(bytes: Uint8Array, file?: { handle: FileHandle; position: number }): Promise<void>;
   /** The digest in hex of everything that was taken so far. */
   digest(): Promise<string>;
   /** It is not needed any more. */
@@ -36,16 +48,27 @@ export function createDigester(algorithm: DigestAlgorithm, size: number): Digest
 
 class OwnDigester implements Digester {
   readonly #hash;
+  /** One after the other. */
+  #last: Promise<void> = Promise.resolve();
 
   constructor(algorithm: DigestAlgorithm) {
     this.#hash = createHash(algorithm);
   }
 
-  async update(bytes: Uint8Array): Promise<void> {
-    this.#hash.update(bytes);
+  update(bytes: Uint8Array, file?: { handle: FileHandle; position: number }): Promise<void> {
+    this.#last = this.#last.then(async () => {
+      for (let done = 0; file !== undefined && done < bytes.length; ) {
+        const { handle, position } = file;
+        const length = bytes.length - done;
+        done += (await handle.write(bytes, done, length, position + done)).bytesWritten;
+      }
+      this.#hash.update(bytes);
+    });
+    return this.#last;
   }
 
   async digest(): Promise<string> {
+    await this.#last;
     return this.#hash.copy().digest('hex');
   }
 
@@ -63,8 +86,11 @@ class ThreadDigester implements Digester {
     this.#algorithm = algorithm;
   }
 
-  async update(bytes: Uint8Array): Promise<void> {
-    await this.#ask({ bytes });
+  async update(bytes: Uint8Array, file?: { handle: FileHandle; position: number }): Promise<void> {
+    await this.#ask({
+      bytes,
+      ...(file && { file: { descriptor: file.handle.fd, position: file.position } }),
+    });
   }
 
   async digest(): Promise<string> {
@@ -73,18 +99,28 @@ class ThreadDigester implements Digester {
 
   close(): void {
     if (this.#thread === undefined) return;
+    this.#thread.digesters--;
     // A thread that is gone has nothing to drop.
     this.#ask({ end: 'drop' }).catch(() => {});
+    this.#thread = undefined;
   }
 
-  #ask(request: Pick<DigestRequest, 'bytes' | 'end'>): Promise<DigestReply> {
-    this.#thread ??= sharedThread ??= new DigestThread();
-    return this.#thread.ask({ id: this.#id, algorithm: this.#algorithm, ...request });
+  async #ask(request: Omit<DigestRequest, 'id' | 'algorithm'>): Promise<DigestReply> {
+    this.#thread ??= acquireThread();
+    const reply = await this.#thread.ask({
+      ...{ id: this.#id, algorithm: this.#algorithm },
+      ...request,
+    });
+    if (reply.failure === undefined) return reply;
+    const { message, code } = reply.failure;
+    throw Object.assign(new Error(message), { code });
   }
 }
 
-/** The one for all blobs of the process: it digests faster than one process fetches. It keeps the process alive only while somebody waits for it. */
+/** Keeps the process alive only while somebody waits for it. */
 class DigestThread {
+  /** That use it. */
+  digesters = 0;
   readonly #worker: Worker;
   #waiting: { resolve: (reply: DigestReply) => void; reject: (error: unknown) => void }[] = [];
   #lost: DrayError | undefined;
@@ -93,6 +129,8 @@ class DigestThread {
     this.#worker = new Worker(new URL('./digest-thread.ts', import.meta.url), {
       name: 'digest',
       execArgv: [],
+      // The descriptors are the files' who ask.
+      trackUnmanagedFds: false,
     });
     this.#worker.unref();
     this.#worker.on('message', (reply: DigestReply) => {
@@ -113,7 +151,7 @@ class DigestThread {
   }
 
   #fail(cause: unknown): void {
-    if (sharedThread === this) sharedThread = undefined;
+    threads.delete(this);
     this.#lost ??= new DrayError('INTERNAL', 'A thread that computes digests has ended', {
       cause,
       retryable: true,
@@ -124,4 +162,16 @@ class DigestThread {
   }
 }
 
-let sharedThread: DigestThread | undefined;
+/** Those of the process; for all of its blobs. */
+const threads = new Set<DigestThread>();
+
+/** The one with the fewest digesters; a new one while all are in use. */
+function acquireThread(): DigestThread {
+  let [found] = [...threads].sort((a, b) => a.digesters - b.digesters);
+  if (found === undefined || (found.digesters > 0 && threads.size < mostThreads)) {
+    found = new DigestThread();
+    threads.add(found);
+  }
+  found.digesters++;
+  return found;
+}

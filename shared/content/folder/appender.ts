@@ -3,17 +3,11 @@ import type { Digester } from '../digester.ts';
 import { DiskSync } from './disk-sync.ts';
 
 /** Bytes that are written at once at most. */
-const slotBytes = 512 << 10;
+const slotBytes = 256 << 10;
 /** Slots of one file: one fills while the others are written and digested. */
 const mostSlots = 3;
 /** Milliseconds that bytes may wait for more before they are written, so that followers see them. */
 const waitingTime = 25;
-
-/** Bytes in a slot, on their way to the file and to the digester. */
-interface Batch {
-  slot: Buffer;
-  bytes: Buffer;
-}
 
 /**
  * Appends to a file, and digests what it appends, beside the caller who brings more. What the caller gives is
@@ -29,10 +23,10 @@ export class Appender {
   #slots = 0;
   #filling: Buffer | undefined;
   #filled = 0;
-  #batches: Batch[] = [];
+  /** Bytes that were sent to the file, and those of them that are there. */
+  #sent = 0;
   #position = 0;
-  #writing: Promise<void> | undefined;
-  #digesting = new Set<Promise<void>>();
+  #underWay = new Set<Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
   #failure: { error: unknown } | undefined;
 
@@ -72,7 +66,8 @@ export class Appender {
       const most = Math.min(slot.length, length - this.#position);
       const { bytesRead } = await this.#handle.read(slot, 0, most, this.#position);
       this.#position += bytesRead;
-      this.#digest({ slot, bytes: slot.subarray(0, bytesRead) });
+      this.#sent = this.#position;
+      this.#take(slot, () => this.#digester.update(slot.subarray(0, bytesRead)));
       if (bytesRead === 0) return false;
     }
     return true;
@@ -81,15 +76,13 @@ export class Appender {
   /** Resolves when everything is in the file. */
   async flush(): Promise<void> {
     this.#send();
-    while (this.#writing !== undefined) await this.#writing;
+    await Promise.all(this.#underWay);
     this.#throwFailure();
   }
 
   /** The digest in hex of everything that was taken. */
   async digest(): Promise<string> {
     await this.flush();
-    await Promise.all(this.#digesting);
-    this.#throwFailure();
     return await this.#digester.digest();
   }
 
@@ -105,6 +98,7 @@ export class Appender {
     this.#failure = undefined;
     await this.#handle.truncate(0);
     this.#position = 0;
+    this.#sent = 0;
     this.#sync.restart();
     this.#digester.close();
     this.#digester = digester;
@@ -123,9 +117,7 @@ export class Appender {
     if (this.#filling !== undefined) this.#spare.push(this.#filling);
     this.#filling = undefined;
     this.#filled = 0;
-    this.#spare.push(...this.#batches.splice(0).map(({ slot }) => slot));
-    await this.#writing;
-    await Promise.all(this.#digesting);
+    await Promise.all(this.#underWay);
     await this.#sync.settled();
   }
 
@@ -139,55 +131,39 @@ export class Appender {
         this.#slots++;
         return Buffer.from(new SharedArrayBuffer(this.#slotSize));
       }
-      await Promise.race([...this.#digesting, ...(this.#writing ? [this.#writing] : [])]);
+      await Promise.race(this.#underWay);
     }
   }
 
-  /** Sends what was filled on its way. */
+  /** Has the filled bytes written and digested beside; their slot is free after. */
   #send(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const slot = this.#filling;
     if (slot === undefined || this.#filled === 0) return;
-    this.#batches.push({ slot, bytes: slot.subarray(0, this.#filled) });
+    const bytes = slot.subarray(0, this.#filled);
+    const position = this.#sent;
+    this.#sent += bytes.length;
     this.#filling = undefined;
     this.#filled = 0;
-    this.#writing ??= this.#write();
+    this.#take(slot, async () => {
+      await this.#digester.update(bytes, { handle: this.#handle, position });
+      this.#position = position + bytes.length;
+      this.#sync.advanced(this.#position);
+    });
   }
 
-  /** One batch after the other: followers take every byte up to the file's end for written. */
-  async #write(): Promise<void> {
-    let batch: Batch | undefined;
-    try {
-      for (batch = this.#batches.shift(); batch; batch = this.#batches.shift()) {
-        for (let rest = batch.bytes; rest.length > 0; ) {
-          const { bytesWritten } = await this.#handle.write(rest, 0, rest.length, this.#position);
-          this.#position += bytesWritten;
-          rest = rest.subarray(bytesWritten);
-        }
-        this.#digest(batch);
-        this.#sync.advanced(this.#position);
-      }
-    } catch (error) {
-      this.#failure ??= { error };
-      if (batch !== undefined) this.#spare.push(batch.slot);
-    }
-    // Together with the last look at the batches: whoever adds one begins anew.
-    this.#writing = undefined;
-  }
-
-  /** Digests a batch beside; its slot is free after. */
-  #digest({ slot, bytes }: Batch): void {
-    const one: Promise<void> = this.#digester
-      .update(bytes)
+  /** Does something with what is in a slot; the slot is free after. */
+  #take(slot: Buffer, work: () => Promise<void>): void {
+    const one: Promise<void> = work()
       .catch((error: unknown) => {
         this.#failure ??= { error };
       })
       .finally(() => {
-        this.#digesting.delete(one);
+        this.#underWay.delete(one);
         this.#spare.push(slot);
       });
-    this.#digesting.add(one);
+    this.#underWay.add(one);
   }
 
   #throwFailure(): void {

@@ -13,7 +13,7 @@ import { openFolderStore } from '../../../shared/content/folder/store.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import { mediaTypes } from '../../../shared/image/descriptor.ts';
 import { digestOf, parseDigest } from '../../../shared/image/digest.ts';
-import { requireTool } from '../../support/requirements.ts';
+import { requireRoot, requireTool } from '../../support/requirements.ts';
 import { storeConformance } from './conformance.ts';
 import { describeBytes, sampleBytes } from './sample.ts';
 
@@ -58,6 +58,32 @@ test('a layout of another version is refused', async () => {
   await using temporary = await temporaryStore();
   await writeFile(path.join(temporary.root, 'oci-layout'), '{"imageLayoutVersion":"9.0.0"}');
   await assert.rejects(openFolderStore({ path: temporary.root }), { code: 'STORE_UNAVAILABLE' });
+});
+
+test('a full disk is told, and with room the blob goes on where it stopped', async (t) => {
+  if (!requireRoot(t)) return;
+  await using stack = new AsyncDisposableStack();
+  const folder = await mkdtemp(path.join(tmpdir(), 'dray-content-'));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  await run('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', folder]);
+  stack.defer(async () => {
+    await run('umount', [folder]);
+  });
+  const store = stack.use(await openFolderStore({ path: path.join(folder, 'content') }));
+  const ballast = path.join(folder, 'ballast');
+  await writeFile(ballast, Buffer.alloc(2 << 20));
+  const bytes = sampleBytes(3 << 20, 'full');
+  const descriptor = describeBytes(bytes);
+  await assert.rejects(putBytes(store.content, descriptor, bytes), {
+    ...{ code: 'NO_SPACE', retryable: true, message: /is full/ },
+  });
+  assert.equal(await store.content.info(descriptor.digest), undefined);
+  await rm(ballast);
+  await using ingest = await store.content.ingest(descriptor);
+  assert(ingest.offset > 1 << 20, `it begins at ${ingest.offset}`);
+  await ingest.write(bytes.subarray(ingest.offset));
+  assert.equal(await ingest.commit(), 'committed');
+  assert(bytes.equals(await readFile(store.content.pathOf?.(descriptor.digest) ?? '')));
 });
 
 test('a folder that can not be made is told', async () => {
