@@ -6,6 +6,7 @@ import { DrayError, errnoOf, messageOf } from '../../shared/errors.ts';
 import { runProgram } from '../../shared/program.ts';
 import { Pulls } from '../../shared/pull/pulls.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
+import { PullSummaries } from '../../shared/pull/summary.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
 import { measureFleet } from './metrics.ts';
@@ -29,6 +30,7 @@ await runProgram(config, 'serve', async ({ log, stopping, cleanUp }) => {
   const server = createApiServer({
     ...{ config, version, redis, store, queues, log, tokens },
     pulls: new Pulls(redis, prefix),
+    summaries: new PullSummaries(redis, prefix),
     records,
   });
   cleanUp.defer(() => server.close());

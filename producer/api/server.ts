@@ -13,6 +13,7 @@ import { requests } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { sendProblem } from './problem.ts';
 import { type Route, serveRoutes } from './route.ts';
+import { contentRoutes } from './routes/content.ts';
 import { imageRoutes } from './routes/images.ts';
 import { nodeRoutes } from './routes/nodes.ts';
 import { pullRoutes } from './routes/pulls.ts';
@@ -36,6 +37,7 @@ export function apiRoutes(services: ApiServices): Route[] {
   return [
     ...pullRoutes(services),
     ...imageRoutes(services),
+    ...contentRoutes(services),
     ...nodeRoutes(services),
     ...queueRoutes(services),
   ];

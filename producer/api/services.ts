@@ -3,6 +3,7 @@ import type { Store } from '../../shared/content/store.ts';
 import type { Logger } from '../../shared/logging.ts';
 import type { Pulls } from '../../shared/pull/pulls.ts';
 import type { PullRecords } from '../../shared/pull/records.ts';
+import type { PullSummaries } from '../../shared/pull/summary.ts';
 import type { Redis } from '../../shared/queue/connection.ts';
 import type { JobQueues } from '../../shared/queue/jobs.ts';
 import type { TokenFile } from './tokens.ts';
@@ -14,6 +15,7 @@ export interface ApiServices {
   redis: Redis;
   store: Store;
   pulls: Pulls;
+  summaries: PullSummaries;
   records: PullRecords;
   queues: JobQueues;
   log: Logger;

@@ -1,17 +1,14 @@
 import { readVerified } from '../../shared/content/blob.ts';
-import type { ImageRecord, ImageStore, Store } from '../../shared/content/store.ts';
-import { DrayError } from '../../shared/errors.ts';
-import type { Descriptor } from '../../shared/image/descriptor.ts';
-import { chainIDs, isDigest } from '../../shared/image/digest.ts';
+import type { ImageRecord, Store } from '../../shared/content/store.ts';
+import { chainIDs } from '../../shared/image/digest.ts';
 import {
   isImageConfigType,
   type Manifest,
   maxConfigBytes,
-  maxManifestBytes,
   parseImageConfig,
-  parseManifest,
 } from '../../shared/image/manifest.ts';
 import { formatReference, parseReference } from '../../shared/image/reference.ts';
+import { imageUnknown, nameImage, readManifest, storedBytes } from '../image-names.ts';
 import type { Context } from './context.ts';
 import { formatAge, formatBytes, type ListOptions, printList } from './output.ts';
 
@@ -73,37 +70,8 @@ export async function removeImages(context: Context, references: readonly string
 /** `dray images tag` */
 export async function tagImage(context: Context, reference: string, name: string): Promise<void> {
   await using store = await context.openStore();
-  const { target, manifest } = await findImage(store.images, reference);
-  const parsed = parseReference(name);
-  if (parsed.digest !== undefined) {
-    throw new DrayError('USAGE', `${name} has a digest: a digest is not given, it is`, {
-      hint: 'Name a tag, as in registry.local/redis:blessed.',
-    });
-  }
-  const full = formatReference(parsed);
-  await store.images.put({ name: full, target, manifest });
+  const full = await nameImage(store.images, reference, name);
   process.stdout.write(`${full}\n`);
-}
-
-/** By its name, or by the digest of its index or manifest, which may have been given any name. */
-async function findImage(images: ImageStore, reference: string): Promise<ImageRecord> {
-  if (isDigest(reference)) {
-    const found = (await images.list()).find(
-      ({ target, manifest }) => target.digest === reference || manifest.digest === reference,
-    );
-    if (found === undefined) throw imageUnknown(reference);
-    return found;
-  }
-  const name = formatReference(parseReference(reference));
-  const record = await images.get(name);
-  if (record === undefined) throw imageUnknown(name);
-  return record;
-}
-
-function imageUnknown(name: string): DrayError {
-  return new DrayError('NOT_FOUND', `The content store has no image ${name}`, {
-    hint: 'dray images lists those that it has.',
-  });
 }
 
 async function imageEntry(
@@ -117,19 +85,8 @@ async function imageEntry(
   const parsed = await readManifest(manifest, store).catch(() => undefined);
   if (parsed === undefined) return entry;
   const unpacked = await unpackedBytes(parsed, store, snapshots).catch(() => undefined);
-  const size = storedBytes([target, manifest, parsed.config, ...parsed.layers]);
+  const size = storedBytes({ target, manifest }, parsed);
   return { ...entry, size, ...(unpacked === undefined ? {} : { unpacked }) };
-}
-
-async function readManifest(descriptor: Descriptor, store: Store): Promise<Manifest> {
-  const bytes = await readVerified(store.content, descriptor, { maxBytes: maxManifestBytes });
-  return parseManifest(bytes, descriptor.mediaType, descriptor.digest);
-}
-
-/** What is listed twice is stored once. */
-function storedBytes(blobs: readonly Descriptor[]): number {
-  const sizes = new Map(blobs.map(({ digest, size }) => [digest, size]));
-  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
 }
 
 async function unpackedBytes(

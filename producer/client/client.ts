@@ -1,121 +1,85 @@
-import type { z } from 'zod';
-import type * as common from '../api/schemas/common.ts';
-import type * as images from '../api/schemas/image.ts';
-import type * as nodes from '../api/schemas/node.ts';
-import type * as pulls from '../api/schemas/pull.ts';
-import type * as queues from '../api/schemas/queue.ts';
+import type {
+  FailedJob,
+  Image,
+  Node,
+  Pull,
+  PullList,
+  PullRequest,
+  Queue,
+  Retried,
+  StoredBlob,
+} from './api.ts';
+import { unreachable } from './error.ts';
 import { readEvents } from './events.ts';
+import { type CallOptions, type ClientOptions, delayOf, Requests, wait } from './requests.ts';
 
-export type Pull = z.output<typeof pulls.pull>;
-export type PullRequest = z.input<typeof pulls.pullRequest>;
-export type PullList = z.output<typeof pulls.pullList>;
-export type Image = z.output<typeof images.image>;
-export type Node = z.output<typeof nodes.node>;
-export type Queue = z.output<typeof queues.queue>;
-export type Problem = z.output<typeof common.problem>;
-
-/** What the API refused, or could not do. */
-export class DrayageError extends Error {
-  override readonly name = 'DrayageError';
-  /** The stable code, as `REFERENCE_INVALID`; `UNREACHABLE` when no API answered. */
-  readonly code: string;
-  /** Of HTTP; 0 when no API answered. */
-  readonly status: number;
-  readonly retryable: boolean;
-  /** What can be done. */
-  readonly hint: string | undefined;
-
-  constructor(problem: Omit<Problem, 'type' | 'title'>, options?: ErrorOptions) {
-    super(problem.detail, options);
-    this.code = problem.code;
-    this.status = problem.status;
-    this.retryable = problem.retryable;
-    this.hint = problem.hint;
-  }
-}
-
-export interface ClientOptions {
-  /** Of `dray serve`, as in `http://127.0.0.1:7070`. */
-  url: string;
-  /** From `dray token create`. */
-  token?: string;
-  /** How often a request is tried again while the API is away or overloaded. Default 5. */
-  retries?: number;
-  /** Instead of the global one. */
-  fetch?: typeof fetch;
-}
-
-interface CallOptions {
-  signal?: AbortSignal;
-}
-
-const firstWait = 200;
-const longestWait = 10_000;
+export type * from './api.ts';
+export { DrayageError } from './error.ts';
+export type { CallOptions, ClientOptions } from './requests.ts';
 
 /**
  * A client of drayage's HTTP API, on `fetch` alone. Requests are tried again while the API is away: a pull is
- * never created twice by that, since each carries an Idempotency-Key.
+ * never created twice by that, since each carries an Idempotency-Key. What the API refuses is thrown as a
+ * DrayageError; what the caller's signal ends, as its reason.
  */
 export class DrayageClient {
-  readonly #url: string;
-  readonly #token: string | undefined;
-  readonly #retries: number;
-  readonly #fetch: typeof fetch;
+  readonly #requests: Requests;
 
   constructor(options: ClientOptions) {
-    this.#url = options.url.replace(/\/+$/, '');
-    this.#token = options.token;
-    this.#retries = options.retries ?? 5;
-    this.#fetch = options.fetch ?? fetch;
+    this.#requests = new Requests(options);
   }
 
   /**
    * Enqueues a pull. Once this resolves, it is not lost by the death of any process.
    * @param options.idempotencyKey of the caller's own, so that the caller too can try again
-   * @throws DrayageError
    */
   async pull(
     request: PullRequest,
     options: CallOptions & { idempotencyKey?: string } = {},
   ): Promise<Pull> {
     const headers = { 'idempotency-key': options.idempotencyKey ?? crypto.randomUUID() };
-    return await this.#json<Pull>('POST', '/v1/pulls', { body: request, headers, ...options });
+    return await this.#requests.json('POST', '/v1/pulls', { body: request, headers, ...options });
   }
 
-  /** A pull as it stands. @throws DrayageError */
+  /** A pull as it stands. */
   async getPull(id: string, options: CallOptions = {}): Promise<Pull> {
-    return await this.#json<Pull>('GET', `/v1/pulls/${encodeURIComponent(id)}`, options);
+    return await this.#requests.json('GET', pullPath(id), options);
   }
 
-  /** One page of pulls, newest first; `cursor` is the `next` of the page before. @throws DrayageError */
+  /** One page of pulls, newest first; `cursor` is the `next` of the page before. */
   async listPulls(
-    options: CallOptions & { limit?: number; cursor?: string } = {},
+    options: CallOptions & { limit?: number; cursor?: string; state?: 'open' } = {},
   ): Promise<PullList> {
     const query = new URLSearchParams();
-    if (options.limit !== undefined) query.set('limit', String(options.limit));
-    if (options.cursor !== undefined) query.set('cursor', options.cursor);
-    return await this.#json<PullList>('GET', `/v1/pulls?${query}`, options);
+    for (const name of ['limit', 'cursor', 'state'] as const) {
+      const value = options[name];
+      if (value !== undefined) query.set(name, String(value));
+    }
+    return await this.#requests.json('GET', `/v1/pulls?${query}`, options);
   }
 
   /** Cancels a pull; again is no error. @throws DrayageError CONFLICT when it has ended */
   async cancelPull(id: string, options: CallOptions = {}): Promise<Pull> {
-    const path = `/v1/pulls/${encodeURIComponent(id)}/cancel`;
-    return await this.#json<Pull>('POST', path, options);
+    return await this.#requests.json('POST', `${pullPath(id)}/cancel`, options);
+  }
+
+  /** Pulls anew what a failed or cancelled pull was for. @returns the new pull; again is the same one */
+  async retryPull(id: string, options: CallOptions = {}): Promise<Pull> {
+    return await this.#requests.json('POST', `${pullPath(id)}/retry`, options);
   }
 
   /**
    * Follows a pull: each state as it comes, the last one being `ready`, `failed` or `cancelled`. A stream that
    * breaks is taken up where it broke.
-   * @throws DrayageError, or the signal's reason
    */
   async *waitForPull(id: string, options: CallOptions = {}): AsyncGenerator<Pull, void, undefined> {
     let last: string | undefined;
-    let fruitless = 0;
-    for (;;) {
-      const response = await this.#request('GET', `/v1/pulls/${encodeURIComponent(id)}/events`, {
+    for (let fruitless = 0; ; fruitless++) {
+      const response = await this.#requests.send('GET', `${pullPath(id)}/events`, {
         headers: { accept: 'text/event-stream', ...(last && { 'last-event-id': last }) },
         ...options,
       });
+      let cause: unknown = new Error('the events ended before the pull');
       try {
         for await (const event of readEvents(response)) {
           if (event.name !== 'pull') continue;
@@ -127,109 +91,75 @@ export class DrayageClient {
         }
       } catch (error) {
         options.signal?.throwIfAborted();
-        if (fruitless >= this.#retries) throw unreachable(this.#url, error);
+        cause = error;
       }
-      await wait(delayOf(fruitless++), options);
+      if (fruitless >= this.#requests.retries) throw unreachable(this.#requests.url, cause);
+      await wait(delayOf(fruitless), options);
     }
   }
 
-  /** The names of images in the store. @throws DrayageError */
-  async listImages(options: CallOptions = {}): Promise<Image[]> {
-    return (await this.#json<{ items: Image[] }>('GET', '/v1/images', options)).items;
+  /** The names of images in the store, all pages of them. */
+  listImages(options: CallOptions = {}): AsyncGenerator<Image, void, undefined> {
+    return this.#requests.items('/v1/images', options);
   }
 
-  /** @throws DrayageError */
+  /** Gives an image one more name. @param image a name that it has, or the digest of its index or manifest */
+  async nameImage(image: string, name: string, options: CallOptions = {}): Promise<Image> {
+    return await this.#requests.json('POST', '/v1/images', { body: { image, name }, ...options });
+  }
+
+  /** Removes a name; content and snapshots stay. */
+  async removeImage(name: string, options: CallOptions = {}): Promise<void> {
+    await this.#requests.remove(`/v1/images?name=${encodeURIComponent(name)}`, options);
+  }
+
+  /** The blobs of the content store, all pages of them. */
+  listContent(options: CallOptions = {}): AsyncGenerator<StoredBlob, void, undefined> {
+    return this.#requests.items('/v1/content', options);
+  }
+
+  /** The bytes of a blob. They were verified when they came into the store. */
+  async getBlob(digest: string, options: CallOptions = {}): Promise<ReadableStream<Uint8Array>> {
+    const path = `/v1/content/${encodeURIComponent(digest)}/bytes`;
+    const headers = { accept: 'application/octet-stream' };
+    const { body } = await this.#requests.send('GET', path, { headers, ...options });
+    return body ?? new ReadableStream({ start: (controller) => controller.close() });
+  }
+
+  /** The nodes of the fleet. */
   async listNodes(options: CallOptions = {}): Promise<Node[]> {
-    return (await this.#json<{ items: Node[] }>('GET', '/v1/nodes', options)).items;
+    return (await this.#requests.json<{ items: Node[] }>('GET', '/v1/nodes', options)).items;
   }
 
-  /** @throws DrayageError */
+  /** The queues as they stand. */
   async listQueues(options: CallOptions = {}): Promise<Queue[]> {
-    return (await this.#json<{ items: Queue[] }>('GET', '/v1/queues', options)).items;
+    return (await this.#requests.json<{ items: Queue[] }>('GET', '/v1/queues', options)).items;
   }
 
-  async #json<T>(method: string, path: string, options: RequestOptions): Promise<T> {
-    return (await (await this.#request(method, path, options)).json()) as T;
+  /** The failed jobs of a queue, the latest first, all pages of them. */
+  listFailedJobs(
+    queue: string,
+    options: CallOptions = {},
+  ): AsyncGenerator<FailedJob, void, undefined> {
+    return this.#requests.items(failedPath(queue), options);
   }
 
-  /** Sends a request, again while the API is away or says that it may go better later. */
-  async #request(
-    method: string,
-    path: string,
-    { body, headers = {}, signal }: RequestOptions,
-  ): Promise<Response> {
-    const init: RequestInit = {
-      method,
-      headers: {
-        accept: 'application/json',
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
-        ...headers,
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      ...(signal === undefined ? {} : { signal }),
-    };
-    for (let tries = 0; ; tries++) {
-      let failure: DrayageError;
-      let delay = delayOf(tries);
-      try {
-        const response = await this.#fetch(this.#url + path, init);
-        if (response.ok) return response;
-        failure = await refusal(response);
-        const after = Number(response.headers.get('retry-after'));
-        if (after > 0) delay = Math.min(after * 1000, longestWait);
-        if (![429, 502, 503, 504].includes(response.status)) throw failure;
-      } catch (error) {
-        if (error instanceof DrayageError) throw error;
-        signal?.throwIfAborted();
-        failure = unreachable(this.#url, error);
-      }
-      if (tries >= this.#retries) throw failure;
-      await wait(delay, { ...(signal === undefined ? {} : { signal }) });
-    }
+  /** Does again what a failed job was for. @returns the new pulls */
+  async retryJob(queue: string, id: string, options: CallOptions = {}): Promise<string[]> {
+    const path = `${failedPath(queue, id)}/retry`;
+    return (await this.#requests.json<Retried>('POST', path, options)).pulls;
+  }
+
+  async removeJob(queue: string, id: string, options: CallOptions = {}): Promise<void> {
+    await this.#requests.remove(failedPath(queue, id), options);
   }
 }
 
-interface RequestOptions extends CallOptions {
-  body?: unknown;
-  headers?: Record<string, string>;
+function pullPath(id: string): string {
+  return `/v1/pulls/${encodeURIComponent(id)}`;
 }
 
-async function refusal(response: Response): Promise<DrayageError> {
-  const { status } = response;
-  const text = await response.text();
-  try {
-    return new DrayageError(JSON.parse(text) as Problem);
-  } catch {
-    // Something between here and the API has answered.
-    const detail = `${response.url} was answered ${status}: ${text.slice(0, 200)}`;
-    return new DrayageError({ code: 'UNREACHABLE', status, detail, retryable: status >= 500 });
-  }
-}
-
-function unreachable(url: string, cause: unknown): DrayageError {
-  const reason = cause instanceof Error ? (cause.cause ?? cause) : cause;
-  const detail = `${url} can't be reached: ${reason instanceof Error ? reason.message : reason}`;
-  return new DrayageError({ code: 'UNREACHABLE', status: 0, detail, retryable: true }, { cause });
-}
-
-/** Milliseconds, doubling, half of them by chance. */
-function delayOf(tries: number): number {
-  const delay = Math.min(firstWait * 2 ** tries, longestWait);
-  return delay / 2 + (Math.random() * delay) / 2;
-}
-
-async function wait(ms: number, { signal }: CallOptions): Promise<void> {
-  signal?.throwIfAborted();
-  await new Promise<void>((resolve, reject) => {
-    const aborted = () => {
-      clearTimeout(timer);
-      reject(signal?.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', aborted);
-      resolve();
-    }, ms);
-    signal?.addEventListener('abort', aborted, { once: true });
-  });
+function failedPath(queue: string, job?: string): string {
+  const path = `/v1/queues/${encodeURIComponent(queue)}/failed`;
+  return job === undefined ? path : `${path}/${encodeURIComponent(job)}`;
 }

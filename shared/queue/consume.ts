@@ -1,11 +1,13 @@
-import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
+import { DelayedError, type Job, UnrecoverableError, type Worker } from 'bullmq';
 import { asDrayError, type DrayError } from '../errors.ts';
 import { type Logger, loggedAs } from '../logging.ts';
 import { jobDuration, jobWait, queueLabel } from '../telemetry/metrics.ts';
 import { queueTelemetry } from '../telemetry/trace.ts';
 import type { Redis } from './connection.ts';
+import { ConsumerWorker } from './consumer-worker.ts';
 import type { FollowUp, JobQueues } from './jobs.ts';
 import { asExpected, jobAttempts } from './jobs.ts';
+import { rateMinutes } from './rates.ts';
 
 export interface JobContext {
   id: string;
@@ -58,10 +60,18 @@ export async function stopConsuming(worker: Worker, redis: Redis): Promise<void>
   await worker.close(redis.status !== 'ready');
 }
 
+/** Whether a consumer does its work. While Redis is away it can't, and starting it again would not help. */
+export function isConsuming(worker: ConsumerWorker, redis: Redis): boolean {
+  return redis.status !== 'ready' || worker.isAdvancing();
+}
+
 /** Starts taking jobs from a queue, until {@link stopConsuming}. */
-export function consume<Payload>(consumer: Consumer<Payload>, services: ConsumerServices): Worker {
+export function consume<Payload>(
+  consumer: Consumer<Payload>,
+  services: ConsumerServices,
+): ConsumerWorker {
   const log = services.log.child({ queue: consumer.queue });
-  const worker = new Worker(
+  const worker = new ConsumerWorker(
     consumer.queue,
     async (job: Job, token?: string, signal?: AbortSignal) => {
       await loggedAs({ job: job.id ?? '', ...subjectOf(job.data) }, () =>
@@ -77,6 +87,7 @@ export function consume<Payload>(consumer: Consumer<Payload>, services: Consumer
       maxStalledCount,
       drainDelay: 5,
       runRetryDelay: 1_000,
+      metrics: { maxDataPoints: rateMinutes },
       // BullMQ takes an unknown Redis for an old one, and comes back to delayed jobs up to a second late.
       skipVersionCheck: false,
       ...queueTelemetry(),

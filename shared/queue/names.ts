@@ -6,6 +6,12 @@ export const fetchQueue = 'fetch-blob';
 export function unpackQueue(node: string): string {
   return `unpack@${node}`;
 }
+/** Whether there can be such a queue. */
+export function isQueueName(name: string): boolean {
+  return (
+    [resolveQueue, fetchQueue].includes(name) || /^unpack@[a-z0-9][a-z0-9.-]{0,62}$/.test(name)
+  );
+}
 
 /** BullMQ ids may not contain ":". */
 export function jobIdOf(digest: Digest): string {

@@ -7,6 +7,7 @@ import { formatPlatform, hostPlatform } from '../../shared/image/platform.ts';
 import { runcWarning } from '../../shared/node/runc-version.ts';
 import { runProgram } from '../../shared/program.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
+import { isConsuming } from '../../shared/queue/consume.ts';
 import { createAgentServer, listenOnSocket } from './api/server.ts';
 import { Containers } from './containers/containers.ts';
 import { imagesOf } from './containers/image.ts';
@@ -95,5 +96,5 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
   if (escapes !== undefined) log.warn(escapes);
   log.info({ node, root, socket, store: store.describe() }, 'agent takes jobs');
   applier.warm();
-  return { isAlive: () => unpacking.isRunning(), isReady: () => redis.status === 'ready' };
+  return { isAlive: () => isConsuming(unpacking, redis), isReady: () => redis.status === 'ready' };
 });

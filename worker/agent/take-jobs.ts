@@ -1,10 +1,10 @@
-import type { Worker } from 'bullmq';
 import type { Store } from '../../shared/content/store.ts';
 import type { Logger } from '../../shared/logging.ts';
 import { heartbeat, heartbeatInterval, type NodeInfo } from '../../shared/node/registry.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
 import type { Redis } from '../../shared/queue/connection.ts';
 import { consume, stopConsuming } from '../../shared/queue/consume.ts';
+import type { ConsumerWorker } from '../../shared/queue/consumer-worker.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
 import { unpackQueue } from '../../shared/queue/names.ts';
 import { parseUnpackPayload } from '../../shared/queue/payloads.ts';
@@ -29,7 +29,7 @@ export interface NodeServices extends ImageServices {
 export async function takeJobs(
   info: Omit<NodeInfo, 'seenAt'>,
   services: NodeServices,
-): Promise<Worker> {
+): Promise<ConsumerWorker> {
   const { redis, prefix, log, stopping, cleanUp } = services;
   const records = new PullRecords(redis, prefix);
   const queues = cleanUp.use(new JobQueues(redis, prefix));

@@ -4,7 +4,7 @@ import { openStore } from '../../shared/content/open.ts';
 import { runProgram } from '../../shared/program.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
-import { consume, stopConsuming } from '../../shared/queue/consume.ts';
+import { consume, isConsuming, stopConsuming } from '../../shared/queue/consume.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
 import { fetchQueue, resolveQueue } from '../../shared/queue/names.ts';
 import { parseFetchPayload, parseResolvePayload } from '../../shared/queue/payloads.ts';
@@ -90,7 +90,7 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
   cleanUp.defer(() => clearInterval(sweeping));
   log.info({ store: store.describe() }, 'worker takes jobs');
   return {
-    isAlive: () => resolves.isRunning() && fetches.isRunning(),
+    isAlive: () => [resolves, fetches].every((worker) => isConsuming(worker, redis)),
     isReady: () => redis.status === 'ready',
   };
 });

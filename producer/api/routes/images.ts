@@ -1,10 +1,30 @@
+import { z } from 'zod';
+import type { ImageRecord, Store } from '../../../shared/content/store.ts';
+import { formatReference, parseReference } from '../../../shared/image/reference.ts';
+import { imageUnknown, nameImage, readManifest, storedBytes } from '../../image-names.ts';
+import { cutPage, pageOf } from '../paging.ts';
 import { type Route, route } from '../route.ts';
-import { listOf } from '../schemas/common.ts';
-import { image } from '../schemas/image.ts';
+import { image, imageList, imageName } from '../schemas/image.ts';
 import type { ApiServices } from '../services.ts';
 
-/** The names of images: list. */
+const reference = z.string().min(1).max(1024);
+const page = pageOf(reference, { most: 1000, usual: 100 }).extend({
+  name: reference.optional().meta({ description: 'Only the image of this name' }),
+});
+const named = z.strictObject({ name: reference });
+
+/** Sizes of images that are remembered: what a digest names does not change. */
+const keepSizes = 10_000;
+
+/** The names of images: list, add, remove. */
 export function imageRoutes({ store }: Pick<ApiServices, 'store'>): Route[] {
+  const sizes = new Map<string, number>();
+  const described = async (record: ImageRecord, options: { signal: AbortSignal }) => {
+    const key = `${record.target.digest} ${record.manifest.digest}`;
+    const size = sizes.get(key) ?? (await sizeOf(record, store, options));
+    if (size !== undefined && sizes.size < keepSizes) sizes.set(key, size);
+    return size === undefined ? record : { ...record, size };
+  };
   return [
     route({
       id: 'listImages',
@@ -12,8 +32,71 @@ export function imageRoutes({ store }: Pick<ApiServices, 'store'>): Route[] {
       path: '/v1/images',
       summary: 'List the names of images whose content is in the store',
       scope: 'read',
-      answer: { status: 200, description: 'All of them', schema: listOf(image) },
-      handle: async ({ signal }) => ({ items: await store.images.list({ signal }) }),
+      query: page,
+      answer: { status: 200, description: 'One page, by name', schema: imageList },
+      async handle({ query: { limit, cursor, name }, signal }) {
+        const records =
+          name === undefined
+            ? await store.images.list({ signal })
+            : [await store.images.get(fullName(name), { signal })].filter((r) => r !== undefined);
+        const { items, next } = cutPage(
+          records
+            .filter((record) => cursor === undefined || record.name > cursor)
+            .sort((a, b) => (a.name < b.name ? -1 : 1)),
+          limit,
+          (record) => record.name,
+        );
+        const images = await Promise.all(items.map((record) => described(record, { signal })));
+        return next === undefined ? { items: images } : { items: images, next };
+      },
+    }),
+    route({
+      id: 'nameImage',
+      method: 'POST',
+      path: '/v1/images',
+      summary: 'Give an image one more name',
+      description: 'A name that is there already is moved.',
+      scope: 'admin',
+      body: imageName,
+      answer: { status: 201, description: 'The image under its new name', schema: image },
+      async handle({ body, signal }) {
+        const name = await nameImage(store.images, body.image, body.name, { signal });
+        const record = await store.images.get(name, { signal });
+        if (record === undefined) throw imageUnknown(name);
+        return await described(record, { signal });
+      },
+    }),
+    route({
+      id: 'removeImage',
+      method: 'DELETE',
+      path: '/v1/images',
+      summary: 'Remove the name of an image',
+      description: 'Content and snapshots stay, until they are collected.',
+      scope: 'admin',
+      query: named,
+      answer: { status: 204, description: 'It is gone' },
+      async handle({ query, signal }) {
+        const name = fullName(query.name);
+        if (!(await store.images.remove(name, { signal }))) throw imageUnknown(name);
+      },
     }),
   ];
+}
+
+function fullName(name: string): string {
+  return formatReference(parseReference(name));
+}
+
+/** An image whose manifest was removed or is damaged is listed all the same. */
+async function sizeOf(
+  record: ImageRecord,
+  store: Store,
+  options: { signal: AbortSignal },
+): Promise<number | undefined> {
+  try {
+    return storedBytes(record, await readManifest(record.manifest, store, options));
+  } catch {
+    options.signal.throwIfAborted();
+    return undefined;
+  }
 }

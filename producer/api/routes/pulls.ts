@@ -5,25 +5,20 @@ import type { PullRecords } from '../../../shared/pull/records.ts';
 import { enqueuePull } from '../../enqueue.ts';
 import { streamEvents } from '../events.ts';
 import { idempotencyKey } from '../idempotency.ts';
+import { cutPage, pageOf } from '../paging.ts';
+import { pullAgain } from '../retry.ts';
 import { type Route, route } from '../route.ts';
 import { pull, pullList, pullRequest } from '../schemas/pull.ts';
 import type { ApiServices } from '../services.ts';
 
 const byId = z.strictObject({ id: z.string().regex(/^[0-9a-z]{8,40}$/, 'not the id of a pull') });
-const page = z.strictObject({
-  limit: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(200)
-    .default(50)
-    .meta({ description: 'Pulls on one page' }),
-  cursor: byId.shape.id.optional().meta({ description: 'The `next` of the page before' }),
+const page = pageOf(byId.shape.id, { most: 200, usual: 50 }).extend({
+  state: z.enum(['open']).optional().meta({ description: 'open: only those that have not ended' }),
 });
 
 /** Pulls: create, get, list, cancel, follow. */
 export function pullRoutes(services: ApiServices): Route[] {
-  const { config, redis, pulls, records } = services;
+  const { config, redis, pulls, summaries, records } = services;
   return [
     route({
       id: 'createPull',
@@ -57,20 +52,17 @@ export function pullRoutes(services: ApiServices): Route[] {
       id: 'listPulls',
       method: 'GET',
       path: '/v1/pulls',
-      summary: 'List pulls, newest first',
+      summary: 'List pulls, newest first, without what is with each blob and node',
       scope: 'read',
       query: page,
       answer: { status: 200, description: 'One page', schema: pullList },
-      async handle({ query: { limit, cursor } }) {
-        const items = await pulls.list({
+      async handle({ query: { limit, cursor, state } }) {
+        if (state === 'open') return { items: await summaries.open(limit) };
+        const items = await summaries.list({
           limit: limit + 1,
           ...(cursor === undefined ? {} : { before: cursor }),
         });
-        const shown = items.slice(0, limit);
-        const last = shown.at(-1);
-        return items.length > limit && last !== undefined
-          ? { items: shown, next: last.id }
-          : { items: shown };
+        return cutPage(items, limit, ({ id }) => id);
       },
     }),
     route({
@@ -94,6 +86,27 @@ export function pullRoutes(services: ApiServices): Route[] {
       params: byId,
       answer: { status: 200, description: 'The pull, cancelled', schema: pull },
       handle: ({ params: { id } }) => cancel({ records, pulls }, id),
+    }),
+    route({
+      id: 'retryPull',
+      method: 'POST',
+      path: '/v1/pulls/{id}/retry',
+      summary: 'Pull anew what a failed or cancelled pull was for',
+      description: 'Doing so again within a day is answered with the same new pull.',
+      scope: 'pull',
+      params: byId,
+      answer: {
+        status: 202,
+        description: 'Accepted; Location leads to the new pull',
+        schema: pull,
+      },
+      async handle({ params, reply, signal }) {
+        const record = await records.get(params.id);
+        if (record === undefined) throw unknown(params.id);
+        const id = await pullAgain(record, services, { signal });
+        void reply.header('location', `/v1/pulls/${id}`);
+        return await found(pulls, id);
+      },
     }),
     route({
       id: 'followPull',

@@ -1,16 +1,32 @@
+import { z } from 'zod';
+import { DrayError } from '../../../shared/errors.ts';
 import { listNodes } from '../../../shared/node/registry.ts';
+import { findFailed, listFailed } from '../../../shared/queue/failed.ts';
+import { isQueueName } from '../../../shared/queue/names.ts';
+import { rateOf } from '../../../shared/queue/rates.ts';
 import { queueStates } from '../../../shared/queue/states.ts';
+import { cutPage, pageOf } from '../paging.ts';
+import { retryJob } from '../retry.ts';
 import { type Route, route } from '../route.ts';
 import { listOf } from '../schemas/common.ts';
+import { failedJobList, retried } from '../schemas/failed-job.ts';
 import { queue } from '../schemas/queue.ts';
 import type { ApiServices } from '../services.ts';
 
-/** The queues: list. */
-export function queueRoutes({
-  config,
-  redis,
-  queues,
-}: Pick<ApiServices, 'config' | 'redis' | 'queues'>): Route[] {
+const name = z
+  .string()
+  .refine(isQueueName, 'no queue: resolve, fetch-blob or unpack@NODE')
+  .meta({ description: 'As GET /v1/queues lists it' });
+const jobId = z.string().regex(/^[\w.-]{1,255}$/, 'not the id of a job');
+const byName = z.strictObject({ queue: name });
+const byJob = z.strictObject({ queue: name, job: jobId });
+const page = pageOf(jobId, { most: 200, usual: 50 });
+
+/** The queues: list; and their failed jobs: list, retry, remove. */
+export function queueRoutes(
+  services: Pick<ApiServices, 'config' | 'redis' | 'queues' | 'records'>,
+): Route[] {
+  const { config, redis, queues } = services;
   return [
     route({
       id: 'listQueues',
@@ -21,7 +37,65 @@ export function queueRoutes({
       answer: { status: 200, description: 'All of them', schema: listOf(queue) },
       async handle() {
         const nodes = await listNodes(redis, config.redis.prefix);
-        return { items: await queueStates(queues, nodes) };
+        const states = await queueStates(queues, nodes);
+        return {
+          items: await Promise.all(
+            states.map(async (state) => ({
+              ...state,
+              rate: await rateOf(queues.queue(state.name)),
+            })),
+          ),
+        };
+      },
+    }),
+    route({
+      id: 'listFailedJobs',
+      method: 'GET',
+      path: '/v1/queues/{queue}/failed',
+      summary: 'List the failed jobs of a queue, the latest first',
+      scope: 'read',
+      params: byName,
+      query: page,
+      answer: { status: 200, description: 'One page', schema: failedJobList },
+      async handle({ params, query: { limit, cursor } }) {
+        const jobs = await listFailed(redis, queues.queue(params.queue), {
+          limit: limit + 1,
+          ...(cursor === undefined ? {} : { before: cursor }),
+        });
+        return cutPage(jobs, limit, ({ id }) => id);
+      },
+    }),
+    route({
+      id: 'retryJob',
+      method: 'POST',
+      path: '/v1/queues/{queue}/failed/{job}/retry',
+      summary: 'Do again what a failed job was for',
+      description:
+        'The pulls that ended with it are pulled anew, and the job is removed; where there are none, the job itself is queued again.',
+      scope: 'admin',
+      params: byJob,
+      answer: { status: 202, description: 'Accepted', schema: retried },
+      handle: async ({ params, signal }) => ({
+        pulls: await retryJob(params.queue, params.job, services, { signal }),
+      }),
+    }),
+    route({
+      id: 'removeJob',
+      method: 'DELETE',
+      path: '/v1/queues/{queue}/failed/{job}',
+      summary: 'Remove a failed job',
+      scope: 'admin',
+      params: byJob,
+      answer: { status: 204, description: 'It is gone' },
+      async handle({ params }) {
+        const job = await findFailed(queues.queue(params.queue), params.job);
+        // Somebody else may retry it at the same time.
+        await job.remove().catch((error: unknown) => {
+          throw new DrayError('CONFLICT', `The job ${params.job} can't be removed`, {
+            cause: error,
+            hint: 'It was retried meanwhile. Look again.',
+          });
+        });
       },
     }),
   ];

@@ -33,3 +33,10 @@ export const problem = z
 export function listOf<T extends z.ZodType>(item: T) {
   return z.object({ items: z.array(item) });
 }
+
+export function pagesOf<T extends z.ZodType>(item: T) {
+  return z.object({
+    items: z.array(item),
+    next: z.string().optional().meta({ description: 'The cursor of the next page' }),
+  });
+}

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { priorities } from '../../../shared/pull/priority.ts';
-import { descriptor, digest, fault, time } from './common.ts';
+import { descriptor, digest, fault, pagesOf, time } from './common.ts';
 
 const blob = z
   .object({
@@ -31,28 +31,41 @@ const pullNode = z
   })
   .meta({ id: 'PullNode' });
 
+/** What a pull has in a list too. */
+const common = {
+  id: z.string(),
+  reference: z.string(),
+  platform: z.string(),
+  state: z
+    .enum(['queued', 'resolving', 'fetching', 'unpacking', 'ready', 'failed', 'cancelled'])
+    .meta({ description: 'ready: every node can run it' }),
+  priority: z.enum(priorities),
+  createdAt: time,
+  finishedAt: time.optional(),
+  target: descriptor.optional(),
+  askedAt: time.optional().meta({
+    description: 'The registry was not asked: the target is what it said then',
+  }),
+  manifest: descriptor.optional(),
+  error: fault.optional(),
+  note: z.string().optional().meta({ description: 'Why it waits, for people' }),
+};
+
 export const pull = z
-  .object({
-    id: z.string(),
-    reference: z.string(),
-    platform: z.string(),
-    state: z
-      .enum(['queued', 'resolving', 'fetching', 'unpacking', 'ready', 'failed', 'cancelled'])
-      .meta({ description: 'ready: every node can run it' }),
-    priority: z.enum(priorities),
-    createdAt: time,
-    finishedAt: time.optional(),
-    target: descriptor.optional(),
-    askedAt: time.optional().meta({
-      description: 'The registry was not asked: the target is what it said then',
-    }),
-    manifest: descriptor.optional(),
-    blobs: z.array(blob),
-    nodes: z.array(pullNode),
-    error: fault.optional(),
-    note: z.string().optional(),
-  })
+  .object({ ...common, blobs: z.array(blob), nodes: z.array(pullNode) })
   .meta({ id: 'Pull' });
+
+const count = z.int().nonnegative();
+
+export const pullSummary = z
+  .object({
+    ...common,
+    blobs: z
+      .object({ total: count, stored: count, bytes: count, size: count })
+      .meta({ description: '`bytes` of `size` are in the store, or on their way into it' }),
+    nodes: z.object({ total: count, unpacking: count, ready: count, failed: count }),
+  })
+  .meta({ id: 'PullSummary' });
 
 export const pullRequest = z
   .strictObject({
@@ -77,9 +90,4 @@ export const pullRequest = z
   })
   .meta({ id: 'PullRequest' });
 
-export const pullList = z
-  .object({
-    items: z.array(pull),
-    next: z.string().optional().meta({ description: 'The cursor of the next page' }),
-  })
-  .meta({ id: 'PullList' });
+export const pullList = pagesOf(pullSummary).meta({ id: 'PullList' });

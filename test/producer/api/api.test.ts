@@ -4,6 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { clientTypes } from '../../../producer/api/client-types.ts';
 import { createToken } from '../../../producer/api/tokens.ts';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
 import { pushImage, tarOf } from '../../support/push.ts';
@@ -11,7 +12,9 @@ import { startRegistry, type TestRegistry } from '../../support/registry.ts';
 import { type SlowLink, startSlowLink } from '../../support/slow-link.ts';
 import { startApi, type TestApi } from './support.ts';
 
-const committed = path.resolve(import.meta.dirname, '../../../producer/api/openapi.json');
+const producer = path.resolve(import.meta.dirname, '../../../producer');
+const committed = path.join(producer, 'api/openapi.json');
+const committedTypes = path.join(producer, 'client/api.ts');
 
 describe('the HTTP API', () => {
   let registry: TestRegistry;
@@ -192,12 +195,17 @@ describe('the HTTP API', () => {
     }
   });
 
-  test('the committed OpenAPI document is what is served', async () => {
-    const served = await (await fetch(`${api.url}/openapi.json`)).json();
+  test('the committed OpenAPI document is what is served, and the types of the client are made of it', async () => {
+    const served = (await (await fetch(`${api.url}/openapi.json`)).json()) as object;
     const text = `${JSON.stringify(served, undefined, 2)}\n`;
+    const types = clientTypes(served);
     // To take over a change: UPDATE_OPENAPI=1 node --test test/producer/api/api.test.ts
-    if (process.env.UPDATE_OPENAPI === '1') await writeFile(committed, text);
+    if (process.env.UPDATE_OPENAPI === '1') {
+      await writeFile(committed, text);
+      await writeFile(committedTypes, types);
+    }
     assert.equal(await readFile(committed, 'utf8'), text);
+    assert.equal(await readFile(committedTypes, 'utf8'), types);
     const { schemas } = (served as { components: { schemas: Record<string, object> } }).components;
     for (const [name, schema] of Object.entries(schemas)) {
       assert.ok('type' in schema, `${name} says nothing: ${JSON.stringify(schema)}`);

@@ -43,7 +43,7 @@ describe('DrayageClient', () => {
     assert.equal(states.at(-1), 'ready');
     assert.equal((await client.getPull(id)).state, 'ready');
     assert.deepEqual(
-      (await client.listImages()).map(({ name }) => name),
+      (await Array.fromAsync(client.listImages())).map(({ name }) => name),
       [reference],
     );
     assert.equal((await client.listPulls({ limit: 1 })).items[0]?.id, id);

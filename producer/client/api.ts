@@ -1,0 +1,214 @@
+/** The nouns of the API. Made of producer/api/openapi.json by producer/api/client-types.ts. */
+
+export type BlobList = {
+  items: StoredBlob[];
+  /** The cursor of the next page */
+  next?: string;
+};
+
+export type Descriptor = {
+  mediaType: string;
+  /** algorithm:encoded, as in sha256:… */
+  digest: string;
+  size: number;
+};
+
+export type FailedJob = {
+  id: string;
+  /** The stable code of what went wrong */
+  code: string;
+  reason: string;
+  attempts: number;
+  addedAt: string;
+  failedAt: string;
+  /** The pull that it was for */
+  pull?: string;
+  /** algorithm:encoded, as in sha256:… */
+  digest?: string;
+};
+
+export type FailedJobList = {
+  items: FailedJob[];
+  /** The cursor of the next page */
+  next?: string;
+};
+
+/** Why something failed, with the stable code of a problem */
+export type Fault = {
+  code: string;
+  message: string;
+  retryable: boolean;
+  hint?: string;
+};
+
+export type Image = {
+  name: string;
+  target: Descriptor;
+  manifest: Descriptor;
+  updatedAt: string;
+  /** Bytes of index, manifest, config and layers in the store. Missing where the manifest can not be read. */
+  size?: number;
+};
+
+export type ImageList = {
+  items: Image[];
+  /** The cursor of the next page */
+  next?: string;
+};
+
+export type ImageName = {
+  /** The new name: a reference with a tag */
+  name: string;
+  /** A name that there is, or the digest of an index or manifest */
+  image: string;
+};
+
+/** A transfer in flight, or what a dead worker left of one */
+export type Ingest = {
+  /** algorithm:encoded, as in sha256:… */
+  digest: string;
+  /** Bytes that are stored */
+  offset: number;
+  size: number;
+  updatedAt: string;
+};
+
+export type IngestList = {
+  items: Ingest[];
+};
+
+export type Node = {
+  name: string;
+  state: 'ready' | 'lost';
+  platform: string;
+  version: string;
+  seenAt: string;
+};
+
+/** RFC 9457 */
+export type Problem = {
+  type: string;
+  title: string;
+  status: number;
+  code: string;
+  detail: string;
+  hint?: string;
+  retryable: boolean;
+};
+
+export type Pull = {
+  id: string;
+  reference: string;
+  platform: string;
+  /** ready: every node can run it */
+  state: 'queued' | 'resolving' | 'fetching' | 'unpacking' | 'ready' | 'failed' | 'cancelled';
+  priority: 'high' | 'normal' | 'low';
+  createdAt: string;
+  finishedAt?: string;
+  target?: Descriptor;
+  /** The registry was not asked: the target is what it said then */
+  askedAt?: string;
+  manifest?: Descriptor;
+  error?: Fault;
+  /** Why it waits, for people */
+  note?: string;
+  blobs: PullBlob[];
+  nodes: PullNode[];
+};
+
+export type PullBlob = {
+  descriptor: Descriptor;
+  kind: 'index' | 'manifest' | 'config' | 'layer' | 'object';
+  state: 'waiting' | 'fetching' | 'stored' | 'failed';
+  bytes: number;
+  existed: boolean;
+  error?: Fault;
+};
+
+export type PullList = {
+  items: PullSummary[];
+  /** The cursor of the next page */
+  next?: string;
+};
+
+export type PullNode = {
+  name: string;
+  state: 'waiting' | 'unpacking' | 'ready' | 'failed';
+  layers: PullNodeLayer[];
+  error?: Fault;
+};
+
+export type PullNodeLayer = {
+  /** algorithm:encoded, as in sha256:… */
+  digest: string;
+  state: 'waiting' | 'unpacking' | 'done' | 'failed';
+  bytes: number;
+  existed: boolean;
+};
+
+export type PullRequest = {
+  reference: string;
+  platform?: string;
+  /** Who shall hold the image unpacked. None: the content store only. */
+  nodes?: string[];
+  /** low: for bulk pre-pulls; high: somebody waits for it. Default: normal */
+  priority?: 'high' | 'normal' | 'low';
+  /** When the registry is asked for a tag that the store has: always (the default), missing (never) or if-stale=DURATION, as in if-stale=12h */
+  policy?: string;
+};
+
+export type PullSummary = {
+  id: string;
+  reference: string;
+  platform: string;
+  /** ready: every node can run it */
+  state: 'queued' | 'resolving' | 'fetching' | 'unpacking' | 'ready' | 'failed' | 'cancelled';
+  priority: 'high' | 'normal' | 'low';
+  createdAt: string;
+  finishedAt?: string;
+  target?: Descriptor;
+  /** The registry was not asked: the target is what it said then */
+  askedAt?: string;
+  manifest?: Descriptor;
+  error?: Fault;
+  /** Why it waits, for people */
+  note?: string;
+  /** `bytes` of `size` are in the store, or on their way into it */
+  blobs: {
+    total: number;
+    stored: number;
+    bytes: number;
+    size: number;
+  };
+  nodes: {
+    total: number;
+    unpacking: number;
+    ready: number;
+    failed: number;
+  };
+};
+
+export type Queue = {
+  name: string;
+  jobs: Record<string, number>;
+  oldestWaitingSeconds?: number;
+  oldestDelayedSeconds?: number;
+  workers: number;
+  /** Jobs that ended in each of the last 60 minutes, the oldest first */
+  rate: {
+    completed: number[];
+    failed: number[];
+  };
+};
+
+export type Retried = {
+  /** The new pulls, in place of those that the job failed. None: the job itself is queued again. */
+  pulls: string[];
+};
+
+export type StoredBlob = {
+  /** algorithm:encoded, as in sha256:… */
+  digest: string;
+  size: number;
+  createdAt: string;
+};
