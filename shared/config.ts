@@ -49,6 +49,10 @@ export interface Config {
     listen: string;
     /** The file of the API's tokens. */
     tokens: string;
+    /** Requests that one caller may send in a second. */
+    rate: number;
+    /** Files for https; undefined: plain http. With `clientAuthority`, clients must show a certificate of it. */
+    tls: { cert: string; key: string; clientAuthority?: string } | undefined;
   };
   metrics: {
     /** `host:port` where the program serves its metrics and health; undefined: nowhere. */
@@ -157,6 +161,14 @@ const fileSchema = z.strictObject({
     .strictObject({
       listen: address.optional(),
       tokens: z.string().startsWith('/').optional(),
+      rate: z.coerce.number().int().min(1).max(1_000_000).optional(),
+      tls: z
+        .strictObject({
+          cert: z.string().startsWith('/').optional(),
+          key: z.string().startsWith('/').optional(),
+          clientAuthority: z.string().startsWith('/').optional(),
+        })
+        .optional(),
     })
     .optional(),
   metrics: z.strictObject({ listen: address.optional() }).optional(),
@@ -166,6 +178,7 @@ const fileSchema = z.strictObject({
 });
 
 type FileConfig = z.infer<typeof fileSchema>;
+type ApiTls = NonNullable<NonNullable<FileConfig['api']>['tls']>;
 
 /** A node whose containerd or Docker is configured for its registries needs nothing more. */
 const defaultHosts = ['drayage', 'containerd', 'docker'].map((name) => `/etc/${name}/certs.d`);
@@ -233,6 +246,12 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
       api: {
         listen: nonEmpty(env.DRAY_API_LISTEN) ?? file.api?.listen,
         tokens: nonEmpty(env.DRAY_API_TOKENS) ?? file.api?.tokens,
+        rate: nonEmpty(env.DRAY_API_RATE) ?? file.api?.rate,
+        tls: {
+          cert: nonEmpty(env.DRAY_API_TLS_CERT) ?? file.api?.tls?.cert,
+          key: nonEmpty(env.DRAY_API_TLS_KEY) ?? file.api?.tls?.key,
+          clientAuthority: nonEmpty(env.DRAY_API_CLIENT_CA) ?? file.api?.tls?.clientAuthority,
+        },
       },
       metrics: { listen: nonEmpty(env.DRAY_METRICS_LISTEN) ?? file.metrics?.listen },
       traces: { endpoint: nonEmpty(env.OTEL_EXPORTER_OTLP_ENDPOINT) ?? file.traces?.endpoint },
@@ -266,6 +285,8 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
     api: {
       listen: merged.api?.listen ?? '127.0.0.1:7070',
       tokens: merged.api?.tokens ?? path.join(stateDirectory, 'tokens.json'),
+      rate: merged.api?.rate ?? 1_000,
+      tls: apiTls(merged.api?.tls ?? {}),
     },
     metrics: { listen: merged.metrics?.listen },
     traces: { endpoint: tracesEndpoint(env, merged) },
@@ -313,6 +334,16 @@ function storeConfig(merged: FileConfig, stateDirectory: string): StoreConfig {
     ...(region === undefined ? {} : { region }),
     forcePathStyle: forcePathStyle ?? endpoint !== undefined,
   };
+}
+
+function apiTls({ cert, key, clientAuthority }: ApiTls): Config['api']['tls'] {
+  if (cert !== undefined && key !== undefined) {
+    return { cert, key, ...(clientAuthority === undefined ? {} : { clientAuthority }) };
+  }
+  if (cert === undefined && key === undefined && clientAuthority === undefined) return undefined;
+  throw new DrayError('USAGE', 'For https the API needs both a certificate and its key', {
+    hint: 'Set DRAY_API_TLS_CERT and DRAY_API_TLS_KEY to their files.',
+  });
 }
 
 function readConfigFile(file: string, mustExist: boolean): FileConfig {

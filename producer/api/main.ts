@@ -1,5 +1,6 @@
 /** The program `dray serve`: the HTTP API. */
 import { existsSync, readFileSync } from 'node:fs';
+import type { Server } from 'node:https';
 import { type Config, loadConfig } from '../../shared/config.ts';
 import { openStore } from '../../shared/content/open.ts';
 import { DrayError, errnoOf, messageOf } from '../../shared/errors.ts';
@@ -11,6 +12,7 @@ import { connectRedis } from '../../shared/queue/connection.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
 import { measureFleet } from './metrics.ts';
 import { createApiServer } from './server.ts';
+import { followCertificates } from './tls.ts';
 import { TokenFile } from './tokens.ts';
 
 const config = loadConfig();
@@ -27,7 +29,7 @@ await runProgram(config, 'serve', async ({ log, stopping, cleanUp }) => {
   const { prefix } = config.redis;
   const queues = cleanUp.use(new JobQueues(redis, prefix));
   const records = new PullRecords(redis, prefix);
-  const server = createApiServer({
+  const server = await createApiServer({
     ...{ config, version, redis, store, queues, log, tokens },
     pulls: new Pulls(redis, prefix),
     summaries: new PullSummaries(redis, prefix),
@@ -36,6 +38,10 @@ await runProgram(config, 'serve', async ({ log, stopping, cleanUp }) => {
   cleanUp.defer(() => server.close());
   try {
     const address = await server.listen({ host, port });
+    const { tls } = config.api;
+    if (tls !== undefined) {
+      cleanUp.defer(followCertificates(server.server as Server, tls, log));
+    }
     measureFleet({ redis, queues, records, config });
     log.info({ address, tokens: tokens === undefined ? 'none' : config.api.tokens }, 'API listens');
   } catch (error) {

@@ -31,6 +31,8 @@ export interface Route<
   body?: Body;
   headers?: Record<string, string>;
   answer: { status: number; description: string; schema?: z.ZodType; mediaType?: string };
+  /** It asks the content store, which may take longer than Redis. */
+  asksStore?: boolean;
   handle: (
     call: Call<z.output<Params>, z.output<Query>, z.output<Body>>,
   ) => Promise<unknown> | unknown;

@@ -2,13 +2,23 @@ import { randomUUID } from 'node:crypto';
 import {
   type FastifyBaseLogger,
   type FastifyInstance,
-  type FastifyRequest,
+  type FastifyServerOptions,
   fastify,
   LogController,
 } from 'fastify';
 import { DrayError } from '../../shared/errors.ts';
 import { queueError } from '../../shared/queue/connection.ts';
-import { traced } from '../../shared/telemetry/trace.ts';
+import { serveDashboard } from '../dashboard/serve.ts';
+import { authorizer } from './authorize.ts';
+import { serveBoard } from './board.ts';
+import {
+  limitRate,
+  maxBody,
+  redisTimeout,
+  requestTimeout,
+  storeTimeout,
+  within,
+} from './limits.ts';
 import { requests } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { sendProblem } from './problem.ts';
@@ -19,19 +29,7 @@ import { nodeRoutes } from './routes/nodes.ts';
 import { pullRoutes } from './routes/pulls.ts';
 import { queueRoutes } from './routes/queues.ts';
 import type { ApiServices } from './services.ts';
-import { allows, type Scope, unauthorized } from './tokens.ts';
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** The name of the token that the request came with. */
-    caller?: string;
-  }
-}
-
-const maxBody = 1024 * 1024;
-/** Milliseconds in which a request must have come, and Redis must have answered. */
-const requestTimeout = 30_000;
-const redisTimeout = 5_000;
+import { tlsOptions } from './tls.ts';
 
 export function apiRoutes(services: ApiServices): Route[] {
   return [
@@ -43,17 +41,20 @@ export function apiRoutes(services: ApiServices): Route[] {
   ];
 }
 
-/** The HTTP API, version 1. It does not listen yet. */
-export function createApiServer(services: ApiServices): FastifyInstance {
+/** The HTTP API, version 1, and the dashboard on it. It does not listen yet. */
+export async function createApiServer(services: ApiServices): Promise<FastifyInstance> {
   const { config, redis, tokens, version } = services;
-  const server = fastify({
+  const { tls } = config.api;
+  const options: FastifyServerOptions = {
     loggerInstance: services.log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: maxBody,
     requestTimeout,
     forceCloseConnections: true,
     genReqId: () => randomUUID(),
-  });
+    ...(tls === undefined ? {} : { https: tlsOptions(tls) }),
+  };
+  const server = fastify(options);
   server.setErrorHandler(sendProblem);
   server.setNotFoundHandler((request, reply) => {
     const message = `The API has no ${request.method} ${request.url.slice(0, 200)}`;
@@ -62,6 +63,9 @@ export function createApiServer(services: ApiServices): FastifyInstance {
       request,
       reply,
     );
+  });
+  server.addHook('onRequest', async (_request, reply) => {
+    void reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store');
   });
   server.addHook('onResponse', async (request, reply) => {
     const operation = request.routeOptions.url ?? 'none';
@@ -72,60 +76,52 @@ export function createApiServer(services: ApiServices): FastifyInstance {
   server.get('/openapi.json', () => document);
   server.get('/livez', () => ({ status: 'ok' }));
   server.get('/readyz', async () => {
-    await bounded(redis.ping()).catch((error: unknown) => {
+    await within(redisTimeout, redis.ping(), redisIsLate).catch((error: unknown) => {
       throw queueError(error, config.redis, redis);
     });
     return { status: 'ok' };
   });
-
-  const authorize = async (request: FastifyRequest, scope: Scope) => {
-    if (tokens === undefined) return;
-    const [, token] = /^Bearer ([\w-]{1,256})$/i.exec(request.headers.authorization ?? '') ?? [];
-    if (token === undefined) {
-      throw unauthorized(
-        'The request has no token',
-        'Send it as: Authorization: Bearer TOKEN. Make one with: dray token create NAME',
-      );
-    }
-    const record = await tokens.verify(token);
-    request.caller = record.name;
-    if (allows(record, scope)) return;
-    throw new DrayError('DENIED', `The token ${record.name} has no scope ${scope}`, {
-      hint: `It has: ${record.scopes.join(', ')}.`,
-    });
-  };
-  const answering = routes.map((route): Route => {
-    return {
-      ...route,
-      // Redis may hang: the caller is told so instead.
-      handle: async (call) => {
-        try {
-          if (route.answer.mediaType !== undefined) return await route.handle(call);
-          const { headers } = call.request;
-          return await traced(`${route.method} ${route.path}`, { kind: 'server', headers }, () =>
-            bounded(Promise.resolve(route.handle(call))),
-          );
-        } catch (error) {
-          throw isRedisError(error) ? queueError(error, config.redis, redis) : error;
-        }
-      },
-    };
+  serveDashboard(server);
+  const authorize = authorizer(tokens);
+  await serveBoard(server, authorize, services);
+  await server.register(async (api) => {
+    await limitRate(api, config.api.rate);
+    serveRoutes(
+      api,
+      routes.map((route) => inTime(route, services)),
+      authorize,
+    );
   });
-  serveRoutes(server, answering, authorize);
   return server;
 }
 
-async function bounded<T>(work: Promise<T>): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => late.reject(Object.assign(new Error('no answer in time'), { name: 'RedisTimeout' })),
-    redisTimeout,
-  );
-  try {
-    return await Promise.race([work, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
+/** Redis may hang, and the store: the caller is told so instead. Streams last as long as they do. */
+function inTime(route: Route, { config, redis }: Pick<ApiServices, 'config' | 'redis'>): Route {
+  return {
+    ...route,
+    async handle(call) {
+      const work = async () => await route.handle(call);
+      try {
+        if (route.answer.mediaType !== undefined) return await work();
+        return route.asksStore === true
+          ? await within(storeTimeout, work(), storeIsLate)
+          : await within(redisTimeout, work(), redisIsLate);
+      } catch (error) {
+        throw isRedisError(error) ? queueError(error, config.redis, redis) : error;
+      }
+    },
+  };
+}
+
+function redisIsLate(): Error {
+  return Object.assign(new Error('no answer in time'), { name: 'RedisTimeout' });
+}
+
+function storeIsLate(): Error {
+  return new DrayError('TIMEOUT', 'The content store did not answer in time', {
+    retryable: true,
+    hint: 'Ask for smaller pages, or look whether the store is well: dray doctor',
+  });
 }
 
 /** What ioredis throws while Redis is away. */

@@ -22,6 +22,7 @@ export function contentRoutes({ store }: Pick<ApiServices, 'store'>): Route[] {
       path: '/v1/content',
       summary: 'List the blobs of the content store',
       scope: 'read',
+      asksStore: true,
       query: page,
       answer: { status: 200, description: 'One page, by digest', schema: blobList },
       async handle({ query: { limit, cursor }, signal }) {
@@ -39,6 +40,7 @@ export function contentRoutes({ store }: Pick<ApiServices, 'store'>): Route[] {
       path: '/v1/ingests',
       summary: 'List the transfers in flight, and what is left of broken ones',
       scope: 'read',
+      asksStore: true,
       answer: { status: 200, description: 'All of them', schema: ingestList },
       handle: async ({ signal }) => ({ items: await Array.fromAsync(content.ingests({ signal })) }),
     }),
@@ -48,6 +50,7 @@ export function contentRoutes({ store }: Pick<ApiServices, 'store'>): Route[] {
       path: '/v1/content/{digest}',
       summary: 'Get what is known of a blob',
       scope: 'read',
+      asksStore: true,
       params: byDigest,
       answer: { status: 200, description: 'Its size and age', schema: blobInfo },
       handle: ({ params, signal }) => known(store, params.digest as Digest, { signal }),
@@ -59,6 +62,7 @@ export function contentRoutes({ store }: Pick<ApiServices, 'store'>): Route[] {
       summary: 'Read a blob',
       description: 'It was verified when it came into the store; whoever reads it can do so again.',
       scope: 'pull',
+      asksStore: true,
       params: byDigest,
       answer: {
         status: 200,
@@ -85,6 +89,7 @@ export function contentRoutes({ store }: Pick<ApiServices, 'store'>): Route[] {
       path: '/v1/content/{digest}',
       summary: 'Remove a blob, whoever may need it',
       scope: 'admin',
+      asksStore: true,
       params: byDigest,
       answer: { status: 204, description: 'It is gone' },
       async handle({ params, signal }) {

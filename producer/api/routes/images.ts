@@ -32,6 +32,7 @@ export function imageRoutes({ store }: Pick<ApiServices, 'store'>): Route[] {
       path: '/v1/images',
       summary: 'List the names of images whose content is in the store',
       scope: 'read',
+      asksStore: true,
       query: page,
       answer: { status: 200, description: 'One page, by name', schema: imageList },
       async handle({ query: { limit, cursor, name }, signal }) {
@@ -57,6 +58,7 @@ export function imageRoutes({ store }: Pick<ApiServices, 'store'>): Route[] {
       summary: 'Give an image one more name',
       description: 'A name that is there already is moved.',
       scope: 'admin',
+      asksStore: true,
       body: imageName,
       answer: { status: 201, description: 'The image under its new name', schema: image },
       async handle({ body, signal }) {
@@ -73,6 +75,7 @@ export function imageRoutes({ store }: Pick<ApiServices, 'store'>): Route[] {
       summary: 'Remove the name of an image',
       description: 'Content and snapshots stay, until they are collected.',
       scope: 'admin',
+      asksStore: true,
       query: named,
       answer: { status: 204, description: 'It is gone' },
       async handle({ query, signal }) {

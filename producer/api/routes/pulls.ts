@@ -16,9 +16,13 @@ const page = pageOf(byId.shape.id, { most: 200, usual: 50 }).extend({
   state: z.enum(['open']).optional().meta({ description: 'open: only those that have not ended' }),
 });
 
-/** Pulls: create, get, list, cancel, follow. */
+/** Streams of events at once: each has a connection to Redis of its own. */
+const maxStreams = 1_000;
+
+/** Pulls: create, get, list, cancel, retry, follow. */
 export function pullRoutes(services: ApiServices): Route[] {
   const { config, redis, pulls, summaries, records } = services;
+  let streams = 0;
   return [
     route({
       id: 'createPull',
@@ -126,7 +130,13 @@ export function pullRoutes(services: ApiServices): Route[] {
       },
       async handle({ params: { id }, request, reply, signal }) {
         await found(pulls, id);
-        await streamEvents(reply, pulls, id, { signal, after: request.headers['last-event-id'] });
+        if (streams >= maxStreams) throw tooManyStreams();
+        streams++;
+        try {
+          await streamEvents(reply, pulls, id, { signal, after: request.headers['last-event-id'] });
+        } finally {
+          streams--;
+        }
       },
     }),
   ];
@@ -150,5 +160,12 @@ async function cancel(services: { records: PullRecords; pulls: Pulls }, id: stri
 function unknown(id: string): DrayError {
   return new DrayError('NOT_FOUND', `There is no pull ${id}`, {
     hint: 'Finished pulls are kept for seven days. GET /v1/pulls lists those that there are.',
+  });
+}
+
+function tooManyStreams(): DrayError {
+  return new DrayError('RATE_LIMITED', `${maxStreams} streams of events are open already`, {
+    retryable: true,
+    hint: 'Come back later, ask another replica of the API, or have a webhook told instead.',
   });
 }

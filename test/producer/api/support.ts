@@ -26,7 +26,7 @@ export async function startApi(env: NodeJS.ProcessEnv): Promise<TestApi> {
   const url = await new Promise<string>((resolve, reject) => {
     createInterface({ input: child.stderr }).on('line', (line) => {
       said += `${line}\n`;
-      const [found] = /http:\/\/127\.0\.0\.1:\d+/.exec(line) ?? [];
+      const [found] = /https?:\/\/127\.0\.0\.1:\d+/.exec(line) ?? [];
       if (found !== undefined) resolve(found);
     });
     child.once('exit', (code) => reject(new Error(`dray serve ended with ${code}: ${said}`)));
