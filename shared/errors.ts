@@ -43,6 +43,7 @@ export type ErrorCode =
   // fleet
   | 'QUEUE_UNAVAILABLE'
   | 'AGENT_UNAVAILABLE'
+  | 'NODE_LOST'
   | 'PAYLOAD_INVALID'
   | 'PAYLOAD_NEWER';
 

@@ -8,7 +8,10 @@ const heartbeat = 15_000;
 const comeBack = 1_000;
 const changeId = /^\d{1,20}-\d{1,20}$/;
 
-/** Answers with a pull's states as server-sent events (HTML, section 9.2), until it has ended or the caller is gone. */
+/**
+ * Answers with a pull's states as server-sent events (HTML, section 9.2), until it has ended or the caller is gone: the
+ * whole pull first, then what changes, with only the nodes that are new.
+ */
 export async function streamEvents(
   reply: FastifyReply,
   pulls: Pulls,
@@ -29,10 +32,11 @@ export async function streamEvents(
   const beating = setInterval(() => raw.write(': alive\n\n'), heartbeat);
   try {
     const changes = pulls.follow(id, { signal, ...(after === undefined ? {} : { after }) });
-    for await (const { change, status } of changes) {
-      const data = JSON.stringify(status);
+    for await (const { change, status, changed: nodes } of changes) {
+      const [name, value] =
+        nodes === undefined ? ['pull', status] : ['change', { ...status, nodes }];
       // A slow reader gets fewer states, not more memory.
-      if (!raw.write(`id: ${change}\nevent: pull\ndata: ${data}\n\n`)) {
+      if (!raw.write(`id: ${change}\nevent: ${name}\ndata: ${JSON.stringify(value)}\n\n`)) {
         await once(raw, 'drain', { signal });
       }
     }

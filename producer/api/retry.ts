@@ -12,23 +12,24 @@ type RetryServices = Pick<ApiServices, 'config' | 'redis' | 'records' | 'queues'
 const recentPulls = 2_000;
 
 /**
- * Pulls anew what a pull that has ended was for. Doing so twice is one new pull.
+ * Pulls anew what a pull that has ended was for, on the nodes that did not get ready. Doing so twice is one new pull.
  * @returns its id
  * @throws CONFLICT when the pull is ready or not at its end
  */
 export async function pullAgain(
   record: PullRecord,
-  { config, redis }: RetryServices,
+  { config, redis, records }: RetryServices,
   options: { signal: AbortSignal },
 ): Promise<string> {
-  const { id, state, reference, platform, nodes, credential, want, priority, policy } = record;
-  if (state !== 'failed' && state !== 'cancelled') {
+  const { id, state, reference, platform, credential, want, priority, policy, pace } = record;
+  if (state !== 'failed' && state !== 'partial' && state !== 'cancelled') {
     throw new DrayError('CONFLICT', `The pull ${id} is ${state}: it has not failed`, {
       hint: isFinished(state) ? 'Create a new pull.' : 'Wait for its end, or cancel it.',
     });
   }
+  const nodes = await records.nodes.unready(id);
   const request = {
-    ...{ reference, platform, nodes, want, priority, policy },
+    ...{ reference, platform, nodes, want, priority, policy, pace },
     ...(credential === undefined ? {} : { credential }),
   };
   const key = createHash('sha256').update(`again\0${id}`).digest('hex');

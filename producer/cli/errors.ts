@@ -6,6 +6,8 @@ export const exitCodes = {
   ok: 0,
   failure: 1,
   usage: 2,
+  /** A pull got ready on some of its nodes. */
+  partial: 3,
   interrupted: 130,
   brokenPipe: 141,
 } as const;

@@ -10,6 +10,8 @@ import type { ProgressForm } from './progress/view.ts';
 
 /** Milliseconds between two looks at the embedded fleet: a part of it that died is started again. */
 const fleetInterval = 2_000;
+/** Nodes whose failures an error names. */
+const namedNodes = 5;
 /** Milliseconds after which a pull that nobody has taken yet needs an explanation. */
 const queuedBound = 2_000;
 
@@ -118,20 +120,32 @@ export function failureOf(status: PullStatus): DrayError | undefined {
       context: { exitCode: exitCodes.failure },
     });
   }
-  if (status.state !== 'failed') return undefined;
+  if (status.state !== 'failed' && status.state !== 'partial') return undefined;
   if (status.error !== undefined) return decodeError(status.error);
   const failed = status.nodes.filter(({ state }) => state === 'failed');
+  const { ready, stopped } = status.counts;
+  const context = status.state === 'partial' ? { exitCode: exitCodes.partial } : {};
   const [first] = failed;
-  if (first?.error === undefined) {
-    return new DrayError('INTERNAL', `The pull of ${status.reference} failed`);
-  }
-  const { code, hint } = decodeError(first.error);
-  const reasons = failed.map((node) => `${node.name}: ${reasonOf(node)}`).join('; ');
+  const { code, hint } =
+    first?.error === undefined ? { code: 'TIMEOUT' as const, hint: '' } : decodeError(first.error);
+  const counts = [
+    ...(failed.length === 0 ? [] : [`failed on ${failed.length}`]),
+    ...(stopped === 0 ? [] : [`did not begin on ${stopped}`]),
+    ...(ready === 0 ? [] : [`is ready on ${ready}`]),
+  ];
+  const reasons = failed.slice(0, namedNodes).map((node) => `${node.name}: ${reasonOf(node)}`);
+  if (failed.length > namedNodes) reasons.push(`and ${failed.length - namedNodes} more`);
+  if (stopped > 0 && status.note !== undefined) reasons.push(status.note);
   return new DrayError(
     code,
-    `${status.reference} failed on ${failed.length} of ${status.nodes.length} nodes: ${reasons}`,
-    hint === undefined ? {} : { hint },
+    `${status.reference} ${inWords(counts)} of ${status.nodes.length} nodes. ${reasons.join('; ')}`,
+    { context, ...(hint === undefined || hint === '' ? {} : { hint }) },
   );
+}
+
+/** `a, b and c` */
+function inWords(parts: readonly string[]): string {
+  return parts.join(', ').replace(/, ([^,]*)$/, ' and $1');
 }
 
 function reasonOf({ error, layers }: NodeStatus): string {

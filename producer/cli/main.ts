@@ -13,7 +13,8 @@ Examples:
   dray run --rm docker.io/library/redis:latest redis-server --version
 
 Exit codes:
-  0 done, 1 failed, 2 wrong usage, 128 + n stopped by signal n (130: Ctrl-C),
+  0 done, 1 failed, 2 wrong usage, 3 a pull got ready on some of its nodes only,
+  128 + n stopped by signal n (130: Ctrl-C),
   141 nobody reads the output. dray run: that of its command, 125 when dray
   failed, 126 the command can't be invoked, 127 it is not there, 128 + n when
   signal n ended it.`;

@@ -1,7 +1,7 @@
 import { DrayError } from '../../shared/errors.ts';
 import { Pulls } from '../../shared/pull/pulls.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
-import type { PullStatus } from '../../shared/pull/status.ts';
+import { PullSummaries, type PullSummary } from '../../shared/pull/summary.ts';
 import { queueError } from '../../shared/queue/connection.ts';
 import type { Context } from './context.ts';
 import { failureOf, followPull, pullUnknown } from './follow-pull.ts';
@@ -27,8 +27,14 @@ export async function printPulls(
   context: Context,
   options: ListOptions & { limit: number },
 ): Promise<void> {
+  const { redis: settings } = context.config;
+  await using queue = await context.openQueue();
+  const summaries = new PullSummaries(queue.redis, settings.prefix);
+  const pulls = await summaries.list({ limit: options.limit }).catch((error: unknown) => {
+    throw queueError(error, settings, queue.redis);
+  });
   const now = new Date();
-  printList(await looking(context, (pulls) => pulls.list({ limit: options.limit })), options, {
+  printList(pulls, options, {
     headings: ['ID', 'REF', 'STATE', 'BYTES', 'NODES', 'CREATED'],
     row: (pull) => [
       pull.id,
@@ -116,16 +122,11 @@ async function looking<T>(context: Context, look: (pulls: Pulls) => Promise<T>):
   }
 }
 
-function bytesOf({ blobs, state }: PullStatus): string {
-  const total = blobs.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
-  const done = blobs.reduce((sum, { bytes }) => sum + bytes, 0);
-  if (blobs.length === 0) return '-';
-  return state === 'ready' ? formatBytes(total) : formatBytesOf(done, total);
+function bytesOf({ blobs, state }: PullSummary): string {
+  if (blobs.total === 0) return '-';
+  return state === 'ready' ? formatBytes(blobs.size) : formatBytesOf(blobs.bytes, blobs.size);
 }
 
-function nodesOf({ nodes }: PullStatus): string {
-  const [only] = nodes;
-  if (only === undefined) return '-';
-  if (nodes.length === 1) return only.name;
-  return `${nodes.filter(({ state }) => state === 'ready').length}/${nodes.length} ready`;
+function nodesOf({ nodes: { total, ready } }: PullSummary): string {
+  return total === 0 ? '-' : `${ready}/${total} ready`;
 }

@@ -85,6 +85,20 @@ export type Node = {
   seenAt: string;
 };
 
+/** How a pull goes over its nodes */
+export type Pace = {
+  /** Nodes that are under way at once. Default: all */
+  parallelism?: number;
+  /** So many nodes come first, and must all be ready before any other begins */
+  canary?: number;
+  /** When more nodes than these have failed, no other begins */
+  maxFailures?: number;
+  /** From its acceptance on, in which the pull must have ended */
+  timeoutMs?: number;
+  /** Without any progress, after which the content, or a node, is given up */
+  noProgressMs?: number;
+};
+
 /** RFC 9457 */
 export type Problem = {
   type: string;
@@ -100,11 +114,16 @@ export type Pull = {
   id: string;
   reference: string;
   platform: string;
-  /** ready: every node can run it */
-  state: 'queued' | 'resolving' | 'fetching' | 'unpacking' | 'ready' | 'failed' | 'cancelled';
+  /** ready: every node can run it; partial: some can, the others failed or never began */
+  state: 'queued' | 'resolving' | 'fetching' | 'unpacking' | 'ready' | 'partial' | 'failed' | 'cancelled';
   priority: 'high' | 'normal' | 'low';
   createdAt: string;
   finishedAt?: string;
+  /** No further node begins until it is resumed */
+  paused: boolean;
+  pace: Pace;
+  /** The desired set that it is for */
+  desired?: string;
   target?: Descriptor;
   /** The registry was not asked: the target is what it said then */
   askedAt?: string;
@@ -113,6 +132,14 @@ export type Pull = {
   /** Why it waits, for people */
   note?: string;
   blobs: PullBlob[];
+  /** Nodes by state */
+  counts: {
+    waiting: number;
+    unpacking: number;
+    ready: number;
+    failed: number;
+    stopped: number;
+  };
   nodes: PullNode[];
 };
 
@@ -133,7 +160,8 @@ export type PullList = {
 
 export type PullNode = {
   name: string;
-  state: 'waiting' | 'unpacking' | 'ready' | 'failed';
+  /** stopped: the pull ended before the node had */
+  state: 'waiting' | 'unpacking' | 'ready' | 'failed' | 'stopped';
   layers: PullNodeLayer[];
   error?: Fault;
 };
@@ -161,11 +189,16 @@ export type PullSummary = {
   id: string;
   reference: string;
   platform: string;
-  /** ready: every node can run it */
-  state: 'queued' | 'resolving' | 'fetching' | 'unpacking' | 'ready' | 'failed' | 'cancelled';
+  /** ready: every node can run it; partial: some can, the others failed or never began */
+  state: 'queued' | 'resolving' | 'fetching' | 'unpacking' | 'ready' | 'partial' | 'failed' | 'cancelled';
   priority: 'high' | 'normal' | 'low';
   createdAt: string;
   finishedAt?: string;
+  /** No further node begins until it is resumed */
+  paused: boolean;
+  pace: Pace;
+  /** The desired set that it is for */
+  desired?: string;
   target?: Descriptor;
   /** The registry was not asked: the target is what it said then */
   askedAt?: string;
@@ -182,9 +215,11 @@ export type PullSummary = {
   };
   nodes: {
     total: number;
+    waiting: number;
     unpacking: number;
     ready: number;
     failed: number;
+    stopped: number;
   };
 };
 

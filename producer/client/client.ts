@@ -69,10 +69,11 @@ export class DrayageClient {
   }
 
   /**
-   * Follows a pull: each state as it comes, the last one being `ready`, `failed` or `cancelled`. A stream that
+   * Follows a pull: each state as it comes, the last one being `ready`, `partial`, `failed` or `cancelled`. A stream that
    * breaks is taken up where it broke.
    */
   async *waitForPull(id: string, options: CallOptions = {}): AsyncGenerator<Pull, void, undefined> {
+    let pull: Pull | undefined;
     let last: string | undefined;
     for (let fruitless = 0; ; fruitless++) {
       const response = await this.#requests.send('GET', `${pullPath(id)}/events`, {
@@ -82,12 +83,14 @@ export class DrayageClient {
       let cause: unknown = new Error('the events ended before the pull');
       try {
         for await (const event of readEvents(response)) {
-          if (event.name !== 'pull') continue;
+          if (event.name === 'pull') pull = JSON.parse(event.data) as Pull;
+          else if (event.name === 'change' && pull !== undefined) {
+            pull = changed(pull, JSON.parse(event.data) as Pull);
+          } else continue;
           last = event.id ?? last;
           fruitless = 0;
-          const pull = JSON.parse(event.data) as Pull;
           yield pull;
-          if (['ready', 'failed', 'cancelled'].includes(pull.state)) return;
+          if (['ready', 'partial', 'failed', 'cancelled'].includes(pull.state)) return;
         }
       } catch (error) {
         options.signal?.throwIfAborted();
@@ -153,6 +156,13 @@ export class DrayageClient {
   async removeJob(queue: string, id: string, options: CallOptions = {}): Promise<void> {
     await this.#requests.remove(failedPath(queue, id), options);
   }
+}
+
+/** The pull after a change, which has only those of its nodes that are new. */
+function changed(pull: Pull, change: Pull): Pull {
+  const nodes = new Map(pull.nodes.map((node) => [node.name, node]));
+  for (const node of change.nodes) nodes.set(node.name, node);
+  return { ...change, nodes: [...nodes.values()] };
 }
 
 function pullPath(id: string): string {

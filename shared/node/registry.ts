@@ -1,5 +1,5 @@
 import type { Redis } from '../queue/connection.ts';
-import { keysOf } from '../queue/names.ts';
+import { type Keys, keysOf } from '../queue/names.ts';
 
 /** A node as its agent describes it. */
 export interface NodeInfo {
@@ -43,4 +43,22 @@ export async function listNodes(redis: Redis, prefix: string): Promise<NodeInfo[
       return { name, platform, version, seenAt: new Date(seenAt) };
     })
     .sort((a, b) => a.name.localeCompare(b.name));
+}
+
+/** When nodes were last heard of; one that is not in the fleet is missing. */
+export async function nodeSeen(
+  redis: Redis,
+  keys: Keys,
+  names: readonly string[],
+): Promise<Map<string, { seenAt: Date; silentMs: number }>> {
+  const seen = new Map<string, { seenAt: Date; silentMs: number }>();
+  if (names.length === 0) return seen;
+  const values = await redis.hmget(keys.nodes, ...names);
+  for (const [index, name] of names.entries()) {
+    const value = values[index];
+    if (value === null || value === undefined) continue;
+    const { seenAt } = JSON.parse(value) as { seenAt: number };
+    seen.set(name, { seenAt: new Date(seenAt), silentMs: Date.now() - seenAt });
+  }
+  return seen;
 }

@@ -3,8 +3,9 @@ import { z } from 'zod';
 import type { EncodedError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, isDigest } from '../image/digest.ts';
+import type { Pace } from './pace.ts';
 import { type Priority, priorities } from './priority.ts';
-import type { BlobKind, NodeLayerStatus, NodeState, PullState, Want } from './status.ts';
+import type { BlobKind, PullState, Want } from './status.ts';
 
 /** What a pull has to do with a blob: fixed by its resolve step. */
 export interface PlannedBlob {
@@ -14,19 +15,22 @@ export interface PlannedBlob {
   existed: boolean;
 }
 
-/** How a node is with a pull, as its agent writes it. */
-export interface NodeRecord {
-  state: NodeState;
-  layers: NodeLayerStatus[];
-  error?: EncodedError;
-}
-
 /** The fixed and slow-changing part of a pull. */
 export interface PullRecord {
   id: string;
   reference: string;
   platform: string;
-  nodes: string[];
+  /** How many nodes are to hold it, and how many of them have ended so far. */
+  nodes: { total: number; ready: number; failed: number };
+  pace: Pace;
+  /** No further node begins until it is resumed. */
+  paused: boolean;
+  /** Why no further node begins, for good. */
+  stopped?: EncodedError;
+  /** The desired set that it is for. */
+  desired?: string;
+  /** The layers of the manifest that nodes unpack, in its order. */
+  layers: Digest[];
   /** The name of the credential that counts, as it was given. */
   credential?: string;
   want: Want;
@@ -56,7 +60,7 @@ const descriptorSchema = z.looseObject({
 
 /** A record as Redis has it; undefined where there is none. */
 export function decodeRecord(id: string, fields: Record<string, string>): PullRecord | undefined {
-  const { reference, platform, state, createdAt, finishedAt, note } = fields;
+  const { reference, platform, state, createdAt, finishedAt, note, desired } = fields;
   if (reference === undefined || platform === undefined || state === undefined) return undefined;
   const target = decodeDescriptor(fields.target);
   const manifest = decodeDescriptor(fields.manifest);
@@ -64,7 +68,16 @@ export function decodeRecord(id: string, fields: Record<string, string>): PullRe
     id,
     reference,
     platform,
-    nodes: JSON.parse(fields.nodes ?? '[]') as string[],
+    nodes: {
+      total: Number(fields.total ?? 0),
+      ready: Number(fields.ready ?? 0),
+      failed: Number(fields.failed ?? 0),
+    },
+    pace: decodePace(fields),
+    paused: fields.paused !== undefined,
+    layers: (JSON.parse(fields.layers ?? '[]') as unknown[]).filter(
+      (digest): digest is Digest => typeof digest === 'string' && isDigest(digest),
+    ),
     want: (fields.want ?? 'image') as Want,
     priority: priorities.find((priority) => priority === fields.priority) ?? 'normal',
     policy: fields.policy ?? 'always',
@@ -79,7 +92,19 @@ export function decodeRecord(id: string, fields: Record<string, string>): PullRe
     ...(fields.error === undefined ? {} : { error: JSON.parse(fields.error) as EncodedError }),
     ...(fields.credential === undefined ? {} : { credential: fields.credential }),
     ...(note === undefined ? {} : { note }),
+    ...(desired === undefined ? {} : { desired }),
+    ...(fields.stopped === undefined
+      ? {}
+      : { stopped: JSON.parse(fields.stopped) as EncodedError }),
   };
+}
+
+const paceFields = ['parallelism', 'canary', 'maxFailures', 'timeoutMs', 'noProgressMs'] as const;
+
+/** Each a field of its own: the steps of a pull read them. */
+function decodePace(fields: Record<string, string>): Pace {
+  const set = paceFields.filter((name) => fields[name] !== undefined);
+  return Object.fromEntries(set.map((name) => [name, Number(fields[name])]));
 }
 
 /** A descriptor as Redis has it; undefined where there is none. */

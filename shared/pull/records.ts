@@ -3,25 +3,29 @@ import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, digestOf, isDigest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
-import { measurePull } from './measure.ts';
-import { highest, type Priority } from './priority.ts';
+import { highest, type Priority, priorities } from './priority.ts';
+import { PullNodes } from './pull-nodes.ts';
 import {
   decodeDescriptor,
   decodeRecord,
-  type NodeRecord,
   newPullId,
   type PlannedBlob,
   type PullRecord,
 } from './record.ts';
-import { resolvingScript, settleScript } from './settle-script.ts';
+import {
+  changedScript,
+  createScript,
+  keepFinished,
+  resolvingScript,
+  settleScript,
+} from './scripts.ts';
+import { outcomeOf } from './settle.ts';
 import { isFinished, type PullRequest, type PullState } from './status.ts';
 
-/** Seconds for which the record of a finished pull is kept. */
-const keepFinished = 7 * 24 * 3600;
 /** Seconds for which the key of a request is remembered. */
 const keepIdempotency = 24 * 3600;
-/** Entries of a pull's event stream that are kept. */
-const keepEvents = 1_000;
+/** Milliseconds after which the reconciler looks after a new pull. */
+const firstLook = 3_000;
 
 const pinScript = `
 if redis.call('HSETNX', KEYS[1], 'target', ARGV[1]) == 1 and ARGV[2] ~= '' then
@@ -35,11 +39,13 @@ end
  */
 export class PullRecords {
   readonly keys: Keys;
+  readonly nodes: PullNodes;
   readonly #redis: Redis;
 
   constructor(redis: Redis, prefix: string) {
     this.#redis = redis;
     this.keys = keysOf(prefix);
+    this.nodes = new PullNodes(redis, this.keys);
   }
 
   /**
@@ -64,37 +70,37 @@ export class PullRecords {
 
   /** Creates the record of a pull, unless it is there. It is accepted once its resolve job is enqueued too. */
   async create(
-    request: Pick<PullRequest, 'credential' | 'priority' | 'policy'> &
+    request: Pick<PullRequest, 'credential' | 'priority' | 'policy' | 'pace' | 'desired'> &
       Required<Pick<PullRequest, 'reference' | 'platform' | 'nodes' | 'want'>>,
     id = newPullId(),
   ): Promise<string> {
-    const { keys } = this;
-    if ((await this.#redis.hexists(keys.pull(id), 'state')) === 1) return id;
     const now = Date.now();
-    const transaction = this.#redis
-      .multi()
-      .hset(keys.pull(id), {
-        reference: request.reference,
-        platform: request.platform,
-        nodes: JSON.stringify(request.nodes),
-        state: 'queued' satisfies PullState,
-        createdAt: now,
-        want: request.want,
-        // Nothing else than an image gets a name: there is nothing to wait for.
-        ...(request.want === 'image' ? {} : { named: 1 }),
-        ...(request.credential === undefined ? {} : { credential: request.credential }),
-        ...(request.priority === undefined ? {} : { priority: request.priority }),
-        ...(request.policy === undefined ? {} : { policy: request.policy }),
-      })
-      .zadd(keys.pulls, now, id)
-      .sadd(keys.open, id)
+    const fields = {
+      reference: request.reference,
+      platform: request.platform,
+      total: request.nodes.length,
+      state: 'queued' satisfies PullState,
+      createdAt: now,
+      want: request.want,
+      // Nothing else than an image gets a name: there is nothing to wait for.
+      ...(request.want === 'image' ? {} : { named: 1 }),
+      ...{ credential: request.credential, priority: request.priority },
+      ...{ policy: request.policy, desired: request.desired },
+      ...request.pace,
+    };
+    const set = Object.entries(fields).filter(([, value]) => value !== undefined);
+    await this.#run(
+      createScript,
+      id,
+      ...[id, now, now + firstLook, JSON.stringify(request.nodes)],
+      ...set.flatMap(([name, value]) => [name, String(value)]),
+    );
+    await this.#redis
+      .pipeline()
+      .zadd(this.keys.pulls, now, id)
       // The list shows as far back as finished pulls are kept.
-      .zremrangebyscore(keys.pulls, 0, now - keepFinished * 1_000);
-    const waiting: NodeRecord = { state: 'waiting', layers: [] };
-    for (const node of request.nodes) {
-      transaction.hset(keys.pullNodes(id), node, JSON.stringify(waiting));
-    }
-    await executed(transaction.exec());
+      .zremrangebyscore(this.keys.pulls, 0, now - keepFinished * 1_000)
+      .exec();
     return id;
   }
 
@@ -109,9 +115,24 @@ export class PullRecords {
       | undefined;
   }
 
-  /** Ids of pulls that are not finished. */
+  /** Ids of all pulls that are not finished. */
   async open(): Promise<string[]> {
-    return await this.#redis.smembers(this.keys.open);
+    return await this.#redis.zrange(this.keys.open, '0', '-1');
+  }
+
+  /** Pulls that are not finished and have waited longest for a look, `limit` at most: none of them needs one before `now`. */
+  async due(limit: number, now = Date.now()): Promise<string[]> {
+    return await this.#redis.zrangebyscore(this.keys.open, 0, now, 'LIMIT', 0, limit);
+  }
+
+  /** When somebody looks after an open pull again, in milliseconds. One that has ended is not looked after. */
+  async lookAt(id: string, when: number): Promise<void> {
+    await this.#redis.zadd(this.keys.open, 'XX', when, id);
+  }
+
+  /** Takes a pull of which there is no record out of those that are open. */
+  async forget(id: string): Promise<void> {
+    await this.#redis.zrem(this.keys.open, id);
   }
 
   /** Newest first; with `before`, those behind that pull. @throws NOT_FOUND for a pull that is not listed */
@@ -133,14 +154,15 @@ export class PullRecords {
   /** The first of the priorities of the pulls that wait for a blob. */
   async priorityOf(digest: Digest): Promise<Priority> {
     const pulls = await this.waiting(digest);
-    const found = await Promise.all(pulls.map((id) => this.get(id)));
-    return highest(found.flatMap((record) => (record === undefined ? [] : [record.priority])));
+    const found = await Promise.all(
+      pulls.map((id) => this.#redis.hget(this.keys.pull(id), 'priority')),
+    );
+    return highest(priorities.filter((priority) => found.includes(priority)));
   }
 
   /** Shows people that the reference is being resolved. */
   async resolving(id: string): Promise<void> {
-    await this.#redis.eval(resolvingScript, 1, this.keys.pull(id));
-    await this.changed(id);
+    await this.#run(resolvingScript, id);
   }
 
   /**
@@ -157,9 +179,15 @@ export class PullRecords {
 
   /**
    * Records what the pull needs. From here on its state follows from the joins. A second plan changes nothing.
+   * @param layers of the manifest, in its order
    * @returns whether there was none before
    */
-  async plan(id: string, manifest: Descriptor | undefined, blobs: PlannedBlob[]): Promise<boolean> {
+  async plan(
+    id: string,
+    manifest: Descriptor | undefined,
+    blobs: PlannedBlob[],
+    layers: readonly Digest[] = [],
+  ): Promise<boolean> {
     const { keys } = this;
     const [planned, before] = await this.#redis.hmget(keys.pull(id), 'planned', 'state');
     if (planned !== null || before === null || isFinished(before as PullState)) {
@@ -174,7 +202,10 @@ export class PullRecords {
       }
     }
     if (manifest !== undefined) {
-      transaction.hset(keys.pull(id), 'manifest', JSON.stringify(manifest));
+      transaction.hset(keys.pull(id), {
+        manifest: JSON.stringify(manifest),
+        layers: JSON.stringify(layers),
+      });
     }
     transaction.hset(keys.pull(id), 'planned', 1).hdel(keys.pull(id), 'note');
     await executed(transaction.exec());
@@ -254,6 +285,8 @@ export class PullRecords {
     await this.#redis.hsetnx(this.keys.pull(id), 'error', encoded);
     await this.#waitsNoMore(id);
     await this.settle(id);
+    // Nodes that are at work on it look.
+    await this.#redis.publish(this.keys.ended, id);
   }
 
   /**
@@ -283,25 +316,6 @@ export class PullRecords {
     await this.changed(id);
   }
 
-  async node(id: string, node: string): Promise<NodeRecord | undefined> {
-    const value = await this.#redis.hget(this.keys.pullNodes(id), node);
-    return value === null ? undefined : (JSON.parse(value) as NodeRecord);
-  }
-
-  async nodes(id: string): Promise<Map<string, NodeRecord>> {
-    const values = await this.#redis.hgetall(this.keys.pullNodes(id));
-    return new Map(
-      Object.entries(values).map(([node, value]) => [node, JSON.parse(value) as NodeRecord]),
-    );
-  }
-
-  /** Writes how a node is with a pull, and settles the pull. */
-  async setNode(id: string, node: string, record: NodeRecord): Promise<void> {
-    await this.#redis.hset(this.keys.pullNodes(id), node, JSON.stringify(record));
-    await this.changed(id);
-    if (record.state === 'ready' || record.state === 'failed') await this.settle(id);
-  }
-
   /** How far a transfer is. Whoever follows reads it when they look; it wakes nobody. */
   async transfer(digest: Digest, bytes: number): Promise<void> {
     const key = this.keys.blob(digest);
@@ -327,6 +341,20 @@ export class PullRecords {
     return transfers;
   }
 
+  /** When something of a pull moved last: a change that its followers see, or bytes of a blob that it waits for. */
+  async movedAt(id: string, createdAt: Date): Promise<Date> {
+    const [latest, digests] = await Promise.all([
+      this.#redis.xrevrange(this.keys.pullEvents(id), '+', '-', 'COUNT', 1),
+      this.missing(id),
+    ]);
+    const moved = await Promise.all(
+      digests.map((digest) => this.#redis.hget(this.keys.blob(digest), 'at')),
+    );
+    // The id of an event begins with its time.
+    const times = [latest[0]?.[0].split('-')[0], ...moved].map((at) => Number(at ?? 0));
+    return new Date(Math.max(createdAt.getTime(), ...times));
+  }
+
   async transferEnded(digest: Digest): Promise<void> {
     await this.#redis
       .pipeline()
@@ -337,45 +365,43 @@ export class PullRecords {
 
   /** Brings a pull's state in line with its facts. @returns the state */
   async settle(id: string): Promise<PullState | undefined> {
-    const { keys } = this;
     const now = Date.now();
-    const settled = (await this.#redis.eval(
-      settleScript,
-      5,
-      keys.pull(id),
-      keys.pullMissing(id),
-      keys.pullNodes(id),
-      keys.pullEvents(id),
-      keys.open,
-      id,
-      now,
-      keepFinished,
-      keepEvents,
-    )) as [state: PullState, created?: string, planned?: string, stored?: string] | null;
-    if (settled === null) return undefined;
-    const [state, ...times] = settled;
-    if (times.length > 0) measurePull(state, [...times.map(Number), now]);
-    if (isFinished(state)) {
-      await this.#redis
-        .pipeline()
-        .expire(keys.pullBlobs(id), keepFinished)
-        .publish(keys.ended, id)
-        .exec();
-    }
+    return outcomeOf(await this.#run(settleScript, id, id, now), now)?.state;
+  }
+
+  /** No further node begins until {@link resume}; those that are under way go on. @returns the state; undefined: no such pull */
+  async pause(id: string): Promise<PullState | undefined> {
+    return await this.#pausing(id, () => this.#redis.hset(this.keys.pull(id), 'paused', 1));
+  }
+
+  /** Nodes begin again: the caller enqueues the pull's resolve job. @returns as {@link pause} */
+  async resume(id: string): Promise<PullState | undefined> {
+    return await this.#pausing(id, () => this.#redis.hdel(this.keys.pull(id), 'paused'));
+  }
+
+  async #pausing(id: string, change: () => Promise<unknown>): Promise<PullState | undefined> {
+    const state = await this.state(id);
+    if (state === undefined || isFinished(state)) return state;
+    await change();
+    await this.changed(id);
     return state;
+  }
+
+  /** No further node begins, for good. The first reason stays. */
+  async stop(id: string, error: unknown): Promise<void> {
+    await this.#redis.hsetnx(this.keys.pull(id), 'stopped', JSON.stringify(encodeError(error)));
+    await this.settle(id);
+    await this.changed(id);
   }
 
   /** Wakes whoever follows the pull. */
   async changed(id: string): Promise<void> {
-    await this.#redis.xadd(
-      this.keys.pullEvents(id),
-      'MAXLEN',
-      '~',
-      keepEvents,
-      '*',
-      'changed',
-      '1',
-    );
+    await this.#run(changedScript, id);
+  }
+
+  async #run(script: string, id: string, ...args: (string | number)[]): Promise<unknown> {
+    const keys = this.keys.ofPull(id);
+    return await this.#redis.eval(script, keys.length, ...keys, ...args);
   }
 }
 

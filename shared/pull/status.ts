@@ -1,6 +1,7 @@
 import type { EncodedError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
+import type { Pace } from './pace.ts';
 import type { Priority } from './priority.ts';
 
 /**
@@ -26,6 +27,10 @@ export interface PullRequest {
   priority?: Priority;
   /** `always` (the default), `missing` or `if-stale=DURATION`: when a tag that the store has is asked of the registry again. */
   policy?: string;
+  /** Default: all nodes at once, for as long as it takes. */
+  pace?: Pace;
+  /** The desired set that it is for, by its name. */
+  desired?: string;
 }
 
 export type PullState =
@@ -34,11 +39,14 @@ export type PullState =
   | 'fetching'
   | 'unpacking'
   | 'ready'
+  | 'partial'
   | 'failed'
   | 'cancelled';
 export type BlobState = 'waiting' | 'fetching' | 'stored' | 'failed';
 export type LayerState = 'waiting' | 'unpacking' | 'done' | 'failed';
-export type NodeState = 'waiting' | 'unpacking' | 'ready' | 'failed';
+/** Stopped: the pull ended before the node had. */
+export type NodeState = 'waiting' | 'unpacking' | 'ready' | 'failed' | 'stopped';
+export type NodeCounts = Record<NodeState, number>;
 
 export type BlobKind = 'index' | 'manifest' | 'config' | 'layer' | 'object';
 
@@ -71,8 +79,11 @@ export interface NodeStatus {
   error?: EncodedError;
 }
 
-/** A pull as it stands. `ready` means: every asked node can run it. */
-export interface PullStatus {
+/**
+ * A pull as it stands, without its nodes one by one. `ready` means: every asked node can run it; `partial`: some can,
+ * and the others failed or never began.
+ */
+export interface PullHead {
   id: string;
   reference: string;
   platform: string;
@@ -80,6 +91,10 @@ export interface PullStatus {
   state: PullState;
   createdAt: Date;
   finishedAt?: Date;
+  /** No further node begins until it is resumed. */
+  paused: boolean;
+  pace: Pace;
+  desired?: string;
   /** What the reference was resolved to, once. */
   target?: Descriptor;
   /** The registry was not asked: the target is what it said then. */
@@ -87,12 +102,26 @@ export interface PullStatus {
   /** The manifest for the platform (equal to target unless that is an index). */
   manifest?: Descriptor;
   blobs: BlobStatus[];
-  nodes: NodeStatus[];
+  counts: NodeCounts;
   error?: EncodedError;
-  /** Why the pull waits (a registry's rate limit, a retry), for people. */
+  /** Why the pull waits (a registry's rate limit, a retry), or why no further node begins; for people. */
   note?: string;
 }
 
+/** A pull as it stands. */
+export interface PullStatus extends PullHead {
+  nodes: NodeStatus[];
+}
+
+const ends = new Set<PullState>(['ready', 'partial', 'failed', 'cancelled']);
+
 export function isFinished(state: PullState): boolean {
-  return state === 'ready' || state === 'failed' || state === 'cancelled';
+  return ends.has(state);
+}
+
+/** How many nodes are in each state. */
+export function countNodes(nodes: Iterable<Pick<NodeStatus, 'state'>>): NodeCounts {
+  const counts = { waiting: 0, unpacking: 0, ready: 0, failed: 0, stopped: 0 };
+  for (const { state } of nodes) counts[state]++;
+  return counts;
 }

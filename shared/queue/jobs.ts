@@ -9,11 +9,12 @@ import { payloadVersion } from './payloads.ts';
 
 /**
  * A job to follow. Handlers return these as data; {@link JobQueues.add} is the one place that enqueues.
- * `isNew`: there is no such resolve job yet; or a fetch-blob job that is there may not know of the place where this
+ * `after`: a node has ended, and the resolve job lets the next ones begin; each node has a job of its own for that,
+ * since one that runs already may have looked before. `isNew`: there is no such resolve job yet; or a fetch-blob job that is there may not know of the place where this
  * pull gets the blob, and need not wait for the one that it knows.
  */
 export type FollowUp = { priority: Priority } & (
-  | { queue: 'resolve'; pull: string; isNew?: boolean }
+  | { queue: 'resolve'; pull: string; after?: string; isNew?: boolean }
   | { queue: 'fetch-blob'; digest: Digest; isNew?: boolean }
   | { queue: 'unpack'; node: string; pull: string; manifest: Descriptor }
 );
@@ -90,7 +91,7 @@ export class JobQueues implements AsyncDisposable {
         return await this.queue(resolveQueue).add(
           'resolve',
           { v: payloadVersion, pull: job.pull },
-          { ...options, jobId: job.pull },
+          { ...options, jobId: job.after === undefined ? job.pull : `${job.pull}.${job.after}` },
         );
       case 'fetch-blob':
         // Deduplication ends with the job; a job id of a failed job that is kept would block the digest.

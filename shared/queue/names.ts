@@ -25,17 +25,28 @@ export function keysOf(prefix: string) {
   return {
     /** Sorted set: every pull by creation time. */
     pulls: `${own}:pulls`,
-    /** Set: pulls that are not finished, which the reconciler looks after. */
+    /** Sorted set: pulls that are not finished, by when the reconciler looks after them. */
     open: `${own}:open`,
     pull: (id: string) => `${own}:pull:${id}`,
     /** Hash: digest → what the pull has to do with that blob. */
     pullBlobs: (id: string) => `${own}:pull:${id}:blobs`,
     /** Set: digests that are not in the store yet. Empty means that the content is whole. */
     pullMissing: (id: string) => `${own}:pull:${id}:missing`,
-    /** Hash: node → its state. */
+    /** List: nodes that wait for their turn. */
+    pullPending: (id: string) => `${own}:pull:${id}:pending`,
+    /** Sorted set: nodes that are under way, by when somebody looks whether they are. */
+    pullActive: (id: string) => `${own}:pull:${id}:active`,
+    /** Hash: node that has begun → how it is. */
     pullNodes: (id: string) => `${own}:pull:${id}:nodes`,
-    /** Stream: something changed; whoever follows the pull reads on from the last id. */
+    /** Stream: what changed; whoever follows the pull reads on from the last id. */
     pullEvents: (id: string) => `${own}:pull:${id}:events`,
+    /** Everything that the steps of a pull read and write, in the order of shared/pull/scripts.ts. */
+    ofPull: (id: string) => [
+      `${own}:pull:${id}`,
+      ...['missing', 'pending', 'active', 'nodes', 'events'].map((n) => `${own}:pull:${id}:${n}`),
+      `${own}:open`,
+      `${own}:pull:${id}:blobs`,
+    ],
     /** Hash: how far the transfer of a blob is. */
     blob: (digest: Digest) => `${own}:blob:${digest}`,
     /** Set: the pulls that wait for a blob. */
@@ -67,7 +78,7 @@ export function keysOf(prefix: string) {
     }),
     /** Channel: a digest whose ingest advanced, for those who read along. A hint only. */
     advanced: `${own}:advanced`,
-    /** Channel: the id of a pull that ended. A hint only. */
+    /** Channel: the id of a pull that wants something no more of nodes that are at work. A hint only. */
     ended: `${own}:ended`,
     reconcileLock: `${own}:reconcile`,
   };

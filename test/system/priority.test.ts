@@ -83,6 +83,7 @@ describe('priorities of pulls', () => {
       await fleet.redis.hset(`${prefix}:dray:pull:${id}`, 'createdAt', Date.now() - 120_000);
     }
     const { store, records, log } = await services();
+    for (const id of ids) await records.lookAt(id, Date.now());
     await reconcile(
       { redis: fleet.redis, records, store, queues, log },
       { signal: AbortSignal.timeout(10_000) },

@@ -40,7 +40,7 @@ describe('limits of a registry, with two workers', () => {
     );
     const passed = performance.now() - begun;
     assert.equal(elsewhere.state, 'ready');
-    const openAfter = await fleet.redis.scard(`${fleet.config.redis.prefix}:dray:open`);
+    const openAfter = await fleet.redis.zcard(`${fleet.config.redis.prefix}:dray:open`);
     assert.ok(openAfter > tags / 2, `${openAfter} pulls were still open`);
     for (const id of ids) {
       const status = await fleet.ended(id, 120_000);

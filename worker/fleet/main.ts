@@ -14,7 +14,7 @@ import { FetchLeases } from './lease.ts';
 import { noteOf } from './note.ts';
 import { reconcileForever } from './reconcile.ts';
 import { openRegistryClient } from './registry/open.ts';
-import { resolveJob } from './resolve.ts';
+import { resolveGaveUp, resolveJob } from './resolve.ts';
 import type { FleetServices } from './services.ts';
 
 /** Milliseconds after which what dead workers left in the store is removed. */
@@ -43,7 +43,7 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
       concurrency: config.worker.resolves,
       parse: parseResolvePayload,
       handle: (payload, context) => resolveJob(payload, services, context),
-      gaveUp: (payload, error) => records.fail(payload.pull, error),
+      gaveUp: (payload, error) => resolveGaveUp(payload, services, error),
       retrying: async (payload, error) => {
         const note = noteOf(error);
         if (note !== undefined) await records.note(payload.pull, note);

@@ -41,6 +41,8 @@ interface CallOptions {
 /** What an image needs, and the manifest that nodes unpack: none where an index has none for this platform. */
 export interface ImagePlan {
   manifest: Descriptor | undefined;
+  /** The layers of that manifest, in its order. */
+  layers: Digest[];
   blobs: PlannedBlob[];
 }
 
@@ -57,15 +59,22 @@ export async function planImage(
 ): Promise<ImagePlan> {
   const plan = new Planner(record, services, options);
   if (record.want === 'manifest' && record.platform === allPlatforms) {
-    return { manifest: undefined, blobs: [await plan.only(pinned.target, pinned.existed)] };
+    return {
+      manifest: undefined,
+      layers: [],
+      blobs: [await plan.only(pinned.target, pinned.existed)],
+    };
   }
   const manifest = await plan.follow(pinned.target, pinned.existed, []);
-  return { manifest, blobs: [...plan.blobs.values()] };
+  const layers = manifest === undefined ? [] : (plan.layers.get(manifest.digest) ?? []);
+  return { manifest, layers, blobs: [...plan.blobs.values()] };
 }
 
 class Planner {
   /** What stands in an image twice is fetched once. */
   readonly blobs = new Map<Digest, PlannedBlob>();
+  /** By manifest. */
+  readonly layers = new Map<Digest, Digest[]>();
   readonly #record: PullRecord;
   readonly #services: FleetServices;
   readonly #options: CallOptions;
@@ -102,6 +111,10 @@ class Planner {
     this.#add(descriptor, 'index' in parsed ? 'index' : 'manifest', existed ?? found.existed);
     if ('index' in parsed) return await this.#choose(parsed.index, [...above, descriptor.digest]);
     await this.#config(parsed.manifest);
+    this.layers.set(
+      descriptor.digest,
+      parsed.manifest.layers.map(({ digest }) => digest),
+    );
     if (want === 'image') await this.#layers(parsed.manifest);
     return descriptor;
   }

@@ -1,21 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DrayError } from '../../shared/errors.ts';
 import type { PullRecord } from '../../shared/pull/record.ts';
-import type { Redis } from '../../shared/queue/connection.ts';
-import { type JobQueues, queuePriority } from '../../shared/queue/jobs.ts';
-import { resolveQueue, unpackQueue } from '../../shared/queue/names.ts';
-import { followUps } from './resolve.ts';
-import type { FleetServices } from './services.ts';
+import { type MendServices, mend } from './mend.ts';
 
 /** Milliseconds between two rounds; one worker of the fleet does each. */
 const interval = 3_000;
 /** Milliseconds after which the oldest pull passes others. */
 const raisedAfter = 60_000;
-
-export interface ReconcileServices extends Pick<FleetServices, 'records' | 'store' | 'log'> {
-  redis: Redis;
-  queues: JobQueues;
-}
+/** Pulls that one round looks after: it costs no more however many are open. */
+const batch = 200;
 
 /**
  * Mends what the death of a process between two steps left undone: it compares what open pulls wait for with what
@@ -23,7 +15,7 @@ export interface ReconcileServices extends Pick<FleetServices, 'records' | 'stor
  * Ends when `signal` aborts.
  */
 export async function reconcileForever(
-  services: ReconcileServices,
+  services: MendServices,
   options: { signal: AbortSignal },
 ): Promise<void> {
   const { redis, records, log } = services;
@@ -38,15 +30,23 @@ export async function reconcileForever(
   }
 }
 
-/** One round over all open pulls. */
+/** One round over the open pulls that have waited longest for a look. */
 export async function reconcile(
-  services: ReconcileServices,
+  services: MendServices,
   options: { signal: AbortSignal },
 ): Promise<void> {
-  const open = await services.records.open();
-  await raiseOldest(open, services);
-  for (const id of open) {
+  const { records } = services;
+  const now = Date.now();
+  const found: PullRecord[] = [];
+  for (const id of await records.due(batch, now)) {
+    const record = await records.get(id);
+    if (record === undefined) await records.forget(id);
+    else found.push(record);
+  }
+  await raiseOldest(found, services);
+  for (const { id } of found) {
     options.signal.throwIfAborted();
+    await records.lookAt(id, now + interval);
     await mend(id, services, options);
   }
 }
@@ -55,54 +55,11 @@ export async function reconcile(
  * So that nothing starves however many pulls of higher priority come: the oldest pull that has waited for a minute
  * is raised to the highest one. One a round: a crowd of old pre-pulls would otherwise stand before people's pulls.
  */
-async function raiseOldest(open: string[], { records }: ReconcileServices): Promise<void> {
+async function raiseOldest(found: PullRecord[], { records }: MendServices): Promise<void> {
   // Ids sort by time.
-  for (const id of open.toSorted()) {
-    const record = await records.get(id);
-    if (record === undefined || record.priority === 'high') continue;
-    if (Date.now() - record.createdAt.getTime() > raisedAfter) await records.raise(id);
-    return;
-  }
-}
-
-async function mend(
-  id: string,
-  services: ReconcileServices,
-  options: { signal: AbortSignal },
-): Promise<void> {
-  const { records, queues } = services;
-  const record = await records.get(id);
-  if (record === undefined) {
-    await services.redis.srem(records.keys.open, id);
-    return;
-  }
-  if (!record.planned) {
-    await mendResolve(record, services);
-    return;
-  }
-  const jobs = await followUps(id, services, options);
-  for (const job of jobs) {
-    // A job that ended without its outcome being recorded blocks its id.
-    if (job.queue === 'unpack') await queues.forget(unpackQueue(job.node), id);
-  }
-  await queues.add(jobs);
-  await records.settle(id);
-}
-
-async function mendResolve(record: PullRecord, services: ReconcileServices): Promise<void> {
-  const { records, queues } = services;
-  const { id, priority } = record;
-  const job = await queues.queue(resolveQueue).getJob(id);
-  if (job === undefined || job.priority > queuePriority(priority)) {
-    await queues.add([{ queue: 'resolve', pull: id, priority }]);
-  } else if (await job.isFailed()) {
-    await records.fail(
-      id,
-      new DrayError('INTERNAL', `Resolving failed: ${job.failedReason}`, {
-        hint: 'Pull again; if it fails again, look into the logs of the workers.',
-      }),
-    );
-  } else if (await job.isCompleted()) {
-    await queues.forget(resolveQueue, id);
-  }
+  const [oldest] = found
+    .filter(({ priority }) => priority !== 'high')
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
+  if (oldest === undefined || Date.now() - oldest.createdAt.getTime() <= raisedAfter) return;
+  await records.raise(oldest.id);
 }

@@ -52,6 +52,18 @@ export async function resolveJob(
   return await followUps(record.id, services, { ...options, isNew: true });
 }
 
+/** The job failed for good: so does the pull, unless it is planned already; the reconciler looks after it then. */
+export async function resolveGaveUp(
+  { pull }: ResolvePayload,
+  { records, log }: Pick<FleetServices, 'records' | 'log'>,
+  error: DrayError,
+): Promise<FollowUp[]> {
+  const record = await records.get(pull);
+  if (record?.planned ?? false) log.warn({ err: error, pull }, 'the next steps of a pull wait');
+  else await records.fail(pull, error);
+  return [];
+}
+
 /**
  * What a planned pull still needs to have enqueued. Used by the resolve step, and to mend what a crash lost.
  * @param options.isNew it was planned just now
@@ -80,8 +92,7 @@ export async function followUps(
   }
   if (jobs.length === 0 && !record.named) await contentComplete(services, id, options);
   if (record.manifest !== undefined) {
-    for (const [node, { state }] of await records.nodes(id)) {
-      if (state === 'ready' || state === 'failed') continue;
+    for (const node of await records.nodes.admit(id)) {
       jobs.push({ queue: 'unpack', node, pull: id, manifest: record.manifest, priority });
     }
   }
@@ -114,14 +125,14 @@ async function plan(
     return;
   }
   const pinned = await pin(record, reference, services, options);
-  const { manifest, blobs } = await planImage(record, pinned, services, options);
-  if (manifest === undefined && record.nodes.length > 0) {
+  const { manifest, layers, blobs } = await planImage(record, pinned, services, options);
+  if (manifest === undefined && record.nodes.total > 0) {
     throw new DrayError('PLATFORM_UNKNOWN', `${record.reference} has no image for these nodes`, {
       hint: 'Bring it into the content store only: dray fetch --platform all',
     });
   }
   const had = blobs.filter(({ existed }) => existed);
-  if (await records.plan(record.id, manifest, blobs)) {
+  if (await records.plan(record.id, manifest, blobs, layers)) {
     cachedBytes.inc(had.reduce((sum, { descriptor }) => sum + descriptor.size, 0));
   }
 }

@@ -118,7 +118,7 @@ export function pullRoutes(services: ApiServices): Route[] {
       path: '/v1/pulls/{id}/events',
       summary: 'Follow a pull to its end',
       description:
-        'Server-sent events named `pull`, each with the whole pull as it stands. Who comes back with Last-Event-ID gets the next event when there is something newer. The stream ends with the pull; a browser would connect again, so it closes the EventSource at a finished state.',
+        'Server-sent events: first `pull`, the whole pull as it stands, then `change`, the pull with only those of its nodes that are new. Who comes back with Last-Event-ID gets a `change` with all that is newer, or a `pull` where that is too long ago. The stream ends with the pull; a browser would connect again, so it closes the EventSource at a finished state.',
       scope: 'read',
       params: byId,
       headers: { 'Last-Event-ID': 'The id of the last event that was got' },

@@ -25,23 +25,59 @@ const nodeLayer = z
 const pullNode = z
   .object({
     name: z.string(),
-    state: z.enum(['waiting', 'unpacking', 'ready', 'failed']),
+    state: z.enum(['waiting', 'unpacking', 'ready', 'failed', 'stopped']).meta({
+      description: 'stopped: the pull ended before the node had',
+    }),
     layers: z.array(nodeLayer),
     error: fault.optional(),
   })
   .meta({ id: 'PullNode' });
+
+const duration = z.int().positive().max(Number.MAX_SAFE_INTEGER);
+
+export const pace = z
+  .strictObject({
+    parallelism: z.int().min(1).max(1_000_000).optional().meta({
+      description: 'Nodes that are under way at once. Default: all',
+    }),
+    canary: z.int().min(1).max(1_000_000).optional().meta({
+      description: 'So many nodes come first, and must all be ready before any other begins',
+    }),
+    maxFailures: z.int().min(0).max(1_000_000).optional().meta({
+      description: 'When more nodes than these have failed, no other begins',
+    }),
+    timeoutMs: duration.optional().meta({
+      description: 'From its acceptance on, in which the pull must have ended',
+    }),
+    noProgressMs: duration.optional().meta({
+      description: 'Without any progress, after which the content, or a node, is given up',
+    }),
+  })
+  .meta({ id: 'Pace', description: 'How a pull goes over its nodes' });
+
+const pullStates = [
+  ...(['queued', 'resolving', 'fetching', 'unpacking'] as const),
+  ...(['ready', 'partial', 'failed', 'cancelled'] as const),
+] as const;
+
+const count = z.int().nonnegative();
+const counts = { waiting: count, unpacking: count, ready: count, failed: count, stopped: count };
 
 /** What a pull has in a list too. */
 const common = {
   id: z.string(),
   reference: z.string(),
   platform: z.string(),
-  state: z
-    .enum(['queued', 'resolving', 'fetching', 'unpacking', 'ready', 'failed', 'cancelled'])
-    .meta({ description: 'ready: every node can run it' }),
+  state: z.enum(pullStates).meta({
+    description:
+      'ready: every node can run it; partial: some can, the others failed or never began',
+  }),
   priority: z.enum(priorities),
   createdAt: time,
   finishedAt: time.optional(),
+  paused: z.boolean().meta({ description: 'No further node begins until it is resumed' }),
+  pace,
+  desired: z.string().optional().meta({ description: 'The desired set that it is for' }),
   target: descriptor.optional(),
   askedAt: time.optional().meta({
     description: 'The registry was not asked: the target is what it said then',
@@ -52,10 +88,13 @@ const common = {
 };
 
 export const pull = z
-  .object({ ...common, blobs: z.array(blob), nodes: z.array(pullNode) })
+  .object({
+    ...common,
+    blobs: z.array(blob),
+    counts: z.object(counts).meta({ description: 'Nodes by state' }),
+    nodes: z.array(pullNode),
+  })
   .meta({ id: 'Pull' });
-
-const count = z.int().nonnegative();
 
 export const pullSummary = z
   .object({
@@ -63,7 +102,7 @@ export const pullSummary = z
     blobs: z
       .object({ total: count, stored: count, bytes: count, size: count })
       .meta({ description: '`bytes` of `size` are in the store, or on their way into it' }),
-    nodes: z.object({ total: count, unpacking: count, ready: count, failed: count }),
+    nodes: z.object({ total: count, ...counts }),
   })
   .meta({ id: 'PullSummary' });
 

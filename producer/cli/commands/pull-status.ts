@@ -21,7 +21,7 @@ export function register(program: Command): void {
   )
     .addHelpText(
       'after',
-      '\nExit codes: 0 it is ready or goes on, 1 it failed.\n\nExamples:\n  dray pull-status -w $(dray pulls -q -n 1)',
+      '\nExit codes: 0 it is ready or goes on, 1 it failed, 3 it is partial.\n\nExamples:\n  dray pull-status -w $(dray pulls -q -n 1)',
     )
     .action(async (id: string, options: Options, command: Command) => {
       const { openContext } = await import('../context.ts');

@@ -25,6 +25,7 @@ const colors: Partial<Record<LineState, 'green' | 'cyan' | 'red' | 'gray' | 'yel
   done: 'green',
   ready: 'green',
   failed: 'red',
+  stopped: 'yellow',
 };
 
 /** The lines as a terminal of that width shows them: none is wider, so that each takes one row. */

@@ -17,7 +17,8 @@ export type LineState =
   | 'exists'
   | 'done'
   | 'ready'
-  | 'failed';
+  | 'failed'
+  | 'stopped';
 
 /** What people read of one part of a pull. */
 export interface ProgressLine {

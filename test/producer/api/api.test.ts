@@ -225,7 +225,7 @@ async function eventsOf(url: string, lastId?: string): Promise<SeenEvent[]> {
   assert.equal(response.headers.get('content-type'), 'text/event-stream');
   const events: SeenEvent[] = [];
   for (const part of (await response.text()).split('\n\n')) {
-    const [, id, data] = /^id: (\S+)\nevent: pull\ndata: (.*)$/.exec(part) ?? [];
+    const [, id, data] = /^id: (\S+)\nevent: (?:pull|change)\ndata: (.*)$/.exec(part) ?? [];
     if (id === undefined || data === undefined) continue;
     events.push({ id, state: (JSON.parse(data) as { state: string }).state });
   }

@@ -53,7 +53,14 @@ describe('what the API shows and changes beside pulls', () => {
     const size = whole.blobs.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
     const total = whole.blobs.length;
     assert.deepEqual(summary?.blobs, { total, stored: total, bytes: size, size });
-    assert.deepEqual(summary?.nodes, { total: 0, unpacking: 0, ready: 0, failed: 0 });
+    assert.deepEqual(summary?.nodes, {
+      total: 0,
+      waiting: 0,
+      unpacking: 0,
+      ready: 0,
+      failed: 0,
+      stopped: 0,
+    });
     assert.equal(summary?.target?.digest, whole.target?.digest);
     assert.deepEqual((await client.listPulls({ state: 'open' })).items, []);
   });

@@ -55,9 +55,10 @@ describe('pull records', () => {
     assert.equal(await records.arrived(id, a.digest), false);
     assert.equal(await records.arrived(id, b.digest), true);
     assert.equal(await records.named(id), 'unpacking');
-    await records.setNode(id, 'n1', { state: 'ready', layers: [] });
+    assert.deepEqual(await records.nodes.admit(id), ['n1', 'n2']);
+    await records.nodes.set(id, 'n1', { state: 'ready', layers: [] });
     assert.equal(await records.state(id), 'unpacking');
-    await records.setNode(id, 'n2', { state: 'ready', layers: [] });
+    await records.nodes.set(id, 'n2', { state: 'ready', layers: [] });
     assert.equal(await records.state(id), 'ready');
     assert.ok(!(await records.open()).includes(id));
     const status = await pulls.get(id);
@@ -70,15 +71,17 @@ describe('pull records', () => {
     const a = descriptor('c');
     await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: true }]);
     await records.named(id);
-    await records.setNode(id, 'n1', {
+    assert.deepEqual(await records.nodes.admit(id), ['n1', 'n2']);
+    await records.nodes.set(id, 'n1', {
       state: 'failed',
       layers: [],
       error: { code: 'DIFFID_MISMATCH', message: 'layer 1', retryable: false },
     });
     assert.equal(await records.state(id), 'unpacking');
-    await records.setNode(id, 'n2', { state: 'ready', layers: [] });
+    await records.nodes.set(id, 'n2', { state: 'ready', layers: [] });
     const status = await pulls.get(id);
-    assert.equal(status?.state, 'failed');
+    assert.equal(status?.state, 'partial');
+    assert.deepEqual([status?.counts.ready, status?.counts.failed], [1, 1]);
     assert.equal(status?.nodes.find((n) => n.name === 'n1')?.error?.code, 'DIFFID_MISMATCH');
   });
 

@@ -2,6 +2,9 @@ import { type Digest, isDigest } from '../../../shared/image/digest.ts';
 import { duplicate, type Redis } from '../../../shared/queue/connection.ts';
 import type { Keys } from '../../../shared/queue/names.ts';
 
+/** No pull's id. */
+const missed = '';
+
 /**
  * What the fleet says as it happens, by publish and subscribe: hints that make waiting short, and that may be lost.
  * Everything they tell can also be read from the store and the records.
@@ -19,6 +22,8 @@ export class Hints implements AsyncDisposable {
         this.#digests.get(message)?.deref()?.dispatchEvent(new Event('advanced'));
       }
     });
+    // What was said while it was away is not said again.
+    this.#connection.on('ready', () => this.#ended.dispatchEvent(new Event(missed)));
     this.#connection.subscribe(keys.advanced, keys.ended).catch(() => {
       // Without hints everything is found by looking; ioredis subscribes again when Redis is back.
     });
@@ -37,10 +42,12 @@ export class Hints implements AsyncDisposable {
     return target;
   }
 
-  /** Calls back when a pull has ended. @returns stops listening */
+  /** Calls back when a pull may want something no more. @returns stops listening */
   onEnded(pull: string, listener: () => void): () => void {
-    this.#ended.addEventListener(pull, listener);
-    return () => this.#ended.removeEventListener(pull, listener);
+    for (const type of [pull, missed]) this.#ended.addEventListener(type, listener);
+    return () => {
+      for (const type of [pull, missed]) this.#ended.removeEventListener(type, listener);
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,13 +1,15 @@
 import type { Store } from '../../../shared/content/store.ts';
-import { DrayError, encodeError } from '../../../shared/errors.ts';
+import type { DrayError } from '../../../shared/errors.ts';
 import type { Logger } from '../../../shared/logging.ts';
+import type { Priority } from '../../../shared/pull/priority.ts';
 import type { PullRecords } from '../../../shared/pull/records.ts';
-import { isFinished } from '../../../shared/pull/status.ts';
+import type { PullOutcome } from '../../../shared/pull/settle.ts';
 import type { FollowUp } from '../../../shared/queue/jobs.ts';
 import type { UnpackPayload } from '../../../shared/queue/payloads.ts';
 import type { Hints } from './hints.ts';
 import { type ImageServices, unpackImage } from './image.ts';
 import { NodeProgress } from './progress.ts';
+import { PullWatch, unwanted } from './pull-watch.ts';
 import { readImage } from './stored-image.ts';
 
 export interface UnpackServices extends ImageServices {
@@ -18,9 +20,6 @@ export interface UnpackServices extends ImageServices {
   log: Logger;
 }
 
-/** Milliseconds between two looks at whether the pull still wants this, and whether its blobs are still there. */
-const lookInterval = 5_000;
-
 /** Makes this node able to run a pull's image. A second run finds the snapshots committed. */
 export async function unpackJob(
   payload: UnpackPayload,
@@ -28,54 +27,34 @@ export async function unpackJob(
   options: { signal: AbortSignal },
 ): Promise<FollowUp[]> {
   const { records, node, store, hints, log } = services;
+  const { nodes } = records;
   const { pull } = payload;
-  const state = await records.state(pull);
-  if (state === undefined || isFinished(state)) return [];
-  const known = await records.node(pull, node);
-  if (known === undefined || known.state === 'ready' || known.state === 'failed') return [];
+  const assignment = await nodes.assignment(pull, node);
+  if (assignment === undefined) return [];
 
   const { manifest, config } = await readImage(store.content, payload.manifest, options);
-  await using progress = new NodeProgress(records, pull, node, manifest, log);
-  if (config === undefined) {
-    await progress.ready();
-    return [];
-  }
+  const { nodeCount, priority } = assignment;
+  await using progress = new NodeProgress({ nodes, node, log }, pull, manifest, nodeCount);
+  const ready = async () => nextOnes(await progress.ready(), { pull, node, priority });
+  if (config === undefined) return await ready();
   const ended = new AbortController();
   const signal = AbortSignal.any([options.signal, ended.signal]);
-  const end = () => ended.abort(new DrayError('CANCELLED', 'The pull has ended'));
-  const stopListening = hints.onEnded(pull, end);
-  const looking = setInterval(() => {
-    look().catch((error: unknown) => log.debug({ err: error, pull }, 'looking after a pull'));
-  }, lookInterval);
+  await using watch = new PullWatch({ ...services, progress, manifest }, pull, assignment, (why) =>
+    ended.abort(why),
+  );
+  const stopListening = hints.onEnded(pull, () => watch.look());
   try {
     await unpackImage(
       { ...services, content: store.content, manifest, config },
       { signal, onLayer: progress.layer, advanced: (digest) => hints.advanced(digest) },
     );
-    await progress.ready();
-    return [];
+    return await ready();
   } catch (error) {
-    if (ended.signal.aborted && !options.signal.aborted) return [];
+    const isUnwanted = ended.signal.aborted && ended.signal.reason === unwanted;
+    if (isUnwanted && !options.signal.aborted) return [];
     throw error;
   } finally {
-    clearInterval(looking);
     stopListening();
-  }
-
-  async function look(): Promise<void> {
-    const now = await records.state(pull);
-    if (now === undefined || isFinished(now)) {
-      end();
-      return;
-    }
-    // A blob that the store lost while we wait for it is wanted again.
-    const missing = await records.missing(pull);
-    for (const layer of manifest.layers) {
-      if (progress.isDone(layer.digest) || missing.includes(layer.digest)) continue;
-      if ((await store.content.info(layer.digest, { signal })) === undefined) {
-        await records.reopenBlob(pull, layer.digest);
-      }
-    }
   }
 }
 
@@ -84,13 +63,20 @@ export async function unpackGaveUp(
   payload: UnpackPayload,
   services: Pick<UnpackServices, 'node' | 'records'>,
   error: DrayError,
-): Promise<void> {
+): Promise<FollowUp[]> {
   const { records, node } = services;
-  const known = await records.node(payload.pull, node);
-  if (known === undefined) return;
-  await records.setNode(payload.pull, node, {
-    state: 'failed',
-    layers: known.layers,
-    error: encodeError(error),
-  });
+  const { pull } = payload;
+  const assignment = await records.nodes.assignment(pull, node);
+  if (assignment === undefined) return [];
+  const outcome = await records.nodes.fail(pull, node, error);
+  return nextOnes(outcome, { pull, node, priority: assignment.priority });
+}
+
+/** A node has ended: others that wait for their turn may begin. */
+function nextOnes(
+  outcome: PullOutcome | undefined,
+  { pull, node, priority }: { pull: string; node: string; priority: Priority },
+): FollowUp[] {
+  if (outcome === undefined || !outcome.isNext) return [];
+  return [{ queue: 'resolve', pull, after: node, priority }];
 }

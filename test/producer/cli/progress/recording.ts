@@ -35,7 +35,10 @@ const base: PullStatus = {
   priority: 'high',
   state: 'queued',
   createdAt: new Date('2026-01-01T00:00:00Z'),
+  paused: false,
+  pace: {},
   blobs: [],
+  counts: { waiting: 1, unpacking: 0, ready: 0, failed: 0, stopped: 0 },
   nodes: [{ name: node, state: 'waiting', layers: [] }],
 };
 const target = { mediaType: 'application/x-index', digest: digestOf('index'), size: 1_200 };

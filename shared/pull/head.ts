@@ -1,0 +1,91 @@
+import type { Digest } from '../image/digest.ts';
+import type { PlannedBlob, PullRecord } from './record.ts';
+import type { PullRecords } from './records.ts';
+import {
+  type BlobState,
+  type BlobStatus,
+  isFinished,
+  type NodeCounts,
+  type PullHead,
+} from './status.ts';
+
+/** How a pull stands, without its nodes one by one: it costs the same however many there are. */
+export async function headOf(record: PullRecord, records: PullRecords): Promise<PullHead> {
+  const { id, error } = record;
+  const [blobs, missing, begun] = await Promise.all([
+    records.blobs(id),
+    records.missing(id),
+    records.nodes.begun(id),
+  ]);
+  const transfers = await records.transfers(missing);
+  const note = noteOf(record);
+  return {
+    id,
+    reference: record.reference,
+    platform: record.platform,
+    priority: record.priority,
+    state: record.state,
+    createdAt: record.createdAt,
+    paused: record.paused,
+    pace: record.pace,
+    blobs: blobs.map((blob) => blobStatus(record, blob, missing, transfers)),
+    counts: countsOf(record, begun),
+    ...(record.desired === undefined ? {} : { desired: record.desired }),
+    ...(record.finishedAt === undefined ? {} : { finishedAt: record.finishedAt }),
+    ...(record.target === undefined ? {} : { target: record.target }),
+    ...(record.askedAt === undefined ? {} : { askedAt: record.askedAt }),
+    ...(record.manifest === undefined ? {} : { manifest: record.manifest }),
+    ...(error === undefined ? {} : { error }),
+    ...(note === undefined ? {} : { note }),
+  };
+}
+
+/** @param begun nodes that have begun, ended or not */
+function countsOf({ state, nodes }: PullRecord, begun: number): NodeCounts {
+  const { total, ready, failed } = nodes;
+  return isFinished(state)
+    ? { waiting: 0, unpacking: 0, ready, failed, stopped: total - ready - failed }
+    : { waiting: total - begun, unpacking: begun - ready - failed, ready, failed, stopped: 0 };
+}
+
+/** Why it waits, or why no further node begins. */
+function noteOf(record: PullRecord): string | undefined {
+  const { id, state, nodes, pace, paused, stopped } = record;
+  const { total, ready, failed } = nodes;
+  if (total === 0 || ready + failed === total) return record.note;
+  if (stopped !== undefined) return stopped.message;
+  const { canary, maxFailures } = pace;
+  if (failed > 0 && canary !== undefined && ready < canary) {
+    return `stopped: a canary failed, no further node begins`;
+  }
+  if (maxFailures !== undefined && failed > maxFailures) {
+    return `stopped: ${failed} nodes failed, more than ${maxFailures}: no further node begins`;
+  }
+  if (isFinished(state)) return record.note;
+  if (paused) return `paused: no further node begins before dray pulls resume ${id}`;
+  return record.note;
+}
+
+function blobStatus(
+  record: PullRecord,
+  blob: PlannedBlob,
+  missing: Digest[],
+  transfers: Map<Digest, number>,
+): BlobStatus {
+  const { descriptor, kind, existed } = blob;
+  const { error } = record;
+  const isMissing = missing.includes(descriptor.digest);
+  const failed = error?.context?.digest === descriptor.digest;
+  const moved = transfers.get(descriptor.digest);
+  let state: BlobState = 'stored';
+  if (failed) state = 'failed';
+  else if (isMissing) state = moved === undefined ? 'waiting' : 'fetching';
+  return {
+    descriptor,
+    kind,
+    state,
+    bytes: isMissing ? (moved ?? 0) : descriptor.size,
+    existed,
+    ...(failed && error !== undefined ? { error } : {}),
+  };
+}

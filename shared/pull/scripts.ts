@@ -1,0 +1,167 @@
+/**
+ * The steps of a pull that must happen at once, as Lua. What one node does costs the same however many nodes the
+ * pull has: no step reads the others. All keys are declared, and share the prefix's hash tag.
+ * KEYS of all of them: pull, missing, pending, active, nodes, events, open, blobs.
+ */
+
+/** Seconds for which the record of a finished pull is kept. */
+export const keepFinished = 7 * 24 * 3600;
+/** Entries of a pull's event stream that are kept, and how many more for each of its nodes. */
+const keepEvents = 1_000;
+const keepNodeEvents = 8;
+
+const common = `
+local function field(name) return redis.call('HGET', KEYS[1], name) end
+local function number(name) return tonumber(field(name) or '0') end
+local function isOver(state)
+  return state == 'ready' or state == 'partial' or state == 'failed' or state == 'cancelled'
+end
+local function tell(...)
+  local keep = ${keepEvents} + ${keepNodeEvents} * number('total')
+  redis.call('XADD', KEYS[6], 'MAXLEN', '~', keep, '*', ...)
+end
+-- Whether no further node begins.
+local function isHalted()
+  if field('stopped') then return true end
+  local failed = number('failed')
+  if failed == 0 then return false end
+  local canary, most = field('canary'), field('maxFailures')
+  if canary and number('ready') < tonumber(canary) then return true end
+  return most and failed > tonumber(most)
+end
+`;
+
+/**
+ * Derives a pull's state from its facts, so that whoever changes a fact, twice or in any order, gets the same
+ * state. A failed blob ends the pull at once; a failed node does not keep the others from going on.
+ * Returns the state, 1 when a node that waits may begin now, and, to the one call that ended the pull, when it was
+ * created, planned and stored (0: never).
+ */
+const settle = `
+local function settle(id, now)
+  local state = field('state')
+  if not state then return false end
+  if isOver(state) then return {state, 0} end
+  local next = state
+  local isNext = 0
+  local reason = field('error')
+  if reason then
+    next = cjson.decode(reason).code == 'CANCELLED' and 'cancelled' or 'failed'
+  elseif field('planned') then
+    redis.call('HSETNX', KEYS[1], 'plannedAt', now)
+    local total, ready = number('total'), number('ready')
+    local pending = isHalted() and 0 or redis.call('LLEN', KEYS[3])
+    local waiting = pending + redis.call('ZCARD', KEYS[4])
+    local isStored = redis.call('SCARD', KEYS[2]) == 0
+    if isStored and field('named') then redis.call('HSETNX', KEYS[1], 'storedAt', now) end
+    if pending > 0 and not field('paused') then isNext = 1 end
+    if not isStored then next = 'fetching'
+    elseif waiting > 0 or not field('named') then next = total > 0 and 'unpacking' or 'fetching'
+    elseif ready == total then next = 'ready'
+    elseif ready > 0 then next = 'partial'
+    else next = 'failed' end
+  end
+  if next == state then return {state, isNext} end
+  redis.call('HSET', KEYS[1], 'state', next)
+  if not isOver(next) then
+    tell('changed', next)
+    return {next, isNext}
+  end
+  redis.call('HSET', KEYS[1], 'finishedAt', now)
+  redis.call('ZREM', KEYS[7], id)
+  tell('changed', next)
+  for _, i in ipairs({1, 2, 3, 4, 5, 6, 8}) do redis.call('EXPIRE', KEYS[i], ${keepFinished}) end
+  local times = redis.call('HMGET', KEYS[1], 'createdAt', 'plannedAt', 'storedAt')
+  return {next, 0, times[1] or '0', times[2] or '0', times[3] or '0'}
+end
+`;
+
+/** ARGV: id, now. Returns as settle does; false when there is no such pull. */
+export const settleScript = `${common}${settle}return settle(ARGV[1], ARGV[2])`;
+
+/** Creates a pull unless it is there. ARGV: id, now, when somebody looks after it, its nodes as JSON, its fields. */
+export const createScript = `
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+for i = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+for _, node in ipairs(cjson.decode(ARGV[4])) do redis.call('RPUSH', KEYS[3], node) end
+redis.call('ZADD', KEYS[7], ARGV[3], ARGV[1])
+return 1
+`;
+
+/** Takes a pull that waits to be resolved one step on; one that has ended meanwhile stays ended. */
+export const resolvingScript = `${common}
+if field('state') ~= 'queued' then return end
+redis.call('HSET', KEYS[1], 'state', 'resolving')
+tell('changed', 'resolving')
+`;
+
+/** Wakes whoever follows the pull. */
+export const changedScript = `${common}tell('changed', '1')`;
+
+/**
+ * Lets the next nodes of a pull begin: as many as its pace has room for.
+ * ARGV: when somebody looks whether they have begun, how many at most. Returns their names.
+ */
+export const admitScript = `${common}
+local state = field('state')
+if not state or isOver(state) or not field('planned') or field('paused') or isHalted() then return {} end
+local room = tonumber(ARGV[2])
+local under = redis.call('ZCARD', KEYS[4])
+local parallelism, canary = field('parallelism'), field('canary')
+if parallelism then room = math.min(room, tonumber(parallelism) - under) end
+if canary and number('ready') < tonumber(canary) then
+  local begun = number('total') - redis.call('LLEN', KEYS[3])
+  room = math.min(room, tonumber(canary) - begun)
+end
+if room <= 0 then return {} end
+local names = redis.call('LPOP', KEYS[3], room) or {}
+for _, name in ipairs(names) do redis.call('ZADD', KEYS[4], ARGV[1], name) end
+return names
+`;
+
+/**
+ * Writes how a node that is under way is. The first end counts; what comes for a node that is not under way (any
+ * more) changes nothing.
+ * ARGV: id, now, node, its state, its record, when somebody looks whether it is still at work.
+ * Returns as settle does; false when nothing was changed.
+ */
+export const nodeScript = `${common}${settle}
+local id, now, node, state, record = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local before = field('state')
+if not before or isOver(before) or not redis.call('ZSCORE', KEYS[4], node) then return false end
+redis.call('HSET', KEYS[5], node, record)
+tell('node', node, 'value', record)
+if state == 'unpacking' then
+  redis.call('ZADD', KEYS[4], ARGV[6], node)
+  return {before, 0}
+end
+redis.call('ZREM', KEYS[4], node)
+redis.call('HINCRBY', KEYS[1], state, 1)
+return settle(id, now)
+`;
+
+/**
+ * A node that is at work says so. ARGV: node, when somebody looks again.
+ * Returns 1; 0 when the pull has ended, or does not want it of this node any more.
+ */
+export const atWorkScript = `${common}
+local state = field('state')
+if not state or isOver(state) or not redis.call('ZSCORE', KEYS[4], ARGV[1]) then return 0 end
+redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
+return 1
+`;
+
+/**
+ * Ends what a pull wants of a node, begun or not, as failed. ARGV: id, now, node, its record. Returns as settle does;
+ * false when nothing was changed.
+ */
+export const withdrawScript = `${common}${settle}
+local before = field('state')
+if not before or isOver(before) then return false end
+local gone = redis.call('LREM', KEYS[3], 1, ARGV[3]) + redis.call('ZREM', KEYS[4], ARGV[3])
+if gone == 0 then return false end
+redis.call('HSET', KEYS[5], ARGV[3], ARGV[4])
+redis.call('HINCRBY', KEYS[1], 'failed', 1)
+tell('node', ARGV[3], 'value', ARGV[4])
+return settle(ARGV[1], ARGV[2])
+`;

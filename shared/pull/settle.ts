@@ -1,0 +1,18 @@
+import { measurePull } from './measure.ts';
+import { isFinished, type PullState } from './status.ts';
+
+/** What became of a pull by a change of one of its facts. */
+export interface PullOutcome {
+  state: PullState;
+  isOver: boolean;
+  /** A node that waits may begin now. */
+  isNext: boolean;
+}
+
+/** Reads what a script that settles a pull has returned; the one call that ended it measures it. */
+export function outcomeOf(result: unknown, now: number): PullOutcome | undefined {
+  if (!Array.isArray(result)) return undefined;
+  const [state, next, ...times] = result as [PullState, number, ...string[]];
+  if (times.length > 0) measurePull(state, [...times.map(Number), now]);
+  return { state, isOver: isFinished(state), isNext: next === 1 };
+}
