@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream';
+import { type PassThrough, Readable } from 'node:stream';
 import { Client, type Dispatcher } from 'undici';
 import type {
   ContainerExit,
@@ -8,7 +8,8 @@ import type {
   OutputChunk,
   SnapshotStatus,
 } from '../../shared/agent/containers.ts';
-import { decodeFrames } from '../../shared/agent/frames.ts';
+import type { ExecRequest } from '../../shared/agent/exec.ts';
+import { decodeFrames, encodeControl, type Frame, outputOf } from '../../shared/agent/frames.ts';
 import {
   DrayError,
   decodeError,
@@ -85,6 +86,21 @@ export class AgentClient {
     await this.#json('DELETE', `${containerPath(id)}${query}`, undefined, options);
   }
 
+  /**
+   * Runs a further process in a container; resolves when it runs.
+   * @param input frames: standard input, and what else a caller may say.
+   * @returns its output, and at the end the message how it ended
+   */
+  async execInContainer(
+    id: string,
+    request: ExecRequest,
+    input: PassThrough,
+    options: CallOptions = {},
+  ): Promise<AsyncIterable<Frame>> {
+    input.write(encodeControl(request));
+    return await this.#frames(`${containerPath(id)}/exec`, input, options);
+  }
+
   /** The exact bytes that it wrote. Once this resolves, the agent holds the log open. */
   async containerLogs(
     id: string,
@@ -92,7 +108,7 @@ export class AgentClient {
   ): Promise<AsyncIterable<OutputChunk>> {
     const query = options.follow === true ? '?follow=true' : '';
     const body = await this.#open('GET', `${containerPath(id)}/logs${query}`, options);
-    return decodeFrames(this.#translated(body, options.signal));
+    return outputOf(decodeFrames(this.#translated(body, options.signal)));
   }
 
   async listSnapshots(options: CallOptions = {}): Promise<SnapshotStatus[]> {
@@ -130,6 +146,15 @@ export class AgentClient {
   ): Promise<{ diffID: string }> {
     const query = new URLSearchParams({ target }).toString();
     return this.#json('POST', `/v1/apply?${query}`, Readable.from(layer), options);
+  }
+
+  async #frames(
+    path: string,
+    input: Readable,
+    options: CallOptions,
+  ): Promise<AsyncIterable<Frame>> {
+    const body = await this.#open('POST', path, options, input);
+    return decodeFrames(this.#translated(body, options.signal));
   }
 
   async #json<T>(

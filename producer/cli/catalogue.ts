@@ -127,6 +127,11 @@ export const catalogue: readonly CatalogueGroup[] = [
         summary: 'start containers that have ended',
         load: () => import('./commands/start.ts'),
       },
+      {
+        name: 'exec',
+        summary: 'run a command in a container that runs',
+        load: () => import('./commands/exec.ts'),
+      },
       { name: 'ps', summary: 'list containers', load: () => import('./commands/ps.ts') },
       {
         name: 'logs',

@@ -84,7 +84,7 @@ async function main(args: string[]): Promise<number> {
       // Its message is printed already.
       process.stderr.write(`  hint: ${helpFor(program, known, args)}\n`);
       // Nobody shall take it for the exit code of a container's command.
-      return called === 'run' ? 125 : 2;
+      return called === 'run' || called === 'exec' ? 125 : 2;
     }
     const { reportError } = await import('./errors.ts');
     return reportError(error);

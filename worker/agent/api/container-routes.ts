@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import type { OutputChunk } from '../../../shared/agent/containers.ts';
-import { encodeFrame, maxFrameBytes } from '../../../shared/agent/frames.ts';
+import { emptyFrame, encodeFrames } from '../../../shared/agent/frames.ts';
 import type { Containers } from '../containers/containers.ts';
 import {
   containerID,
@@ -60,10 +60,6 @@ export function containerRoutes(server: FastifyInstance, containers: Containers)
 
 /** The first frame is empty: with it the headers leave, and the caller knows that it misses nothing from here on. */
 async function* frames(output: AsyncIterable<OutputChunk>): AsyncGenerator<Buffer> {
-  yield encodeFrame({ stream: 'stdout', bytes: Buffer.alloc(0) });
-  for await (const { stream, bytes } of output) {
-    for (let at = 0; at < bytes.length; at += maxFrameBytes) {
-      yield encodeFrame({ stream, bytes: bytes.subarray(at, at + maxFrameBytes) });
-    }
-  }
+  yield emptyFrame;
+  for await (const { stream, bytes } of output) yield* encodeFrames(stream, bytes);
 }

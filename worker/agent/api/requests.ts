@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { DrayError } from '../../../shared/errors.ts';
 import { isDigest } from '../../../shared/image/digest.ts';
 import { parseContainerID } from '../containers/container.ts';
-import { runOptions } from './run-options.ts';
+import { path, runOptions, strings } from './run-options.ts';
 
 const maxText = 4096;
 const flag = z.enum(['true', 'false', '1', '0', '']).transform((v) => v !== 'false' && v !== '0');
@@ -15,6 +15,27 @@ export const createContainerBody = z.strictObject({
   platform: z.string().max(256).optional(),
   autoRemove: z.boolean().optional(),
 });
+
+const terminalSize = z.strictObject({
+  columns: z.number().int().min(0).max(65_535),
+  rows: z.number().int().min(0).max(65_535),
+});
+
+export const execMessage = z.strictObject({
+  args: strings.min(1),
+  env: strings.optional(),
+  workingDirectory: path.optional(),
+  user: z.string().max(maxText).optional(),
+  terminal: terminalSize.optional(),
+  stdin: z.boolean().optional(),
+  detach: z.boolean().optional(),
+});
+export const callerMessage = z.union([
+  z.strictObject({ resize: terminalSize }),
+  z.strictObject({ signal: z.string().min(1).max(32) }),
+  z.strictObject({ endInput: z.literal(true) }),
+  z.strictObject({ detach: z.literal(true) }),
+]);
 
 export const killBody = z.strictObject({ signal: z.string().min(1).max(32) });
 export const unpackBody = z.strictObject({

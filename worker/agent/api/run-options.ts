@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { networkModes } from '../../../shared/agent/run-options.ts';
 
 const maxText = 4096;
-const path = z.string().min(1).max(maxText);
+export const path = z.string().min(1).max(maxText);
 const text = z.string().max(maxText);
 const name = z.string().min(1).max(256);
 const readonly = z.boolean().optional();
@@ -12,7 +12,7 @@ const few = <T extends z.ZodType>(schema: T) => z.array(schema).max(1000).option
 /** Milliseconds that a timer can wait. */
 const time = int(0, 2 ** 31 - 1).optional();
 /** What is too large for a kernel to take is told from what is too large for a request by the spec's own limits. */
-const strings = z.array(z.string()).max(100_000);
+export const strings = z.array(z.string()).max(100_000);
 const pairs = z
   .record(z.string().min(1).max(maxText), z.string().max(64 * 1024))
   .refine((value) => Object.keys(value).length <= 1000, 'too many')

@@ -6,6 +6,7 @@ import type { Containers } from '../containers/containers.ts';
 import { containerRoutes } from './container-routes.ts';
 import { sendError } from './http-errors.ts';
 import { type StorageServices, storageRoutes } from './storage-routes.ts';
+import { streamRoutes } from './stream-routes.ts';
 
 /** What the agent's API stands on. */
 export interface AgentServices extends StorageServices {
@@ -36,6 +37,7 @@ export function createAgentServer(services: AgentServices): FastifyInstance {
   const { node, version } = services;
   server.get('/v1/health', () => ({ status: 'ok', node, version }));
   containerRoutes(server, services.containers);
+  streamRoutes(server, services.containers);
   storageRoutes(server, services);
   return server;
 }

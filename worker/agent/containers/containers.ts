@@ -7,9 +7,11 @@ import type {
   CreateContainerRequest,
   OutputChunk,
 } from '../../../shared/agent/containers.ts';
+import type { ExecRequest } from '../../../shared/agent/exec.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import type { Logger } from '../../../shared/logging.ts';
 import type { NodeDatabase } from '../node-database.ts';
+import type { ExecSession } from '../runtime/exec.ts';
 import { exitCodes } from '../runtime/exit-codes.ts';
 import { Runc } from '../runtime/runc.ts';
 import { parseSignal } from '../runtime/signals.ts';
@@ -18,6 +20,7 @@ import { Claims } from '../snapshot/claims.ts';
 import { makeBundle, removeBundle } from './bundle.ts';
 import { type Container, isLive, parseContainerID, statusOf } from './container.ts';
 import { ContainerRows } from './container-rows.ts';
+import { execInContainer } from './exec.ts';
 import { ExitWatch } from './exits.ts';
 import type { ImageSource } from './image.ts';
 import { bundleOf, layoutOf } from './layout.ts';
@@ -248,6 +251,11 @@ export class Containers implements AsyncDisposable {
       });
     }
     await this.#remove(container);
+  }
+
+  /** Runs a further process in a container: see {@link execInContainer}. @throws NOT_FOUND */
+  async exec(id: string, request: ExecRequest, options: CallOptions = {}): Promise<ExecSession> {
+    return await execInContainer(this.#services, this.#require(id), request, options);
   }
 
   /** The bytes that the container wrote, in order. Its log is open once this resolves. @throws NOT_FOUND */

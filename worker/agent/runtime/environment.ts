@@ -21,12 +21,19 @@ export interface EnvironmentRequest {
  * @throws CONFIG_INVALID
  */
 export function createEnvironment(request: EnvironmentRequest): string[] {
-  const variables = new Map([
-    ['PATH', defaultPath],
-    ['HOSTNAME', request.hostname],
-    ['HOME', request.home],
-  ]);
-  for (const entry of [...request.image, ...request.overrides]) {
+  return mergeEnvironment(
+    [`PATH=${defaultPath}`, `HOSTNAME=${request.hostname}`, `HOME=${request.home}`],
+    [...request.image, ...request.overrides],
+  );
+}
+
+/** Variables with others over them; each name stands once, where it first stood. @throws CONFIG_INVALID */
+export function mergeEnvironment(
+  variablesBelow: readonly string[],
+  variablesAbove: readonly string[],
+): string[] {
+  const variables = new Map<string, string>();
+  for (const entry of [...variablesBelow, ...variablesAbove]) {
     const at = entry.indexOf('=');
     if (at < 1 || entry.includes('\0')) {
       throw new DrayError('CONFIG_INVALID', `"${entry.slice(0, 40)}" is not a variable`, {

@@ -17,27 +17,48 @@ export const exitCodes = {
  * @param message of the runtime, see runtimeMessage
  */
 export function creationError(id: string, message: string): DrayError {
+  return (
+    commandError(`of container ${id}`, message) ??
+    failure(exitCodes.failed, `Container ${id} could not be created: ${message.slice(0, 2000)}`)
+  );
+}
+
+/** The same of a further process in a container. */
+export function execError(id: string, message: string): DrayError {
+  return (
+    commandError(`for container ${id}`, message) ??
+    failure(
+      exitCodes.failed,
+      `The command could not be run in container ${id}: ${message.slice(0, 2000)}`,
+    )
+  );
+}
+
+/** @param whose words that say where the command belongs to */
+function commandError(whose: string, message: string): DrayError | undefined {
   const command = /exec: (.*)$/s.exec(message)?.[1] ?? message;
-  const fail = (exitCode: number, text: string, hint?: string) =>
-    new DrayError('RUNTIME_FAILED', text, {
-      context: { exitCode },
-      ...(hint === undefined ? {} : { hint }),
-    });
   if (/exec: .*(executable file not found|no such file or directory)/s.test(message)) {
-    return fail(
+    return failure(
       exitCodes.notFound,
-      `The command of container ${id} is not in its image: ${command}`,
+      `The command ${whose} is not in its image: ${command}`,
       'Check its name, or give the path of a program that the image has.',
     );
   }
   if (/exec: .*(permission denied|is a directory|not a directory)/s.test(message)) {
-    return fail(
+    return failure(
       exitCodes.notInvokable,
-      `The command of container ${id} can't be invoked: ${command}`,
+      `The command ${whose} can't be invoked: ${command}`,
       'Name a file that is executable for the user of the container.',
     );
   }
-  return fail(exitCodes.failed, `Container ${id} could not be created: ${message.slice(0, 2000)}`);
+  return undefined;
+}
+
+function failure(exitCode: number, text: string, hint?: string): DrayError {
+  return new DrayError('RUNTIME_FAILED', text, {
+    context: { exitCode },
+    ...(hint === undefined ? {} : { hint }),
+  });
 }
 
 /**

@@ -1,7 +1,8 @@
-import { constants } from 'node:fs';
-import { type FileHandle, lstat, open, readlink } from 'node:fs/promises';
+import { closeSync, constants, fstatSync } from 'node:fs';
+import { type FileHandle, open, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrayError, errnoOf } from '../../../shared/errors.ts';
+import { openInRoot, pathOnly } from '../linux/open-in-root.ts';
 
 /** As many as the kernel follows. */
 const maxLinks = 40;
@@ -38,8 +39,8 @@ export async function resolveInRoot(root: string, path: string): Promise<string>
 }
 
 /**
- * Reads a regular file of an image. Nothing but a regular file inside the root is opened for reading: a
- * FIFO would hang, a device may act.
+ * Reads a regular file of an image, also of one on which something runs: no link, whenever it was made, leads out
+ * of the root. Nothing but a regular file is opened for reading: a FIFO would hang, a device may act.
  * @param maxBytes more than that is refused
  * @returns undefined when there is no such file
  * @throws CONFIG_INVALID
@@ -49,27 +50,28 @@ export async function readInRoot(
   path: string,
   { maxBytes, signal }: { maxBytes: number; signal?: AbortSignal },
 ): Promise<string | undefined> {
-  const inside = await resolveInRoot(root, path);
+  await using folder = await open(root, constants.O_RDONLY | constants.O_DIRECTORY);
   signal?.throwIfAborted();
-  const real = join(root, inside);
+  let named: number;
   try {
-    const found = await lstat(real);
-    if (!found.isFile()) {
+    named = openInRoot(folder.fd, path, pathOnly);
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === 'ENOENT' || errno === 'ENOTDIR') return undefined;
+    if (errno !== 'ELOOP') throw error;
+    throw new DrayError('CONFIG_INVALID', `${path} in the image is a circle of symlinks`);
+  }
+  try {
+    if (!fstatSync(named).isFile()) {
       throw new DrayError('CONFIG_INVALID', `${path} in the image is not a regular file`, {
         hint: 'The image is broken, or hostile: its users can not be looked up.',
       });
     }
-    await using file = await openFile(real);
+    await using file = await open(`/proc/self/fd/${named}`, constants.O_RDONLY);
     return await readCapped(file, path, maxBytes);
-  } catch (error) {
-    const errno = errnoOf(error);
-    if (errno === 'ENOENT' || errno === 'ENOTDIR') return undefined;
-    throw error;
+  } finally {
+    closeSync(named);
   }
-}
-
-async function openFile(real: string): Promise<FileHandle> {
-  return await open(real, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
 }
 
 async function readCapped(file: FileHandle, path: string, maxBytes: number): Promise<string> {

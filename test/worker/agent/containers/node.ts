@@ -20,7 +20,7 @@ import type { ContainerImage } from '../../../../worker/agent/containers/image.t
 import { layoutOf } from '../../../../worker/agent/containers/layout.ts';
 import { NodeDatabase } from '../../../../worker/agent/node-database.ts';
 import { Snapshots } from '../../../../worker/agent/snapshot/snapshots.ts';
-import { requireRoot, requireTool } from '../../../support/requirements.ts';
+import { isInstalled, requireRoot, requireTool } from '../../../support/requirements.ts';
 
 const busybox = '/bin/busybox';
 const applets = [
@@ -41,6 +41,11 @@ const applets = [
 /** Whether containers can run here; otherwise the test is skipped. */
 export function requireContainers(t: TestContext): boolean {
   return requireRoot(t) && ['runc', 'conmon', 'busybox'].every((tool) => requireTool(t, tool));
+}
+
+/** The same, for what is set up before the tests. */
+export function canRunContainers(): boolean {
+  return process.getuid?.() === 0 && ['runc', 'conmon', 'busybox'].every(isInstalled);
 }
 
 export const imageName = 'localhost/library/tiny:latest';

@@ -1,0 +1,248 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { PassThrough } from 'node:stream';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ExecRequest, ExitMessage } from '../../../../shared/agent/exec.ts';
+import { encodeControl, encodeFrames, type Frame } from '../../../../shared/agent/frames.ts';
+import { DrayError } from '../../../../shared/errors.ts';
+import { startTestAgent, type TestAgent } from './agent.ts';
+import { canRunContainers, imageName, requireContainers } from './node.ts';
+
+/** A process in a container, as a caller of the API has it. */
+interface Running {
+  input: PassThrough;
+  send: (text: string | Buffer) => void;
+  /** All output so far. */
+  text: (stream?: 'stdout' | 'stderr') => string;
+  /** Waits until it wrote something. */
+  wrote: (pattern: RegExp) => Promise<void>;
+  /** @throws when the connection ended before the process did */
+  ended: Promise<number>;
+  drop: () => void;
+}
+
+async function exec(agent: TestAgent, request: ExecRequest, id = 'c'): Promise<Running> {
+  const input = new PassThrough();
+  const drop = new AbortController();
+  const { signal } = drop;
+  const frames = await agent.client.execInContainer(id, request, input, { signal });
+  const output = { stdout: '', stderr: '' };
+  const ended = read(frames, output);
+  ended.catch(() => {});
+  return {
+    input,
+    send: (text) => {
+      for (const frame of encodeFrames('stdin', Buffer.from(text))) input.write(frame);
+    },
+    text: (stream = 'stdout') => output[stream],
+    wrote: async (pattern) => {
+      for (const end = Date.now() + 5_000; !pattern.test(output.stdout); await sleep(5)) {
+        if (Date.now() > end) assert.match(output.stdout, pattern);
+      }
+    },
+    ended,
+    drop: () => drop.abort(),
+  };
+}
+
+/** A shell asks the terminal where its cursor is, and moves it. */
+const controlSequence = new RegExp(`${String.fromCharCode(27)}\\[[\\d;]*[a-zA-Z]`, 'g');
+
+async function read(
+  frames: AsyncIterable<Frame>,
+  output: Record<'stdout' | 'stderr', string>,
+): Promise<number> {
+  for await (const { kind, bytes } of frames) {
+    const text = Buffer.from(bytes).toString();
+    if (kind === 'control') return (JSON.parse(text) as ExitMessage).exit.exitCode;
+    if (kind !== 'stdin') output[kind] += text.replaceAll(controlSequence, '');
+  }
+  throw new Error('the stream ended without an exit code');
+}
+
+const sh = (script: string, more: Partial<ExecRequest> = {}): ExecRequest => ({
+  args: ['/bin/sh', '-c', script],
+  ...more,
+});
+
+async function startSleeper(agent: TestAgent, id: string): Promise<void> {
+  const options = { args: ['/bin/sh', '-c', 'sleep 1000'], env: ['GREETING=hello'] };
+  await agent.client.createContainer({ id, image: imageName, options });
+  await agent.client.startContainer(id);
+}
+
+const failsWith = (code: string, exitCode?: number) => (error: unknown) =>
+  error instanceof DrayError &&
+  error.code === code &&
+  (exitCode === undefined || error.context.exitCode === exitCode);
+
+describe('exec', { concurrency: false }, () => {
+  let agent: TestAgent;
+  before(async () => {
+    if (!canRunContainers()) return;
+    agent = await startTestAgent();
+    await startSleeper(agent, 'c');
+  });
+  after(async () => await agent?.[Symbol.asyncDispose]());
+
+  test('streams stay apart, input is whole, the exit code is the command’s', async (t) => {
+    if (!requireContainers(t)) return;
+    const plain = await exec(agent, sh('echo $GREETING; echo bad >&2; exit 7'));
+    assert.equal(await plain.ended, 7);
+    assert.deepEqual([plain.text(), plain.text('stderr')], ['hello\n', 'bad\n']);
+
+    const piped = await exec(agent, sh('cat', { stdin: true }));
+    const large = 'line of input\n'.repeat(400_000);
+    piped.send(large);
+    piped.input.write(encodeControl({ endInput: true }));
+    assert.equal(await piped.ended, 0);
+    assert.ok(piped.text() === large);
+
+    const killed = await exec(agent, sh('sleep 100', { stdin: true }));
+    killed.input.write(encodeControl({ signal: 'SIGTERM' }));
+    assert.equal(await killed.ended, 143);
+  });
+
+  test('many at once, each with its own output and code; they begin and end while others run', async (t) => {
+    if (!requireContainers(t)) return;
+    await Promise.all(
+      Array.from({ length: 12 }, async (_, n) => {
+        const running = await exec(agent, sh(`echo ${n}; exit ${n}`));
+        assert.equal(await running.ended, n);
+        assert.equal(running.text(), `${n}\n`);
+      }),
+    );
+  });
+
+  test('user, folder and variables; rights are those of the container', async (t) => {
+    if (!requireContainers(t)) return;
+    const request = sh('id; pwd; echo $A $HOME; grep -E "CapEff|NoNewPrivs" /proc/self/status', {
+      user: 'redis',
+      workingDirectory: '/tmp',
+      env: ['A=b'],
+    });
+    const running = await exec(agent, request);
+    assert.equal(await running.ended, 0);
+    assert.match(running.text(), /^uid=999\(redis\) gid=998\(redis\) groups=998\(redis\),1500/);
+    assert.match(running.text(), /\n\/tmp\nb \/data\n/);
+    assert.match(running.text(), /CapEff:\s*0+\nNoNewPrivs:\s*1\n/);
+    const made = await exec(agent, sh('>/tmp/made; ls -l /tmp/made'));
+    await made.ended;
+    assert.match(made.text(), /^-rw-r--r-- /);
+  });
+
+  test('a command that is not there is 127, one that can’t be invoked 126', async (t) => {
+    if (!requireContainers(t)) return;
+    await assert.rejects(exec(agent, { args: ['nope'] }), failsWith('RUNTIME_FAILED', 127));
+    await assert.rejects(exec(agent, { args: ['/etc'] }), failsWith('RUNTIME_FAILED', 126));
+    assert.equal(await (await exec(agent, { args: ['/bin/broken'] })).ended, 126);
+    const terminal = { columns: 80, rows: 24 };
+    await assert.rejects(
+      exec(agent, { args: ['nope'], terminal }),
+      failsWith('RUNTIME_FAILED', 127),
+    );
+    await assert.rejects(exec(agent, sh('true', { user: 'nobody' })), failsWith('USER_UNKNOWN'));
+    await assert.rejects(
+      exec(agent, sh('true', { workingDirectory: '/proc/self/fd/3' })),
+      failsWith('CONFIG_INVALID'),
+    );
+    await agent.client.createContainer({
+      id: 'idle',
+      image: imageName,
+      options: { args: ['true'] },
+    });
+    await assert.rejects(exec(agent, sh('true'), 'idle'), failsWith('CONFLICT'));
+    await assert.rejects(exec(agent, sh('true'), 'other'), failsWith('NOT_FOUND'));
+  });
+
+  test('a symlink of the image leads no user lookup out of it', async (t) => {
+    if (!requireContainers(t)) return;
+    const changed = await exec(
+      agent,
+      sh('cd /etc; busybox mv passwd kept; busybox ln -s /proc/1/root/etc/passwd passwd'),
+    );
+    assert.equal(await changed.ended, 0);
+    await assert.rejects(exec(agent, sh('true', { user: 'daemon' })), DrayError);
+    assert.equal(
+      await (await exec(agent, sh('cd /etc; busybox rm passwd; busybox mv kept passwd'))).ended,
+      0,
+    );
+  });
+
+  test('a terminal: its size, echo, Ctrl-C; it is hung up when the caller is gone', async (t) => {
+    if (!requireContainers(t)) return;
+    const request: ExecRequest = {
+      args: ['/bin/sh'],
+      env: ['PS1=> '],
+      stdin: true,
+      terminal: { columns: 91, rows: 17 },
+    };
+    const running = await exec(agent, request);
+    await running.wrote(/> $/);
+    running.send('busybox stty size\r');
+    await running.wrote(/stty size\r\n17 91\r\n> $/);
+    running.input.write(encodeControl({ resize: { columns: 120, rows: 40 } }));
+    await sleep(100);
+    running.send('busybox stty size\r');
+    await running.wrote(/\n40 120\r\n> $/);
+    running.send('sleep 1000\r');
+    await sleep(200);
+    running.send('\x03');
+    await running.wrote(/\^C\r\n> $/);
+    running.send('echo $$ $(echo x)y\r');
+    await running.wrote(/\n\d+ xy\r\n/);
+    running.send('exec sleep 1234\r');
+    await sleep(200);
+    assert.equal(await processes('sleep\x001234'), 1);
+    running.drop();
+    await eventually(async () => (await processes('sleep\x001234')) === 0);
+  });
+
+  test('who leaves a process without a terminal ends its input, not the process', async (t) => {
+    if (!requireContainers(t)) return;
+    const running = await exec(
+      agent,
+      sh('cat >/dev/null; busybox yes | busybox head -100000; echo done >/tmp/done', {
+        stdin: true,
+      }),
+    );
+    running.send('begun');
+    running.drop();
+    const look = sh('while ! cat /tmp/done 2>/dev/null; do sleep 0.05; done');
+    const seen = await exec(agent, look);
+    assert.equal(await seen.ended, 0);
+  });
+
+  test('an agent that dies: callers are told, the container runs on, a terminal is hung up', async (t) => {
+    if (!requireContainers(t)) return;
+    const piped = await exec(agent, sh('cat; exec sleep 2222', { stdin: true }));
+    const terminal = { columns: 80, rows: 24 };
+    const screen = await exec(agent, { args: ['sleep', '1111'], stdin: true, terminal });
+    const detached = await exec(agent, sh('exec sleep 3333', { detach: true }));
+    assert.equal(await detached.ended, 0);
+    await agent.kill();
+    await assert.rejects(piped.ended, failsWith('AGENT_UNAVAILABLE'));
+    await assert.rejects(screen.ended, failsWith('AGENT_UNAVAILABLE'));
+    await eventually(async () => (await processes('sleep\x001111')) === 0);
+    await agent.start();
+    assert.equal((await agent.client.inspectContainer('c')).state, 'running');
+    assert.equal(await processes('sleep\x003333'), 1);
+    assert.equal(await (await exec(agent, sh('exit 4'))).ended, 4);
+  });
+});
+
+/** How many processes there are with these arguments. */
+async function processes(args: string): Promise<number> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const lines = await Promise.all(
+    pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
+  );
+  return lines.filter((line) => line === `${args}\0`).length;
+}
+
+async function eventually(holds: () => Promise<boolean>): Promise<void> {
+  for (const end = Date.now() + 5_000; !(await holds()); await sleep(20)) {
+    assert.ok(Date.now() < end, 'it did not become true in time');
+  }
+}
