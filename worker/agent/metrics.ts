@@ -1,8 +1,14 @@
 import { statfs } from 'node:fs/promises';
-import { Gauge } from 'prom-client';
+import { Counter, Gauge } from 'prom-client';
 import { metrics } from '../../shared/telemetry/metrics.ts';
 import type { Containers } from './containers/containers.ts';
 import type { Snapshots } from './snapshot/snapshots.ts';
+
+export const lostBlobs = new Counter({
+  name: 'dray_store_lost_blobs_total',
+  help: 'Blobs that this node found missing in the content store, or wrong, and that were fetched again',
+  registers: [metrics],
+});
 
 /** Lets a scrape see what the node has. */
 export function measureNode(services: {

@@ -39,14 +39,11 @@ export async function fetchBlobJob(
   options: { signal: AbortSignal },
 ): Promise<FollowUp[]> {
   const { digest } = payload;
-  const { records, store } = services;
+  const { records } = services;
   const tried = new Set<string>();
   let passing: DrayError | undefined;
   for (;;) {
-    if ((await store.content.info(digest, options)) !== undefined) {
-      await blobArrived(services, digest, options);
-      return [];
-    }
+    if (await blobArrived(services, digest, options)) return [];
     const source = (await sourcesOf(digest, services)).find((s) => !tried.has(sourceKey(s)));
     if (source === undefined) break;
     tried.add(sourceKey(source));
@@ -106,6 +103,8 @@ async function transfer(
   // Bytes that do not match the digest get one more chance: a cache on the way may have been at fault.
   for (let chance = 1; ; chance--) {
     await using ingest = await store.content.ingest(source.descriptor, options);
+    // What was read back from the store may be what is wrong.
+    const resumed = ingest.offset > 0;
     try {
       const attributes = {
         digest,
@@ -129,10 +128,13 @@ async function transfer(
       const { code } = asDrayError(error);
       if (code !== 'DIGEST_MISMATCH' && code !== 'SIZE_MISMATCH') throw error;
       mismatches.inc();
+      if (resumed) chance++;
       if (chance <= 0) throw wrongBytes(asDrayError(error), source.reference);
       services.log.warn(
         { err: error, digest },
-        'the registry sent wrong bytes; fetching once more',
+        resumed
+          ? 'wrong bytes; fetching anew'
+          : 'the registry sent wrong bytes; fetching once more',
       );
     }
   }

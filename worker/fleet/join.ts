@@ -7,18 +7,23 @@ type JoinServices = Pick<FleetServices, 'store' | 'records'>;
 /**
  * A blob is in the store: every pull that waits for it goes on. What one pull's manifest says of the blob's
  * size is checked here, since another pull may have fetched it.
+ * @returns false when the store does not have it, or had a wrong one, which was set aside
  */
 export async function blobArrived(
   services: JoinServices,
   digest: Digest,
   options: { signal?: AbortSignal } = {},
-): Promise<void> {
-  const info = await services.store.content.info(digest, options);
-  if (info === undefined) return;
-  for (const pull of await services.records.waiting(digest)) {
-    const planned = await services.records.blob(pull, digest);
+): Promise<boolean> {
+  const { records, store } = services;
+  const info = await store.content.info(digest, options);
+  if (info === undefined) return false;
+  let isSound = false;
+  for (const pull of await records.waiting(digest)) {
+    const planned = await records.blob(pull, digest);
     if (planned !== undefined && planned.descriptor.size !== info.size) {
-      await services.records.fail(
+      isSound ||= (await store.content.verify(digest, options)) === 'right';
+      if (!isSound) return false;
+      await records.fail(
         pull,
         new DrayError(
           'SIZE_MISMATCH',
@@ -26,13 +31,17 @@ export async function blobArrived(
           { context: { digest }, hint: 'The image is broken. Build and push it again.' },
         ),
       );
-    } else if (await services.records.arrived(pull, digest)) {
+    } else if (await records.arrived(pull, digest)) {
       await contentComplete(services, pull, options);
     }
   }
+  return true;
 }
 
-/** Everything that a pull needs is in the store: its image gets its name. Doing it twice changes nothing. */
+/**
+ * Everything that a pull needs is in the store: its image gets its name. Doing it twice changes nothing. What the store
+ * had before the pull is looked at once more, since a name promises all of it: what is gone is wanted again.
+ */
 export async function contentComplete(
   services: JoinServices,
   pull: string,
@@ -42,6 +51,7 @@ export async function contentComplete(
   if (record === undefined || !record.planned) return;
   const { want, named, reference, target, manifest, askedAt } = record;
   if (want === 'image' && !named && target !== undefined) {
+    if (await lostSince(services, pull, options)) return;
     await services.store.images.put(
       // What came from the store is no newer for that.
       { name: reference, target, manifest: manifest ?? target, updatedAt: askedAt },
@@ -49,4 +59,20 @@ export async function contentComplete(
     );
   }
   await services.records.named(pull);
+}
+
+async function lostSince(
+  { store, records }: JoinServices,
+  pull: string,
+  options: { signal?: AbortSignal },
+): Promise<boolean> {
+  const before = (await records.blobs(pull)).filter(({ existed }) => existed);
+  const lost = await Promise.all(
+    before.map(async ({ descriptor: { digest } }) => {
+      if ((await store.content.info(digest, options)) !== undefined) return false;
+      await records.reopenBlob(pull, digest);
+      return true;
+    }),
+  );
+  return lost.includes(true);
 }

@@ -1,4 +1,5 @@
-import { putBytes, readVerified } from '../../shared/content/blob.ts';
+import { putBytes } from '../../shared/content/blob.ts';
+import { readJustStored, readStored } from '../../shared/content/stored.ts';
 import { DrayError } from '../../shared/errors.ts';
 import type { Descriptor } from '../../shared/image/descriptor.ts';
 import type { Digest } from '../../shared/image/digest.ts';
@@ -149,15 +150,14 @@ class Planner {
     const { store, client, leases } = this.#services;
     const options = this.#options;
     const limits = { maxBytes: maxManifestBytes, ...options };
-    if ((await store.content.info(wanted.digest, options)) !== undefined) {
-      return { bytes: await readVerified(store.content, wanted, limits), existed: true };
-    }
+    const found = await readStored(store.content, wanted, limits);
+    if (found !== undefined) return { bytes: found, existed: true };
     await leases.once(wanted.digest, options, async () => {
       const bytes = await client.manifest(parseReference(this.#record.reference), wanted, options);
       fetched.inc({ source: 'registry' }, wanted.size);
       await putBytes(store.content, wanted, bytes, options);
     });
-    return { bytes: await readVerified(store.content, wanted, limits), existed: false };
+    return { bytes: await readJustStored(store.content, wanted, limits), existed: false };
   }
 
   /** The image's configuration, checked against the manifest before any layer is fetched. */
@@ -167,13 +167,17 @@ class Planner {
     const { reference } = this.#record;
     const descriptor = of.config;
     const isImage = isImageConfigType(descriptor.mediaType);
-    const existed = (await store.content.info(descriptor.digest, options)) !== undefined;
     if (descriptor.size > maxConfigBytes && isImage) {
       throw new DrayError(
         'CONFIG_INVALID',
         `The configuration of ${reference} has ${descriptor.size} bytes, more than ${maxConfigBytes}`,
       );
     }
+    const limits = { maxBytes: maxConfigBytes, ...options };
+    const found = isImage ? await readStored(store.content, descriptor, limits) : undefined;
+    const existed = isImage
+      ? found !== undefined
+      : (await store.content.info(descriptor.digest, options)) !== undefined;
     if (!existed) {
       await leases.once(descriptor.digest, options, async () => {
         await using ingest = await store.content.ingest(descriptor, options);
@@ -183,8 +187,7 @@ class Planner {
       });
     }
     if (isImage) {
-      const limits = { maxBytes: maxConfigBytes, ...options };
-      const bytes = await readVerified(store.content, descriptor, limits);
+      const bytes = found ?? (await readJustStored(store.content, descriptor, limits));
       this.#checkPlatform(parseImageConfig(bytes, of, reference));
     }
     this.#add(descriptor, 'config', existed);

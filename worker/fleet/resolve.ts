@@ -73,7 +73,7 @@ export async function followUps(
   services: Pick<FleetServices, 'records' | 'store'>,
   options: { signal?: AbortSignal; isNew?: boolean },
 ): Promise<FollowUp[]> {
-  const { records, store } = services;
+  const { records } = services;
   const record = await records.get(id);
   if (record === undefined || isFinished(record.state) || !record.planned) return [];
   const { priority } = record;
@@ -84,9 +84,7 @@ export async function followUps(
     const { digest } = descriptor;
     if (!missing.includes(digest)) continue;
     // Looked up after the pull said that it waits: a fetch that ended in between is seen here.
-    if ((await store.content.info(digest, options)) !== undefined) {
-      await blobArrived(services, digest, options);
-    } else {
+    if (!(await blobArrived(services, digest, options))) {
       jobs.push({ queue: 'fetch-blob', digest, priority, isNew: options.isNew ?? false });
     }
   }

@@ -5,7 +5,8 @@ import type { ChainID, DiffID } from '../../../shared/image/digest.ts';
 import { Claims } from '../../../worker/agent/snapshot/claims.ts';
 import type { Snapshot } from '../../../worker/agent/snapshot/snapshot.ts';
 import type { ImageServices } from '../../../worker/agent/unpack/image.ts';
-import type { Applier, LayerSnapshots, LayerSource } from '../../../worker/agent/unpack/layer.ts';
+import type { Applier, LayerSnapshots } from '../../../worker/agent/unpack/layer.ts';
+import type { LayerSource } from '../../../worker/agent/unpack/stored-layer.ts';
 
 /** What a node unpacks with, without a disk: layers are read and their diffIDs verified, snapshots are names. */
 export function simulatedNode(options: { applyMs: number }): ImageServices {

@@ -1,4 +1,3 @@
-import { readVerified } from '../../../shared/content/blob.ts';
 import type { CallOptions, ImageRecord, Store } from '../../../shared/content/store.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import { type ChainID, chainIDs, type Digest, isDigest } from '../../../shared/image/digest.ts';
@@ -9,6 +8,7 @@ import {
   parseImageConfig,
   parseManifest,
 } from '../../../shared/image/manifest.ts';
+import { readBlob } from '../unpack/stored-image.ts';
 
 /** What a container is made from. */
 export interface ContainerImage {
@@ -30,12 +30,12 @@ export function imagesOf(store: Pick<Store, 'images' | 'content'>): ImageSource 
     find: async (nameOrDigest, options = {}) => {
       const record = await findRecord(store, nameOrDigest, options);
       const source = record.name;
-      const manifestBytes = await readVerified(store.content, record.manifest, {
+      const manifestBytes = await readBlob(store.content, record.manifest, {
         maxBytes: maxManifestBytes,
         ...options,
       });
       const manifest = parseManifest(manifestBytes, record.manifest.mediaType, source);
-      const configBytes = await readVerified(store.content, manifest.config, {
+      const configBytes = await readBlob(store.content, manifest.config, {
         maxBytes: maxConfigBytes,
         ...options,
       });

@@ -6,8 +6,9 @@ import { type ChainID, chainIDs, type DiffID, type Digest } from '../../../share
 import type { ImageConfig, Manifest } from '../../../shared/image/manifest.ts';
 import { bytes } from '../../../shared/telemetry/metrics.ts';
 import { traced } from '../../../shared/telemetry/trace.ts';
-import { type Applier, type LayerContent, type LayerSnapshots, stageLayer } from './layer.ts';
+import { type Applier, type LayerSnapshots, stageLayer } from './layer.ts';
 import type { LayerEvent } from './progress.ts';
+import type { StoredContent, StoredOptions } from './stored-layer.ts';
 
 /** What of the node unpacking uses. */
 export interface ImageServices {
@@ -17,7 +18,7 @@ export interface ImageServices {
 
 /** An image whose manifest and config were verified, and where its layers are or will be. */
 export interface Image {
-  content: LayerContent;
+  content: StoredContent;
   manifest: Pick<Manifest, 'layers'>;
   config: Pick<ImageConfig, 'rootfs'>;
 }
@@ -28,6 +29,8 @@ export interface UnpackOptions {
   onLayer?: (event: LayerEvent) => void;
   /** What wakes the reader of a blob that is on its way in; see {@link ContentStore.follow}. */
   advanced?: (digest: Digest) => EventTarget;
+  /** See {@link StoredOptions}. */
+  refetch?: StoredOptions['refetch'];
 }
 
 /** The kinds of layer that are tar archives (image-spec, layer.md and media-types.md; Docker's schema 2). */
@@ -43,7 +46,7 @@ const layerTypes = [
  * call in this process is making is waited for. When one layer fails the others are aborted: what was
  * committed below stays, whole, and nothing else does.
  * @returns the chainID of the image's file system, or undefined when it has no layers
- * @throws LAYER_INVALID, LAYER_LIMIT, DIFFID_MISMATCH, CONFIG_INVALID, NO_SPACE, STORE_UNAVAILABLE, or the signal's reason
+ * @throws LAYER_INVALID, LAYER_LIMIT, DIFFID_MISMATCH, CONFIG_INVALID, BLOB_UNKNOWN, NO_SPACE, STORE_UNAVAILABLE, or the signal's reason
  */
 export async function unpackImage(
   image: ImageServices & Image,
@@ -102,7 +105,7 @@ async function unpackLayer(
   const { snapshots } = image;
   const { descriptor, index, chainID, diffID, parent } = layer;
   const { digest } = descriptor;
-  const { signal, onLayer, advanced } = options;
+  const { signal, onLayer, advanced, refetch } = options;
   const report = (state: LayerEvent['state'], tarBytes: number, existed: boolean) =>
     onLayer?.({ index, digest, state, bytes: tarBytes, existed });
   /** Whether the snapshot is there; if so it can't be removed before the image is whole. */
@@ -129,6 +132,7 @@ async function unpackLayer(
           report('unpacking', tarBytes, false);
         },
         ...(advanced === undefined ? {} : { advanced: advanced(digest) }),
+        refetch,
       },
     );
     await layer.below;

@@ -1,5 +1,6 @@
 import type { Store } from '../../../shared/content/store.ts';
-import type { DrayError } from '../../../shared/errors.ts';
+import { DrayError } from '../../../shared/errors.ts';
+import type { Digest } from '../../../shared/image/digest.ts';
 import type { Logger } from '../../../shared/logging.ts';
 import type { Priority } from '../../../shared/pull/priority.ts';
 import type { PullRecords } from '../../../shared/pull/records.ts';
@@ -8,6 +9,7 @@ import type { FollowUp } from '../../../shared/queue/jobs.ts';
 import type { UnpackPayload } from '../../../shared/queue/payloads.ts';
 import type { Hints } from './hints.ts';
 import { type ImageServices, unpackImage } from './image.ts';
+import { lostBlobOf, refetchBlob } from './lost-blob.ts';
 import { NodeProgress } from './progress.ts';
 import { PullWatch, unwanted } from './pull-watch.ts';
 import { readImage } from './stored-image.ts';
@@ -32,7 +34,8 @@ export async function unpackJob(
   const assignment = await nodes.assignment(pull, node);
   if (assignment === undefined) return [];
 
-  const { manifest, config } = await readImage(store.content, payload.manifest, options);
+  const refetch = (digest: Digest, why: string) => refetchBlob(services, pull, digest, why);
+  const { manifest, config } = await read();
   const { nodeCount, priority } = assignment;
   await using progress = new NodeProgress({ nodes, node, log }, pull, manifest, nodeCount);
   const ready = async () => nextOnes(await progress.ready(), { pull, node, priority });
@@ -46,7 +49,7 @@ export async function unpackJob(
   try {
     await unpackImage(
       { ...services, content: store.content, manifest, config },
-      { signal, onLayer: progress.layer, advanced: (digest) => hints.advanced(digest) },
+      { signal, onLayer: progress.layer, advanced: (digest) => hints.advanced(digest), refetch },
     );
     return await ready();
   } catch (error) {
@@ -55,6 +58,22 @@ export async function unpackJob(
     throw error;
   } finally {
     stopListening();
+  }
+
+  async function read(): ReturnType<typeof readImage> {
+    try {
+      return await readImage(store.content, payload.manifest, options);
+    } catch (error) {
+      const lost = lostBlobOf(error);
+      if (lost === undefined) throw error;
+      await refetch(lost, 'is gone, or was wrong');
+      throw new DrayError('STORE_UNAVAILABLE', `The content store lost ${lost}`, {
+        retryable: true,
+        cause: error,
+        hint: 'It is fetched again.',
+        context: { digest: lost },
+      });
+    }
   }
 }
 

@@ -1,4 +1,3 @@
-import type { ContentStore } from '../../../shared/content/store.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import type { ChainID, DiffID } from '../../../shared/image/digest.ts';
@@ -8,9 +7,14 @@ import { leadsThroughLower, rebaseLayer } from '../layer/rebase.ts';
 import { emptyFolder } from '../snapshot/folders.ts';
 import type { Snapshots } from '../snapshot/snapshots.ts';
 import type { Staging } from '../snapshot/staging.ts';
-
-/** A layer's bytes as stored: gzip, zstd or plain. */
-export type LayerSource = AsyncIterable<Uint8Array> | { file: string };
+import {
+  applyStored,
+  type LayerSource,
+  mayBeBrokenBytes,
+  type StoredContent,
+  type StoredOptions,
+  storedSource,
+} from './stored-layer.ts';
 
 /** What turns a layer's bytes into files, some layers at a time: each call waits for its turn. */
 export interface Applier {
@@ -35,13 +39,12 @@ export type LayerSnapshots = Pick<
   'committed' | 'claim' | 'hold' | 'stage' | 'lowerDirectories'
 >;
 
-/** What of a content store unpacking uses. */
-export type LayerContent = Pick<ContentStore, 'info' | 'read' | 'follow' | 'pathOf'>;
-
 export interface StageOptions {
   signal: AbortSignal;
   onProgress: (tarBytes: number) => void;
   advanced?: EventTarget;
+  /** See {@link applyStored}. */
+  refetch?: StoredOptions['refetch'];
 }
 
 /** A layer that was applied and verified; disposing it uncommitted removes it. */
@@ -54,58 +57,39 @@ export interface StagedLayer extends AsyncDisposable {
   commit(options: { parent?: ChainID; signal: AbortSignal }): Promise<{ tarBytes: number }>;
 }
 
-/** What unverified bytes that were broken look like. */
-const brokenBytes = new Set(['LAYER_INVALID', 'LAYER_LIMIT', 'DIFFID_MISMATCH']);
-
 /**
  * Applies a layer into a staged snapshot, from its blob or while that comes in, and verifies the diffID.
  * Bytes of an ingest are not verified: when those were broken, the layer is applied once more from the
  * committed blob.
- * @throws LAYER_INVALID, LAYER_LIMIT, DIFFID_MISMATCH
+ * @throws LAYER_INVALID, LAYER_LIMIT, DIFFID_MISMATCH, BLOB_UNKNOWN, STORE_UNAVAILABLE
  */
 export async function stageLayer(
-  services: { snapshots: LayerSnapshots; applier: Applier; content: LayerContent },
+  services: { snapshots: LayerSnapshots; applier: Applier; content: StoredContent },
   layer: { descriptor: Descriptor; diffID: DiffID; chainID: ChainID },
   options: StageOptions,
 ): Promise<StagedLayer> {
   const { content } = services;
   const { descriptor } = layer;
-  const committed = await committedSource(content, descriptor, options);
-  if (committed !== undefined) return applyAndVerify(services, layer, committed, options);
-
-  // A layer whose first bytes have not come asks for no turn: it would only hold it.
-  for await (const _ of content.follow(descriptor, options)) break;
-  const landed = await committedSource(content, descriptor, options);
-  if (landed !== undefined) return applyAndVerify(services, layer, landed, options);
-  try {
-    return await applyAndVerify(services, layer, content.follow(descriptor, options), options);
-  } catch (error) {
-    const mayBeBroken = error instanceof DrayError && brokenBytes.has(error.code);
-    if (options.signal.aborted || !mayBeBroken) throw error;
+  const apply = (source: LayerSource) => applyAndVerify(services, layer, source, options);
+  if ((await storedSource(content, descriptor, options)) === undefined) {
+    try {
+      // A layer whose first bytes have not come asks for no turn: it would only hold it.
+      for await (const _ of content.follow(descriptor, options)) break;
+      if ((await storedSource(content, descriptor, options)) === undefined) {
+        return await apply(content.follow(descriptor, options));
+      }
+    } catch (error) {
+      if (options.signal.aborted || !mayBeBrokenBytes(error)) throw error;
+    }
   }
-  // From its end on, a blob has no bytes: this ends when it is committed.
-  for await (const _ of content.follow(descriptor, { ...options, offset: descriptor.size }));
-  const source =
-    (await committedSource(content, descriptor, options)) ??
-    content.read(descriptor.digest, options);
-  return applyAndVerify(services, layer, source, options);
-}
-
-async function committedSource(
-  content: LayerContent,
-  { digest }: Descriptor,
-  { signal }: { signal: AbortSignal },
-): Promise<LayerSource | undefined> {
-  if ((await content.info(digest, { signal })) === undefined) return undefined;
-  const file = content.pathOf?.(digest);
-  return file === undefined ? content.read(digest, { signal }) : { file };
+  return await applyStored(content, descriptor, apply, options);
 }
 
 async function applyAndVerify(
-  services: { snapshots: LayerSnapshots; applier: Applier; content: LayerContent },
+  services: { snapshots: LayerSnapshots; applier: Applier; content: StoredContent },
   { descriptor, diffID, chainID }: { descriptor: Descriptor; diffID: DiffID; chainID: ChainID },
   source: LayerSource,
-  { signal, onProgress }: StageOptions,
+  { signal, onProgress, refetch }: StageOptions,
 ): Promise<StagedLayer> {
   const { snapshots, applier, content } = services;
   await using stack = new AsyncDisposableStack();
@@ -130,11 +114,11 @@ async function applyAndVerify(
     } else if (!(await leadsThroughLower(lowerDirs, alone.deferred, { signal }))) {
       return alone;
     }
-    await emptyFolder(directory);
-    const again =
-      (await committedSource(content, descriptor, { signal })) ??
-      content.follow(descriptor, { signal });
-    return apply(again, { lowerDirs, signal });
+    const again = async (source: LayerSource) => {
+      await emptyFolder(directory);
+      return await apply(source, { lowerDirs, signal });
+    };
+    return await applyStored(content, descriptor, again, { signal, refetch });
   };
   return {
     commit: async ({ parent, signal }) => {

@@ -6,6 +6,7 @@ import type { Manifest } from '../../../shared/image/manifest.ts';
 import type { Logger } from '../../../shared/logging.ts';
 import type { Assignment } from '../../../shared/pull/pull-nodes.ts';
 import type { PullRecords } from '../../../shared/pull/records.ts';
+import { refetchBlob } from './lost-blob.ts';
 import type { NodeProgress } from './progress.ts';
 
 /** Milliseconds between two looks at whether the pull still wants this, and whether its blobs are still there. */
@@ -102,12 +103,12 @@ export class PullWatch implements AsyncDisposable {
 
   /** A blob that the store lost while we wait for it is wanted again. */
   async #reopenLost(missing: readonly Digest[]): Promise<void> {
-    const { progress, manifest, store, records } = this.#services;
+    const { progress, manifest, store } = this.#services;
     const { signal } = this.#ended;
     for (const { digest } of manifest.layers) {
       if (progress.isDone(digest) || missing.includes(digest)) continue;
       if ((await store.content.info(digest, { signal })) !== undefined) continue;
-      await records.reopenBlob(this.#pull, digest);
+      await refetchBlob(this.#services, this.#pull, digest, 'is gone');
     }
   }
 

@@ -1,5 +1,6 @@
 import { readVerified } from '../../../shared/content/blob.ts';
 import type { ContentStore } from '../../../shared/content/store.ts';
+import { readStored } from '../../../shared/content/stored.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import type { Digest } from '../../../shared/image/digest.ts';
@@ -24,18 +25,34 @@ interface CallOptions {
 /**
  * The manifest and configuration of an image, from the store and verified.
  * The configuration of an artifact, which is no image and is not unpacked, is undefined.
+ * @throws BLOB_UNKNOWN with `context.digest`, and what the parsers throw
  */
 export async function readImage(
   content: ContentStore,
   descriptor: Descriptor,
   options: CallOptions = {},
 ): Promise<{ manifest: Manifest; config: ImageConfig | undefined }> {
-  const bytes = await readVerified(content, descriptor, { maxBytes: maxManifestBytes, ...options });
+  const bytes = await readBlob(content, descriptor, { maxBytes: maxManifestBytes, ...options });
   const manifest = parseManifest(bytes, descriptor.mediaType, descriptor.digest);
   if (!isImageConfigType(manifest.config.mediaType)) return { manifest, config: undefined };
   const limits = { maxBytes: maxConfigBytes, ...options };
-  const configBytes = await readVerified(content, manifest.config, limits);
+  const configBytes = await readBlob(content, manifest.config, limits);
   return { manifest, config: parseImageConfig(configBytes, manifest, descriptor.digest) };
+}
+
+/** A small blob that must be in the store. @throws BLOB_UNKNOWN with `context.digest` */
+export async function readBlob(
+  content: Pick<ContentStore, 'read' | 'verify'>,
+  descriptor: Descriptor,
+  options: CallOptions & { maxBytes: number },
+): Promise<Buffer> {
+  const bytes = await readStored(content, descriptor, options);
+  if (bytes !== undefined) return bytes;
+  const { digest } = descriptor;
+  throw new DrayError('BLOB_UNKNOWN', `The content store lacks ${digest}, or had it wrong`, {
+    hint: 'Fetch the image again: dray fetch REF',
+    context: { digest },
+  });
 }
 
 /** Whoever names a blob by hand may have taken the wrong one: that says nothing of an image. */

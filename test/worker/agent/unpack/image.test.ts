@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openFolderStore } from '../../../../shared/content/folder/store.ts';
-import { type ChainID, chainIDs, digestOf } from '../../../../shared/image/digest.ts';
+import { type ChainID, chainIDs, type Digest, digestOf } from '../../../../shared/image/digest.ts';
 import { LayerApplier } from '../../../../worker/agent/layer/apply.ts';
 import type { Snapshots } from '../../../../worker/agent/snapshot/snapshots.ts';
 import { unpackImage } from '../../../../worker/agent/unpack/image.ts';
@@ -156,7 +156,8 @@ describe('unpackImage', () => {
     content.commit(shared, other);
     await assert.rejects(second, { code: 'DIFFID_MISMATCH' });
     assert.equal(await third, chainIDs([shared.diffID])[0]);
-    assert.equal(applier.targets.length, 2);
+    // Before the broken one counts as broken, it is read once more.
+    assert.equal(applier.targets.length, 3);
     assert.equal((await env.folders()).length, 1);
   });
 
@@ -198,12 +199,13 @@ describe('unpackImage', () => {
     if (!requireRoot(t)) return;
     await using env = await setUp();
     const { snapshots, content } = env.services;
-    const layers = await stack(3);
-    const [first, second, third] = layers;
-    assert.ok(first !== undefined && second !== undefined && third !== undefined);
+    const [first, second, sound] = await stack(3);
+    assert.ok(first !== undefined && second !== undefined && sound !== undefined);
+    const third = cutShort(sound, 60);
+    const layers = [first, second, third];
     // The first has begun and goes no further; the second never begins.
     content.set(first.descriptor.digest, first.blob.subarray(0, 30), false);
-    content.set(third.descriptor.digest, third.blob.subarray(0, 60), true);
+    content.commit(third);
     await assert.rejects(unpackImage({ ...env.services, ...imageOf(layers) }), {
       code: 'LAYER_INVALID',
       message: /^Layer 3 of 3/,
@@ -232,6 +234,64 @@ describe('unpackImage', () => {
       assert.deepEqual(await topOf(snapshots, chainID), ['layer 0']);
       await snapshots.remove(chainID);
     }
+    assert.deepEqual(await env.folders(), []);
+  });
+
+  test('a wrong blob in the store is set aside, fetched again and applied; without a fetch it is told', async (t) => {
+    if (!requireRoot(t)) return;
+    await using env = await setUp();
+    const { snapshots, content } = env.services;
+    const [layer, other] = await stack(2);
+    assert.ok(layer !== undefined && other !== undefined);
+    const { digest } = layer.descriptor;
+    for (const wrong of [other.blob, layer.blob.subarray(0, 50), Buffer.alloc(layer.blob.length)]) {
+      content.set(digest, wrong, true);
+      const asked: string[] = [];
+      const refetch = async (lost: Digest, why: string) => {
+        asked.push(`${lost} ${why}`);
+        setTimeout(() => content.commit(layer), 50);
+      };
+      const chainID = await unpackImage({ ...env.services, ...imageOf([layer]) }, { refetch });
+      assert.ok(chainID !== undefined);
+      assert.deepEqual(asked, [`${digest} was wrong, and was set aside`]);
+      assert.deepEqual(await topOf(snapshots, chainID), ['layer 0']);
+      await snapshots.remove(chainID);
+      content.set(digest, wrong, true);
+      await assert.rejects(unpackImage({ ...env.services, ...imageOf([layer]) }), {
+        code: 'BLOB_UNKNOWN',
+      });
+    }
+    assert.deepEqual(await env.folders(), []);
+  });
+
+  test('bytes that are torn on their way are read again; of a broken image they are not doubted for long', async (t) => {
+    if (!requireRoot(t)) return;
+    await using env = await setUp();
+    const { snapshots, content } = env.services;
+    const [layer, sound] = await stack(2);
+    assert.ok(layer !== undefined && sound !== undefined);
+    content.commit(layer);
+    let torn = 3;
+    content.onTheWay = (bytes) => (torn-- > 0 ? Buffer.from(bytes).fill(torn, 20) : bytes);
+    const refetch = () => assert.fail('the store has it right');
+    const chainID = await unpackImage({ ...env.services, ...imageOf([layer]) }, { refetch });
+    assert.ok(chainID !== undefined);
+    assert.deepEqual(await topOf(snapshots, chainID), ['layer 0']);
+    torn = 1_000;
+    await snapshots.remove(chainID);
+    await assert.rejects(unpackImage({ ...env.services, ...imageOf([layer]) }, { refetch }), {
+      code: 'STORE_UNAVAILABLE',
+      retryable: true,
+    });
+    content.onTheWay = (bytes) => bytes;
+    const broken = cutShort(sound, 60);
+    content.commit(broken);
+    content.readings.length = 0;
+    await assert.rejects(unpackImage({ ...env.services, ...imageOf([broken]) }, { refetch }), {
+      code: 'LAYER_INVALID',
+      retryable: false,
+    });
+    assert.equal(content.readings.length, 2);
     assert.deepEqual(await env.folders(), []);
   });
 
@@ -324,4 +384,14 @@ async function until(condition: () => boolean): Promise<void> {
     assert.ok(waited < 10_000, 'it did not happen within 10 s');
     await sleep(5);
   }
+}
+
+/** A layer whose blob ends too early, and has its digest. */
+function cutShort(layer: TestLayer, length: number): TestLayer {
+  const blob = layer.blob.subarray(0, length);
+  return {
+    ...layer,
+    blob,
+    descriptor: { ...layer.descriptor, digest: digestOf(blob), size: length },
+  };
 }

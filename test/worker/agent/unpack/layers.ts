@@ -2,10 +2,11 @@ import { once } from 'node:events';
 import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
+import type { Verdict } from '../../../../shared/content/store.ts';
 import type { Descriptor } from '../../../../shared/image/descriptor.ts';
 import { type DiffID, type Digest, digestOf } from '../../../../shared/image/digest.ts';
 import type { ImageConfig, Manifest } from '../../../../shared/image/manifest.ts';
-import type { LayerContent } from '../../../../worker/agent/unpack/layer.ts';
+import type { StoredContent } from '../../../../worker/agent/unpack/stored-layer.ts';
 
 export interface TestLayer {
   descriptor: Descriptor;
@@ -50,9 +51,11 @@ interface MemoryBlob {
 }
 
 /** A content store whose ingests a test moves on by hand. */
-export class MemoryContent implements LayerContent {
+export class MemoryContent implements StoredContent {
   readonly #blobs = new Map<Digest, MemoryBlob>();
   readonly #changed = new EventTarget();
+  /** What becomes of the bytes of a blob on their way to who reads it. */
+  onTheWay: (bytes: Uint8Array) => Uint8Array = (bytes) => bytes;
   /** The blobs that were read, once for each reading. */
   readonly readings: Digest[] = [];
 
@@ -76,7 +79,15 @@ export class MemoryContent implements LayerContent {
     const found = this.#blobs.get(digest);
     if (!found?.isCommitted) throw new Error(`${digest} is not committed`);
     this.readings.push(digest);
-    yield found.bytes;
+    yield this.onTheWay(found.bytes);
+  }
+
+  async verify(digest: Digest): Promise<Verdict> {
+    const found = this.#blobs.get(digest);
+    if (!found?.isCommitted) return 'missing';
+    if (digestOf(found.bytes) === digest) return 'right';
+    this.#blobs.delete(digest);
+    return 'set aside';
   }
 
   async *follow(
