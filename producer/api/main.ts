@@ -10,6 +10,7 @@ import { PullRecords } from '../../shared/pull/records.ts';
 import { PullSummaries } from '../../shared/pull/summary.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
+import { warnOfServer } from '../../shared/queue/server-check.ts';
 import { measureFleet } from './metrics.ts';
 import { createApiServer } from './server.ts';
 import { followCertificates } from './tls.ts';
@@ -43,6 +44,7 @@ await runProgram(config, 'serve', async ({ log, stopping, cleanUp }) => {
       cleanUp.defer(followCertificates(server.server as Server, tls, log));
     }
     measureFleet({ redis, queues, records, config });
+    warnOfServer(redis, log).catch((error: unknown) => log.debug({ err: error }, 'asking Redis'));
     log.info({ address, tokens: tokens === undefined ? 'none' : config.api.tokens }, 'API listens');
   } catch (error) {
     throw new DrayError('USAGE', `${config.api.listen} can't be listened on: ${messageOf(error)}`, {

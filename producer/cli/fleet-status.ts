@@ -45,6 +45,7 @@ export async function printStatus(
 async function remoteStatus(context: Context, now: Date): Promise<PartStatus[]> {
   const { config } = context;
   const { redactUrl, redisFailure } = await import('../../shared/queue/connection.ts');
+  const { checkServer } = await import('../../shared/queue/server-check.ts');
   const { isLost, listNodes } = await import('../../shared/node/registry.ts');
   const parts: PartStatus[] = [];
   await using queue = await context.openQueue();
@@ -53,7 +54,8 @@ async function remoteStatus(context: Context, now: Date): Promise<PartStatus[]> 
     const begun = performance.now();
     await bounded(queue.redis.ping());
     const health = `PONG in ${(performance.now() - begun).toFixed(1)} ms, ${redactUrl(config.redis.url)}`;
-    parts.push({ name, state: 'running', healthy: true, health });
+    const { warnings } = await bounded(checkServer(queue.redis));
+    parts.push({ name, state: 'running', healthy: true, health: [health, ...warnings].join('; ') });
     for (const node of await bounded(listNodes(queue.redis, config.redis.prefix))) {
       const lost = isLost(node, now);
       parts.push({

@@ -81,6 +81,9 @@ function open(target: RedisTarget, { name, patient = false }: ConnectOptions): R
       return new Cluster(address.hosts, {
         redisOptions: { ...settings, ...secure },
         clusterRetryStrategy: again,
+        // Until a replica has taken over.
+        maxRedirections: patient ? Number.MAX_SAFE_INTEGER : 16,
+        ...{ retryDelayOnFailover: 200, retryDelayOnClusterDown: 200 },
         // Certificates are for names.
         dnsLookup: (host, answer) => answer(null, host),
       });

@@ -42,6 +42,8 @@ export interface ConsumerServices {
   prefix: string;
   queues: JobQueues;
   log: Logger;
+  /** Redis says which version it is: see checkServer. Default true. */
+  isServerKnown?: boolean;
   /** Aborts when the program must stop: running jobs are handed back, for another program or the next start. */
   stopping: AbortSignal;
 }
@@ -92,7 +94,7 @@ export function consume<Payload>(
       runRetryDelay: 1_000,
       metrics: { maxDataPoints: rateMinutes },
       // BullMQ takes an unknown Redis for an old one, and comes back to delayed jobs up to a second late.
-      skipVersionCheck: false,
+      skipVersionCheck: !(services.isServerKnown ?? true),
       ...queueTelemetry(),
     },
   );

@@ -126,6 +126,8 @@ export class JobQueues implements AsyncDisposable {
         connection: this.#redis,
         prefix: this.#prefix,
         skipVersionCheck: true,
+        // Nobody reads these streams, and each node has one.
+        streams: { events: { maxLen: 10 } },
         ...queueTelemetry(),
       });
       queue.on('error', () => {});

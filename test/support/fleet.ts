@@ -28,10 +28,10 @@ export interface TestFleet extends AsyncDisposable {
 }
 
 export async function startFleet(
-  options: { env?: NodeJS.ProcessEnv; prefix?: string } = {},
+  options: { env?: NodeJS.ProcessEnv; prefix?: string; redisArgs?: string[] } = {},
 ): Promise<TestFleet> {
   const folder = await mkdtemp(path.join(tmpdir(), 'dray-fleet-'));
-  const server = await startRedis();
+  const server = await startRedis({ args: options.redisArgs ?? [] });
   const env = {
     REDIS_URL: server.url,
     DRAY_STORE: `folder:${path.join(folder, 'content')}`,

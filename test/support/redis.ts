@@ -15,8 +15,11 @@ export interface TestRedis extends AsyncDisposable {
   restart: () => Promise<void>;
 }
 
-/** A private Redis on a unix socket in a temporary folder, with an append-only file. */
-export async function startRedis(): Promise<TestRedis> {
+/**
+ * A private Redis on a unix socket in a temporary folder, with an append-only file.
+ * @param options.args more of redis-server's arguments; the default user must be able to PING
+ */
+export async function startRedis(options: { args?: string[] } = {}): Promise<TestRedis> {
   const folder = await mkdtemp(path.join(tmpdir(), 'dray-redis-'));
   const socket = path.join(folder, 'redis.sock');
   const url = `unix://${socket}`;
@@ -26,7 +29,7 @@ export async function startRedis(): Promise<TestRedis> {
       [
         ...['--port', '0', '--unixsocket', socket, '--dir', folder],
         ...['--appendonly', 'yes', '--appendfsync', 'everysec', '--save', ''],
-        ...['--maxmemory-policy', 'noeviction'],
+        ...['--maxmemory-policy', 'noeviction', ...(options.args ?? [])],
       ],
       { stdio: 'ignore' },
     );

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, fetch } from 'undici';
 import { type Descriptor, mediaTypes } from '../../shared/image/descriptor.ts';
 import { type DigestAlgorithm, digestOf } from '../../shared/image/digest.ts';
+import { freePort } from './ports.ts';
 
 /** The one user of a registry with a password. The line comes from `htpasswd -nbB -C 4 reader …`. */
 export const registryUser = { username: 'reader', password: 'canary-5w0rd' };
@@ -84,7 +84,7 @@ export async function startRegistry(
   } = {},
 ): Promise<TestRegistry> {
   const folder = await mkdtemp(path.join(tmpdir(), 'dray-registry-'));
-  const port = options.port ?? (await freePort());
+  const port = options.port ?? (await freePort('localhost'));
   const host = `localhost:${port}`;
   await writeFile(path.join(folder, 'htpasswd'), htpasswdLine);
   const { tls, tokens } = options;
@@ -253,13 +253,4 @@ function parseLine(line: string): AccessLogEntry[] {
   if (match === null) return [];
   const [, method = '', target = '', status, bytes] = match;
   return [{ method, path: target, status: Number(status), bytes: Number(bytes) }];
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, 'localhost');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -8,6 +8,7 @@ import type { ConsumerWorker } from '../../shared/queue/consumer-worker.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
 import { unpackQueue } from '../../shared/queue/names.ts';
 import { parseUnpackPayload } from '../../shared/queue/payloads.ts';
+import { checkServer } from '../../shared/queue/server-check.ts';
 import { Hints } from './unpack/hints.ts';
 import type { ImageServices } from './unpack/image.ts';
 import { unpackGaveUp, unpackJob } from './unpack/job.ts';
@@ -44,7 +45,7 @@ export async function takeJobs(
       gaveUp: (payload, error) => unpackGaveUp(payload, jobs, error),
       retrying: (payload, error) => records.note(payload.pull, `waiting: ${error.message}`),
     },
-    { redis, prefix, queues, log, stopping },
+    { redis, prefix, queues, log, stopping, isServerKnown: (await checkServer(redis)).isKnown },
   );
   cleanUp.defer(() => stopConsuming(unpacking, redis));
   const beat = () =>

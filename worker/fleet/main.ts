@@ -8,6 +8,7 @@ import { consume, isConsuming, stopConsuming } from '../../shared/queue/consume.
 import { JobQueues } from '../../shared/queue/jobs.ts';
 import { fetchQueue, resolveQueue } from '../../shared/queue/names.ts';
 import { parseFetchPayload, parseResolvePayload } from '../../shared/queue/payloads.ts';
+import { warnOfServer } from '../../shared/queue/server-check.ts';
 import { RegistryBudgets } from './budget/budgets.ts';
 import { fetchBlobGaveUp, fetchBlobJob } from './fetch-blob.ts';
 import { FetchLeases } from './lease.ts';
@@ -35,7 +36,8 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
   cleanUp.use(queues);
   const leases = new FetchLeases(redis, config.redis.prefix, store.content);
   const services: FleetServices = { store, client, records, leases, log };
-  const ends = { redis, prefix: config.redis.prefix, queues, log, stopping };
+  const isServerKnown = await warnOfServer(redis, log);
+  const ends = { redis, prefix: config.redis.prefix, queues, log, stopping, isServerKnown };
 
   const resolves = consume(
     {
