@@ -1,12 +1,15 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { type PassThrough, Readable } from 'node:stream';
 import { Client, type Dispatcher } from 'undici';
-import type {
-  ContainerExit,
-  ContainerStatus,
-  CreateContainerRequest,
-  MountStatus,
-  OutputChunk,
-  SnapshotStatus,
+import {
+  type ContainerExit,
+  type ContainerStatus,
+  type CreateContainerRequest,
+  type LogRequest,
+  logStartHeader,
+  type MountStatus,
+  type OutputChunk,
+  type SnapshotStatus,
 } from '../../shared/agent/containers.ts';
 import type { ExecRequest } from '../../shared/agent/exec.ts';
 import { decodeFrames, encodeControl, type Frame, outputOf } from '../../shared/agent/frames.ts';
@@ -101,14 +104,22 @@ export class AgentClient {
     return await this.#frames(`${containerPath(id)}/exec`, input, options);
   }
 
-  /** The exact bytes that it wrote. Once this resolves, the agent holds the log open. */
+  /** The exact bytes that it wrote, and where in the log they begin. Once this resolves, the agent holds the log open. */
   async containerLogs(
     id: string,
-    options: CallOptions & { follow?: boolean } = {},
-  ): Promise<AsyncIterable<OutputChunk>> {
-    const query = options.follow === true ? '?follow=true' : '';
-    const body = await this.#open('GET', `${containerPath(id)}/logs${query}`, options);
-    return outputOf(decodeFrames(this.#translated(body, options.signal)));
+    options: CallOptions & LogRequest = {},
+  ): Promise<{ from: number; output: AsyncIterable<OutputChunk> }> {
+    const { signal, since, ...rest } = options;
+    const entries = Object.entries(rest).map(([name, value]) => [name, String(value)]);
+    const query = new URLSearchParams(Object.fromEntries(entries));
+    if (since !== undefined) query.set('since', since.toISOString());
+    const { body, headers } = await this.#open(
+      'GET',
+      `${containerPath(id)}/logs?${query}`,
+      options,
+    );
+    const frames = decodeFrames(this.#translated(body, signal));
+    return { from: Number(headers[logStartHeader]), output: outputOf(frames) };
   }
 
   async listSnapshots(options: CallOptions = {}): Promise<SnapshotStatus[]> {
@@ -153,7 +164,7 @@ export class AgentClient {
     input: Readable,
     options: CallOptions,
   ): Promise<AsyncIterable<Frame>> {
-    const body = await this.#open('POST', path, options, input);
+    const { body } = await this.#open('POST', path, options, input);
     return decodeFrames(this.#translated(body, options.signal));
   }
 
@@ -166,7 +177,7 @@ export class AgentClient {
     const chunks: Uint8Array[] = [];
     let bytes = 0;
     const answer = await this.#open(method, path, options, body);
-    for await (const chunk of this.#translated(answer, options.signal)) {
+    for await (const chunk of this.#translated(answer.body, options.signal)) {
       bytes += chunk.length;
       if (bytes > maxAnswerBytes) throw this.#unavailable(new Error('its answer is too large'));
       chunks.push(chunk);
@@ -180,7 +191,7 @@ export class AgentClient {
     path: string,
     { signal }: CallOptions,
     body?: object,
-  ): Promise<AsyncIterable<Uint8Array>> {
+  ): Promise<{ body: AsyncIterable<Uint8Array>; headers: IncomingHttpHeaders }> {
     signal?.throwIfAborted();
     const connection = new Client('http://agent', {
       socketPath: this.socketPath,
@@ -201,7 +212,7 @@ export class AgentClient {
         ...(signal === undefined ? {} : { signal }),
       });
       if (answer.statusCode >= 400) throw decodeAnswer(await answer.body.text());
-      return closing(answer.body, connection);
+      return { body: closing(answer.body, connection), headers: answer.headers };
     } catch (error) {
       await connection.destroy();
       signal?.throwIfAborted();

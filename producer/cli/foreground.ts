@@ -1,5 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ContainerExit, OutputChunk, OutputStream } from '../../shared/agent/containers.ts';
+import type {
+  ContainerExit,
+  LogRequest,
+  OutputChunk,
+  OutputStream,
+} from '../../shared/agent/containers.ts';
 import { DrayError, errnoOf } from '../../shared/errors.ts';
 import type { AgentClient } from '../agent/client.ts';
 import { outputError } from './errors.ts';
@@ -17,6 +22,8 @@ export interface FollowOptions {
   /** Says something to the person who looks. */
   say?: (message: string) => void;
   signal?: AbortSignal;
+  /** What of the output is wanted; default: all, up to its end. */
+  request?: LogRequest;
 }
 
 /**
@@ -28,14 +35,17 @@ export async function* followOutput(
   options: FollowOptions,
 ): AsyncGenerator<OutputChunk | undefined> {
   const delivered: Record<OutputStream, number> = { stdout: 0, stderr: 0 };
+  let request: LogRequest = { follow: true, ...options.request };
   for (let attempt = 0; ; attempt++) {
     const skip = { ...delivered };
     try {
-      const logs = await withAgent(options, (client) =>
-        client.containerLogs(id, { follow: true, ...signalOf(options) }),
-      );
+      const read = (client: AgentClient) =>
+        client.containerLogs(id, { ...request, ...signalOf(options) });
+      const logs = await (attempt === 0 ? options.connect().then(read) : withAgent(options, read));
       if (attempt === 0) yield undefined;
-      for await (const { stream, bytes } of logs) {
+      const { since: _since, tail: _tail, ...rest } = request;
+      request = { ...rest, from: logs.from };
+      for await (const { stream, bytes } of logs.output) {
         const seen = Math.min(skip[stream], bytes.length);
         skip[stream] -= seen;
         if (seen === bytes.length) continue;

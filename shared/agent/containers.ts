@@ -103,6 +103,23 @@ export interface ContainerExit {
   error?: string;
 }
 
+/** What of a container's output is wanted, and in which form. */
+export interface LogRequest {
+  /** Goes on until it has ended. */
+  follow?: boolean;
+  /** Puts the time, in UTC, in front of each line. */
+  timestamps?: boolean;
+  /** What was written since then. */
+  since?: Date;
+  /** So many lines before the end. */
+  tail?: number;
+  /** Where an earlier answer began: {@link logStartHeader}. */
+  from?: number;
+}
+
+/** The header of an answer that says where in the log it begins, so that it can be asked for once more. */
+export const logStartHeader = 'drayage-log-start';
+
 export type OutputStream = 'stdout' | 'stderr';
 
 /** A piece of a container's output, as its process wrote it. */

@@ -1,14 +1,14 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
-import type { OutputChunk } from '../../../shared/agent/containers.ts';
+import { logStartHeader, type OutputChunk } from '../../../shared/agent/containers.ts';
 import { emptyFrame, encodeFrames } from '../../../shared/agent/frames.ts';
 import type { Containers } from '../containers/containers.ts';
 import {
   containerID,
   createContainerBody,
-  followQuery,
   forceQuery,
   killBody,
+  logsQuery,
   parse,
   signalOf,
 } from './requests.ts';
@@ -49,10 +49,11 @@ export function containerRoutes(server: FastifyInstance, containers: Containers)
   });
 
   server.get('/v1/containers/:id/logs', async (request, reply) => {
-    const { follow = false } = parse(followQuery, request.query);
+    const query = parse(logsQuery, request.query);
     const signal = signalOf(reply);
-    const output = await containers.logs(containerID(request), { follow, signal });
+    const { from, output } = await containers.logs(containerID(request), { ...query, signal });
     return reply
+      .header(logStartHeader, from)
       .type('application/octet-stream')
       .send(Readable.from(frames(output), { objectMode: false }));
   });

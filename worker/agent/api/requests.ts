@@ -45,15 +45,24 @@ export const prepareBody = z.strictObject({
   key: z.string().max(maxText),
   image: z.string().min(1).max(maxText),
 });
-export const followQuery = z.strictObject({ follow: flag.optional() });
+const offset = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+export const logsQuery = z.strictObject({
+  follow: flag.optional(),
+  timestamps: flag.optional(),
+  from: offset.optional(),
+  since: z.iso.datetime({ offset: true }).pipe(z.coerce.date()).optional(),
+  tail: offset.optional(),
+});
 export const forceQuery = z.strictObject({ force: flag.optional() });
 export const applyQuery = z.strictObject({ target: z.string().startsWith('/').max(maxText) });
 
-type DeepDefined<T> = T extends readonly (infer E)[]
-  ? DeepDefined<E>[]
-  : T extends object
-    ? { [K in keyof T]: DeepDefined<Exclude<T[K], undefined>> }
-    : T;
+type DeepDefined<T> = T extends Date
+  ? T
+  : T extends readonly (infer E)[]
+    ? DeepDefined<E>[]
+    : T extends object
+      ? { [K in keyof T]: DeepDefined<Exclude<T[K], undefined>> }
+      : T;
 
 /** Checks what came from outside. @throws USAGE naming the place */
 export function parse<T>(schema: z.ZodType<T>, value: unknown): DeepDefined<T> {

@@ -5,7 +5,6 @@ import type {
   ContainerExit,
   ContainerStatus,
   CreateContainerRequest,
-  OutputChunk,
 } from '../../../shared/agent/containers.ts';
 import type { ExecRequest } from '../../../shared/agent/exec.ts';
 import { DrayError } from '../../../shared/errors.ts';
@@ -25,7 +24,7 @@ import { ExitWatch } from './exits.ts';
 import type { ImageSource } from './image.ts';
 import { bundleOf, layoutOf } from './layout.ts';
 import { halt, launch, makeFolders } from './lifecycle.ts';
-import { openLog } from './log.ts';
+import { type OpenedLog, openLog, type ReadLogOptions } from './log.ts';
 import { observe, reconcile } from './reconcile.ts';
 import type { ContainerServices, RootSnapshots } from './services.ts';
 import { settle } from './settings.ts';
@@ -33,6 +32,8 @@ import { settle } from './settings.ts';
 export interface CallOptions {
   signal?: AbortSignal;
 }
+
+export type LogOptions = Omit<ReadLogOptions, 'hasEnded' | 'changed'>;
 
 export interface OpenContainersOptions extends CallOptions {
   /** The agent's root folder. */
@@ -259,10 +260,7 @@ export class Containers implements AsyncDisposable {
   }
 
   /** The bytes that the container wrote, in order. Its log is open once this resolves. @throws NOT_FOUND */
-  async logs(
-    id: string,
-    options: CallOptions & { follow?: boolean } = {},
-  ): Promise<AsyncIterable<OutputChunk>> {
+  async logs(id: string, options: CallOptions & LogOptions = {}): Promise<OpenedLog> {
     const { rows, layout } = this.#services;
     const { instance } = this.#require(id);
     const hasEnded = () => {

@@ -98,7 +98,7 @@ export async function describeEnd(
   if (exitCode === 1) {
     const { log } = bundleOf(services.layout, container.instance);
     let output = '';
-    for await (const { stream, bytes } of await openLog(log)) {
+    for await (const { stream, bytes } of (await openLog(log)).output) {
       output += stream === 'stderr' ? Buffer.from(bytes).toString() : '\n\n';
       if (output.length > 4096) break;
     }

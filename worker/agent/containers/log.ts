@@ -2,12 +2,15 @@ import { type FSWatcher, watch } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OutputChunk, OutputStream } from '../../../shared/agent/containers.ts';
+import { findStart, type LogStart } from './log-start.ts';
 
 const readBytes = 256 * 1024;
 /** Milliseconds after which a log is looked at again, should its file system not tell of changes. */
 const pollInterval = 250;
 
-export interface ReadLogOptions {
+export interface ReadLogOptions extends LogStart {
+  /** Puts the time, in UTC, in front of each line. */
+  timestamps?: boolean;
   /** Waits for more until {@link hasEnded}; otherwise the end is where the log ends now. */
   follow?: boolean;
   /** Whether nothing will be written any more. Asked before each look at the file. */
@@ -17,42 +20,59 @@ export interface ReadLogOptions {
   signal?: AbortSignal;
 }
 
+/** A log that is open: it may be removed now. */
+export interface OpenedLog {
+  /** The byte where it is read from: another reader that begins there gets the same. */
+  from: number;
+  /** To be iterated to the end, or returned. */
+  output: AsyncGenerator<OutputChunk>;
+}
+
 /**
  * The exact bytes that a container wrote, in order, from its log in the k8s-file form: lines of
  * `TIME STREAM TAG CONTENT`, where tag P says that CONTENT was not ended by a newline.
- * The file is open when this resolves, and may be removed then; the caller iterates to the end or returns.
  */
-export async function openLog(
-  path: string,
-  options: ReadLogOptions = {},
-): Promise<AsyncGenerator<OutputChunk>> {
+export async function openLog(path: string, options: ReadLogOptions = {}): Promise<OpenedLog> {
   options.signal?.throwIfAborted();
-  return readLog(await open(path, 'r'), path, options);
+  const file = await open(path, 'r');
+  try {
+    const from = await findStart(file, options);
+    return { from, output: readLog(file, path, from, options) };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 async function* readLog(
   opened: FileHandle,
   path: string,
+  from: number,
   options: ReadLogOptions,
 ): AsyncGenerator<OutputChunk> {
   const { follow = false, hasEnded = () => true, signal } = options;
   await using file = opened;
   using bell = follow ? new Bell(path, options.changed) : undefined;
-  const parser = new LogParser();
+  const parser = new LogParser(options.timestamps ?? false);
+  let at = from;
   for (;;) {
     signal?.throwIfAborted();
     const wasEnded = hasEnded();
-    for await (const bytes of readOn(file)) yield* parser.push(bytes);
+    for await (const bytes of readOn(file, at)) {
+      at += bytes.length;
+      yield* parser.push(bytes);
+    }
     if (!follow || wasEnded) break;
     if (!hasEnded()) await bell?.rung(signal);
   }
   yield* parser.end();
 }
 
-async function* readOn(file: FileHandle): AsyncGenerator<Buffer> {
-  for (;;) {
-    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(readBytes), 0, readBytes);
+async function* readOn(file: FileHandle, from: number): AsyncGenerator<Buffer> {
+  for (let at = from; ; ) {
+    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(readBytes), 0, readBytes, at);
     if (bytesRead === 0) return;
+    at += bytesRead;
     yield buffer.subarray(0, bytesRead);
   }
 }
@@ -93,7 +113,14 @@ const space = 0x20;
 
 /** Takes the lines of a log apart, wherever the reads cut them. */
 class LogParser {
+  readonly #timestamps: boolean;
+  /** Whether the last record of a stream left its line open. */
+  readonly #isOpen = { stdout: false, stderr: false };
   #rest: Buffer = Buffer.alloc(0);
+
+  constructor(timestamps: boolean) {
+    this.#timestamps = timestamps;
+  }
 
   /** Chunks of the whole lines so far; what follows each other on one stream comes as one. */
   *push(bytes: Buffer): Generator<OutputChunk> {
@@ -101,7 +128,7 @@ class LogParser {
     const records: OutputChunk[] = [];
     let start = 0;
     for (let end = text.indexOf(newline); end !== -1; end = text.indexOf(newline, start)) {
-      const record = parseRecord(text.subarray(start, end + 1));
+      const record = this.#parse(text.subarray(start, end + 1));
       if (record !== undefined) records.push(record);
       start = end + 1;
     }
@@ -111,12 +138,37 @@ class LogParser {
 
   /** What a monitor that died in the middle of a line left. */
   *end(): Generator<OutputChunk> {
-    const record = this.#rest.length === 0 ? undefined : parseRecord(this.#rest);
+    const record = this.#rest.length === 0 ? undefined : this.#parse(this.#rest);
     if (record !== undefined && record.bytes.length > 0) yield record;
+  }
+
+  #parse(line: Buffer): OutputChunk | undefined {
+    const record = parseRecord(line);
+    if (record === undefined || !this.#timestamps) return record;
+    const { stream, time, isPartial, bytes } = record;
+    const wasOpen = this.#isOpen[stream];
+    this.#isOpen[stream] = isPartial;
+    return {
+      stream,
+      bytes: wasOpen ? bytes : Buffer.concat([Buffer.from(`${utc(time)} `), bytes]),
+    };
   }
 }
 
-function parseRecord(line: Buffer): OutputChunk | undefined {
+/** A record's time, which has the offset of the node's zone and nanoseconds, in UTC. */
+function utc(time: string): string {
+  const [, fraction = ''] = /\.(\d+)/.exec(time) ?? [];
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return time;
+  return `${date.toISOString().slice(0, 19)}.${fraction.padEnd(9, '0')}Z`;
+}
+
+interface LogRecord extends OutputChunk {
+  time: string;
+  isPartial: boolean;
+}
+
+function parseRecord(line: Buffer): LogRecord | undefined {
   const afterTime = line.indexOf(space);
   const afterStream = line.indexOf(space, afterTime + 1);
   const afterTag = line.indexOf(space, afterStream + 1);
@@ -125,7 +177,8 @@ function parseRecord(line: Buffer): OutputChunk | undefined {
   if (!isStream(stream)) return undefined;
   const isPartial = line[afterStream + 1] === 'P'.charCodeAt(0);
   const end = isPartial && line.at(-1) === newline ? line.length - 1 : line.length;
-  return { stream, bytes: line.subarray(afterTag + 1, end) };
+  const time = line.toString('latin1', 0, afterTime);
+  return { stream, time, isPartial, bytes: line.subarray(afterTag + 1, end) };
 }
 
 function isStream(text: string): text is OutputStream {

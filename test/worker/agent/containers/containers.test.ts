@@ -79,7 +79,7 @@ describe('containers', () => {
       image: imageName,
       options: { args: shell('echo first; sleep 0.3; printf second; sleep 60') },
     });
-    const logs = await containers.logs('ticker', { follow: true });
+    const { output: logs } = await containers.logs('ticker', { follow: true });
     await containers.start('ticker');
     let seen = '';
     for await (const { bytes } of logs) {

@@ -20,7 +20,7 @@ describe('openLog', () => {
       `${time} stdout F a\n${time} stdout P b\n${time} stdout F \n${time} stderr P e P \n${time} stdout F stdout F x\n`,
     );
     const seen = [];
-    for await (const { stream, bytes } of await openLog(log.file))
+    for await (const { stream, bytes } of (await openLog(log.file)).output)
       seen.push([stream, String(bytes)]);
     assert.deepEqual(seen, [
       ['stdout', 'a\nb\n'],
@@ -32,14 +32,14 @@ describe('openLog', () => {
   test('a torn last line gives what there is of it; what is no record is left out', async () => {
     await using log = await temporaryLog(`garbage\n${time} stdout F a\n${time} stdout F b`);
     let seen = '';
-    for await (const { bytes } of await openLog(log.file)) seen += String(bytes);
+    for await (const { bytes } of (await openLog(log.file)).output) seen += String(bytes);
     assert.equal(seen, 'a\nb');
   });
 
   test('a log that grows is followed up to the end', { timeout: 10_000 }, async () => {
     await using log = await temporaryLog('');
     let ended = false;
-    const following = await openLog(log.file, { follow: true, hasEnded: () => ended });
+    const { output: following } = await openLog(log.file, { follow: true, hasEnded: () => ended });
     let written = 0;
     let seen = '';
     const grow = async () => {
@@ -57,7 +57,11 @@ describe('openLog', () => {
   test('following ends with its signal', async () => {
     await using log = await temporaryLog('');
     const signal = AbortSignal.timeout(30);
-    const following = await openLog(log.file, { follow: true, hasEnded: () => false, signal });
+    const { output: following } = await openLog(log.file, {
+      follow: true,
+      hasEnded: () => false,
+      signal,
+    });
     await assert.rejects(following.next(), { name: 'TimeoutError' });
   });
 });

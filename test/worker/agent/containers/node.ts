@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { pino } from 'pino';
+import type { LogRequest, OutputChunk } from '../../../../shared/agent/containers.ts';
 import { type ChainID, type DiffID, digestOf } from '../../../../shared/image/digest.ts';
 import type { ImageConfig } from '../../../../shared/image/manifest.ts';
 import { Containers } from '../../../../worker/agent/containers/containers.ts';
@@ -147,11 +148,13 @@ async function fillTinyRoot(root: string): Promise<void> {
 
 /** All output of a container, by stream. */
 export async function outputOf(
-  containers: Pick<Containers, 'logs'>,
+  containers: {
+    logs: (id: string, options: LogRequest) => Promise<{ output: AsyncIterable<OutputChunk> }>;
+  },
   id: string,
 ): Promise<{ stdout: Buffer; stderr: Buffer }> {
   const pieces = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
-  for await (const { stream, bytes } of await containers.logs(id, { follow: true })) {
+  for await (const { stream, bytes } of (await containers.logs(id, { follow: true })).output) {
     pieces[stream].push(bytes);
   }
   return { stdout: Buffer.concat(pieces.stdout), stderr: Buffer.concat(pieces.stderr) };
