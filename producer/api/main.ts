@@ -11,6 +11,7 @@ import { PullSummaries } from '../../shared/pull/summary.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
 import { warnOfServer } from '../../shared/queue/server-check.ts';
+import { ImageFacts } from './image-facts.ts';
 import { measureFleet } from './metrics.ts';
 import { createApiServer } from './server.ts';
 import { followCertificates } from './tls.ts';
@@ -33,6 +34,7 @@ await runProgram(config, 'serve', async ({ log, stopping, cleanUp }) => {
   const server = await createApiServer({
     ...{ config, version, redis, store, queues, log, tokens },
     pulls: new Pulls(redis, prefix),
+    facts: new ImageFacts(store),
     summaries: new PullSummaries(redis, prefix),
     records,
   });

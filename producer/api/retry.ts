@@ -53,7 +53,7 @@ export async function retryJob(
 ): Promise<string[]> {
   const job = await findFailed(services.queues.queue(name), id);
   const failed = (await pullsOf(failedJob(job), services)).filter(
-    ({ state }) => state === 'failed',
+    ({ state }) => state === 'failed' || state === 'partial',
   );
   if (failed.length === 0) {
     await job.retry('failed');

@@ -6,6 +6,7 @@ import type { PullRecords } from '../../shared/pull/records.ts';
 import type { PullSummaries } from '../../shared/pull/summary.ts';
 import type { Redis } from '../../shared/queue/connection.ts';
 import type { JobQueues } from '../../shared/queue/jobs.ts';
+import type { ImageFacts } from './image-facts.ts';
 import type { TokenFile } from './tokens.ts';
 
 /** What the API stands on. */
@@ -14,6 +15,7 @@ export interface ApiServices {
   version: string;
   redis: Redis;
   store: Store;
+  facts: ImageFacts;
   pulls: Pulls;
   summaries: PullSummaries;
   records: PullRecords;

@@ -83,6 +83,26 @@ export type Node = {
   platform: string;
   version: string;
   seenAt: string;
+  /** Committed snapshots, the bytes that they take, and those of the disk */
+  disk?: {
+    snapshots: number;
+    bytes: number;
+    diskSize: number;
+    diskFree: number;
+  };
+};
+
+/** An image that a node can run */
+export type NodeImage = {
+  name: string;
+  /** algorithm:encoded, as in sha256:… */
+  digest: string;
+  /** Bytes in the content store */
+  size?: number;
+};
+
+export type NodeImageList = {
+  items: NodeImage[];
 };
 
 /** How a pull goes over its nodes */

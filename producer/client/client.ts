@@ -2,6 +2,8 @@ import type {
   FailedJob,
   Image,
   Node,
+  NodeImage,
+  NodeImageList,
   Pull,
   PullList,
   PullRequest,
@@ -132,6 +134,12 @@ export class DrayageClient {
   /** The nodes of the fleet. */
   async listNodes(options: CallOptions = {}): Promise<Node[]> {
     return (await this.#requests.json<{ items: Node[] }>('GET', '/v1/nodes', options)).items;
+  }
+
+  /** The images that a node holds unpacked, as its agent said within the last seconds. */
+  async listNodeImages(node: string, options: CallOptions = {}): Promise<NodeImage[]> {
+    const path = `/v1/nodes/${encodeURIComponent(node)}/images`;
+    return (await this.#requests.json<NodeImageList>('GET', path, options)).items;
   }
 
   /** The queues as they stand. */

@@ -57,6 +57,10 @@ export function keysOf(prefix: string) {
     idempotency: (key: string) => `${own}:idempotency:${key}`,
     /** Hash: every node that ever registered → when it was last seen, and what it is. */
     nodes: `${own}:nodes`,
+    /** Hash: node → what its disk has. */
+    nodeDisks: `${own}:nodes:disks`,
+    /** Hash: node → the chainIDs of its snapshots. */
+    nodeSnapshots: `${own}:nodes:snapshots`,
     /** Hash: registry → what the fleet may ask of it. */
     limits: `${own}:limits`,
     /** Sorted set: registries that asked for a pause, by its end. For those who look. */

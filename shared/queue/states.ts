@@ -1,4 +1,5 @@
 import type { Job, Queue } from 'bullmq';
+import { isLost, type NodeInfo } from '../node/registry.ts';
 import { priorities } from '../pull/priority.ts';
 import { type JobQueues, queuePriority } from './jobs.ts';
 import { fetchQueue, resolveQueue, unpackQueue } from './names.ts';
@@ -21,23 +22,36 @@ const delayedSample = 200;
 
 const states = ['waiting', 'prioritized', 'active', 'delayed', 'failed'] as const;
 
-/** The queues of the fleet as they stand: resolve, fetch-blob, and each node's own. */
+/**
+ * The queues of the fleet as they stand: resolve, fetch-blob, and each node's own. An idle queue costs one command,
+ * so that a thousand nodes can be looked at every few seconds.
+ */
 export async function queueStates(
   queues: JobQueues,
-  nodes: readonly { name: string }[],
+  nodes: readonly NodeInfo[],
 ): Promise<QueueState[]> {
-  const names = [resolveQueue, fetchQueue, ...nodes.map(({ name }) => unpackQueue(name))];
-  return await Promise.all(names.map((name) => queueState(queues, name)));
+  const now = new Date();
+  return await Promise.all([
+    queueState(queues.queue(resolveQueue)),
+    queueState(queues.queue(fetchQueue)),
+    // Only its agent takes from a node's queue. Counting connections would list all of the fleet's for each node.
+    ...nodes.map((node) =>
+      queueState(queues.queue(unpackQueue(node.name)), isLost(node, now) ? 0 : 1),
+    ),
+  ]);
 }
 
-async function queueState(queues: JobQueues, name: string): Promise<QueueState> {
-  const queue = queues.queue(name);
-  const [jobs, waiting, prioritized, delayed, workers] = await Promise.all([
+async function queueState(queue: Queue, taking?: number): Promise<QueueState> {
+  const { name } = queue;
+  const [jobs, workers] = await Promise.all([
     queue.getJobCounts(...states),
-    queue.getWaiting(-1, -1),
-    firstOfEachPriority(queue),
-    queue.getDelayed(0, delayedSample - 1),
-    queue.getWorkersCount(),
+    taking ?? queue.getWorkersCount(),
+  ]);
+  const has = (state: (typeof states)[number]) => (jobs[state] ?? 0) > 0;
+  const [waiting, prioritized, delayed] = await Promise.all([
+    has('waiting') ? queue.getWaiting(-1, -1) : [],
+    has('prioritized') ? firstOfEachPriority(queue) : [],
+    has('delayed') ? queue.getDelayed(0, delayedSample - 1) : [],
   ]);
   const added = [...waiting, ...prioritized];
   const age = (of: Job[]) =>

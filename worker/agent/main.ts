@@ -15,6 +15,7 @@ import { LayerApplier } from './layer/apply.ts';
 import { applyToFolder } from './layer/apply-to-folder.ts';
 import { measureNode } from './metrics.ts';
 import { NodeDatabase } from './node-database.ts';
+import { keepReporting } from './report.ts';
 import { Snapshots } from './snapshot/snapshots.ts';
 import { takeJobs } from './take-jobs.ts';
 import { unpackImage } from './unpack/image.ts';
@@ -91,6 +92,8 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
       cleanUp,
     },
   );
+  const { prefix } = config.redis;
+  cleanUp.defer(keepReporting({ node, root, redis, prefix, snapshots, log }));
   measureNode({ root, snapshots, containers });
   const escapes = runcWarning(await containers.runtimeVersion().catch(() => ''));
   if (escapes !== undefined) log.warn(escapes);

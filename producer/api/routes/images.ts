@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import type { ImageRecord, Store } from '../../../shared/content/store.ts';
+import type { ImageRecord } from '../../../shared/content/store.ts';
 import { formatReference, parseReference } from '../../../shared/image/reference.ts';
-import { imageUnknown, nameImage, readManifest, storedBytes } from '../../image-names.ts';
+import { imageUnknown, nameImage } from '../../image-names.ts';
 import { cutPage, pageOf } from '../paging.ts';
 import { type Route, route } from '../route.ts';
 import { image, imageList, imageName } from '../schemas/image.ts';
@@ -13,17 +13,11 @@ const page = pageOf(reference, { most: 1000, usual: 100 }).extend({
 });
 const named = z.strictObject({ name: reference });
 
-/** Sizes of images that are remembered: what a digest names does not change. */
-const keepSizes = 10_000;
-
 /** The names of images: list, add, remove. */
-export function imageRoutes({ store }: Pick<ApiServices, 'store'>): Route[] {
-  const sizes = new Map<string, number>();
+export function imageRoutes({ store, facts }: Pick<ApiServices, 'store' | 'facts'>): Route[] {
   const described = async (record: ImageRecord, options: { signal: AbortSignal }) => {
-    const key = `${record.target.digest} ${record.manifest.digest}`;
-    const size = sizes.get(key) ?? (await sizeOf(record, store, options));
-    if (size !== undefined && sizes.size < keepSizes) sizes.set(key, size);
-    return size === undefined ? record : { ...record, size };
+    const fact = await facts.of(record, options);
+    return fact === undefined ? record : { ...record, size: fact.size };
   };
   return [
     route({
@@ -88,18 +82,4 @@ export function imageRoutes({ store }: Pick<ApiServices, 'store'>): Route[] {
 
 function fullName(name: string): string {
   return formatReference(parseReference(name));
-}
-
-/** An image whose manifest was removed or is damaged is listed all the same. */
-async function sizeOf(
-  record: ImageRecord,
-  store: Store,
-  options: { signal: AbortSignal },
-): Promise<number | undefined> {
-  try {
-    return storedBytes(record, await readManifest(record.manifest, store, options));
-  } catch {
-    options.signal.throwIfAborted();
-    return undefined;
-  }
 }

@@ -6,6 +6,7 @@ import { isQueueName } from '../../../shared/queue/names.ts';
 import { rateOf } from '../../../shared/queue/rates.ts';
 import { queueStates } from '../../../shared/queue/states.ts';
 import { cutPage, pageOf } from '../paging.ts';
+import { remembered } from '../remembered.ts';
 import { retryJob } from '../retry.ts';
 import { type Route, route } from '../route.ts';
 import { listOf } from '../schemas/common.ts';
@@ -22,11 +23,20 @@ const byName = z.strictObject({ queue: name });
 const byJob = z.strictObject({ queue: name, job: jobId });
 const page = pageOf(jobId, { most: 200, usual: 50 });
 
+/** Milliseconds for which all that ask get the same look at the queues. */
+const lookInterval = 1_000;
+
 /** The queues: list; and their failed jobs: list, retry, remove. */
 export function queueRoutes(
   services: Pick<ApiServices, 'config' | 'redis' | 'queues' | 'records'>,
 ): Route[] {
   const { config, redis, queues } = services;
+  const look = remembered(lookInterval, async () => {
+    const nodes = await listNodes(redis, config.redis.prefix);
+    const states = await queueStates(queues, nodes);
+    const rates = states.map(({ name }) => rateOf(queues.queue(name)));
+    return (await Promise.all(rates)).map((rate, i) => ({ ...states[i], rate }));
+  });
   return [
     route({
       id: 'listQueues',
@@ -35,18 +45,7 @@ export function queueRoutes(
       summary: 'Jobs of each queue by state, the age of the oldest that waits, and who takes them',
       scope: 'read',
       answer: { status: 200, description: 'All of them', schema: listOf(queue) },
-      async handle() {
-        const nodes = await listNodes(redis, config.redis.prefix);
-        const states = await queueStates(queues, nodes);
-        return {
-          items: await Promise.all(
-            states.map(async (state) => ({
-              ...state,
-              rate: await rateOf(queues.queue(state.name)),
-            })),
-          ),
-        };
-      },
+      handle: async () => ({ items: await look() }),
     }),
     route({
       id: 'listFailedJobs',

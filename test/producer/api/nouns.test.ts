@@ -116,6 +116,30 @@ describe('what the API shows and changes beside pulls', () => {
     assert.deepEqual((await api.call('GET', '/v1/ingests')).json.items, []);
   });
 
+  test('a node says what it holds', async () => {
+    await fleet.startAgent('n1');
+    assert.deepEqual(await client.listNodeImages('n1'), []);
+    const { id } = await client.pull({ reference, nodes: ['n1'] });
+    assert.equal((await fleet.ended(id)).state, 'ready');
+    const [summary] = (await client.listPulls()).items;
+    assert.deepEqual([summary?.nodes.total, summary?.nodes.ready], [1, 1]);
+    const digest = summary?.target?.digest;
+    const [image] = await Array.fromAsync(client.listImages());
+    for (let tries = 0; (await client.listNodeImages('n1')).length === 0; tries++) {
+      assert.ok(tries < 100, 'the node said nothing');
+      await sleep(100);
+    }
+    const held = [{ name: reference, digest, size: image?.size }];
+    assert.deepEqual(await client.listNodeImages('n1'), held);
+    const [node] = await client.listNodes();
+    assert.equal(node?.state, 'ready');
+    assert.equal(node?.disk?.snapshots, 1);
+    assert.ok((node?.disk?.bytes ?? 0) > 100_000 && (node?.disk?.diskFree ?? 0) > 0);
+    const queue = (await client.listQueues()).find(({ name }) => name === 'unpack@n1');
+    assert.equal(queue?.workers, 1);
+    await assert.rejects(client.listNodeImages('n2'), { code: 'NOT_FOUND' });
+  });
+
   test('a failed job is shown with its reason; retried, its pull is pulled anew', async () => {
     const id = await failedPull();
     const [job] = await failedJobs(1);
@@ -147,6 +171,8 @@ describe('what the API shows and changes beside pulls', () => {
     assert.deepEqual([...(page.items as unknown[]), ...(rest.items as unknown[])], jobs);
     for (const { id } of jobs) await client.removeJob('resolve', id);
     assert.deepEqual(await failedJobs(0), []);
+    // A look at the queues is shared by all who ask within a second.
+    await sleep(1_100);
     const resolve = (await client.listQueues()).find(({ name }) => name === 'resolve');
     const sum = (counts: number[] = []) => counts.reduce((all, each) => all + each, 0);
     assert.equal(resolve?.rate.completed.length, 60);
