@@ -52,14 +52,26 @@ export async function printLimits(
   const bandwidth = (bytes: number | undefined) =>
     bytes === undefined ? '-' : `${formatBytes(bytes)}/s`;
   printList(shown, options, {
-    headings: ['REGISTRY', 'REQUESTS', 'BURST', 'AT ONCE', 'BANDWIDTH', 'PER WORKER', 'PAUSED'],
-    row: ({ host: registry, limits, pausedUntil }) => [
+    headings: [
+      'REGISTRY',
+      'REQUESTS',
+      'BURST',
+      'AT ONCE',
+      'BANDWIDTH',
+      'PER WORKER',
+      'LEFT',
+      'PAUSED',
+    ],
+    row: ({ host: registry, limits, quota, pausedUntil }) => [
       registry,
       limits.requestsPerSecond === undefined ? '-' : `${limits.requestsPerSecond}/s`,
       String(limits.burst ?? '-'),
       String(limits.concurrent ?? '-'),
       bandwidth(limits.bytesPerSecond),
       bandwidth(limits.workerBytesPerSecond),
+      quota === undefined
+        ? '-'
+        : `${quota.left}${quota.limit === undefined ? '' : ` of ${quota.limit}`}`,
       pausedUntil === undefined ? '-' : `until ${pausedUntil.toISOString()}`,
     ],
     name: ({ host: registry }) => registry,

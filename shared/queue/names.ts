@@ -65,6 +65,8 @@ export function keysOf(prefix: string) {
     limits: `${own}:limits`,
     /** Sorted set: registries that asked for a pause, by its end. For those who look. */
     paused: `${own}:paused`,
+    /** Sorted set: registries that said what is left of their quotas, by the time when that is out of date. */
+    quotas: `${own}:quotas`,
     /** What the fleet has asked of a registry. */
     budget: (registry: string) => ({
       /** Hash: when the next request is due, and when those are that wait. */
@@ -79,6 +81,10 @@ export function keysOf(prefix: string) {
       used: `${own}:budget:${registry}:used`,
       /** Sorted set: requests under way, by the time when they are taken for dead. */
       busy: `${own}:budget:${registry}:busy`,
+      /** Hash: what the registry said is left of its quota. */
+      quota: `${own}:budget:${registry}:quota`,
+      /** Sorted set: requests that are not answered, by the time when they are taken for dead; while there is a quota. */
+      asked: `${own}:budget:${registry}:asked`,
     }),
     /** Channel: a digest whose ingest advanced, for those who read along. A hint only. */
     advanced: `${own}:advanced`,

@@ -32,6 +32,8 @@ export interface FleetLimits {
 export interface LimitedRegistry {
   host: string;
   limits: FleetLimits;
+  /** What the registry said, some minutes ago at most, that is left of its own limit. */
+  quota?: { left: number; limit?: number };
   /** The registry asked for a pause: nobody asks it anything before. */
   pausedUntil?: Date;
 }
@@ -71,17 +73,23 @@ export class RegistryLimits {
     await transaction.exec();
   }
 
-  /** Registries with limits, and those that asked for a pause, by name. */
+  /** Registries with limits, of ours or of their own, and those that asked for a pause, by name. */
   async list(): Promise<LimitedRegistry[]> {
     const limited = await this.#redis.hgetall(this.#keys.limits);
     const paused = await this.#redis.zrangebyscore(this.#keys.paused, Date.now(), '+inf');
-    const hosts = [...new Set([...Object.keys(limited), ...paused])].sort();
+    const counting = await this.#redis.zrangebyscore(this.#keys.quotas, Date.now(), '+inf');
+    const hosts = [...new Set([...Object.keys(limited), ...paused, ...counting])].sort();
     return await Promise.all(
       hosts.map(async (host): Promise<LimitedRegistry> => {
-        const ms = await this.#redis.pttl(this.#keys.budget(host).paused);
+        const keys = this.#keys.budget(host);
+        const ms = await this.#redis.pttl(keys.paused);
+        const [left, limit] = await this.#redis.hmget(keys.quota, 'left', 'limit');
         return {
           host,
           limits: decode(limited[host] ?? '{}'),
+          ...(left
+            ? { quota: { left: Number(left), ...(limit ? { limit: Number(limit) } : {}) } }
+            : {}),
           ...(ms > 0 ? { pausedUntil: new Date(Date.now() + ms) } : {}),
         };
       }),

@@ -105,7 +105,7 @@ describe('limits of a registry, with two workers', () => {
     await fleet.ended(ids[0] ?? '');
     const before = performance.now();
     const shown = await set('--rate', '1000', '--concurrent', '1', '--bandwidth', '50M');
-    assert.match(shown, /1000\/s +- +1 +47\.7 MiB\/s +- +-\n$/);
+    assert.match(shown, /1000\/s +- +1 +47\.7 MiB\/s +- +- +-\n$/);
     for (const id of ids) assert.equal((await fleet.ended(id)).state, 'ready');
     // Seven requests were seven seconds; those that were told a time come at it.
     assert.ok(performance.now() - before < 6_000);

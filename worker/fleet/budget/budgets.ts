@@ -7,9 +7,17 @@ import type { Redis } from '../../../shared/queue/connection.ts';
 import { type Keys, keysOf } from '../../../shared/queue/names.ts';
 import { type FleetLimits, RegistryLimits } from '../../../shared/registry/limits.ts';
 import { throttles } from '../metrics.ts';
-import type { EnterOptions, ExchangeBudget } from '../registry/exchange-budget.ts';
+import type { Entered, EnterOptions, ExchangeBudget, Quota } from '../registry/exchange-budget.ts';
+import { exhaustedMs } from '../registry/rate-limit.ts';
 import { whoAsks } from './asking.ts';
-import { bytesScript, enterScript, leaveScript, pauseScript, renewScript } from './scripts.ts';
+import {
+  answeredScript,
+  bytesScript,
+  enterScript,
+  leaveScript,
+  pauseScript,
+  renewScript,
+} from './scripts.ts';
 
 /**
  * Milliseconds for which a request is waited for here. Longer ones are the queue's to wait for: a job that waits
@@ -19,6 +27,9 @@ const patience = { outside: 30, inside: 500 };
 /** Milliseconds after which the requests of a dead worker no longer count. */
 const holderLife = 30_000;
 const renewal = 10_000;
+/** Milliseconds after which what a registry said of its quota is out of date, when it did not say until when it counts. */
+const quotaAge = 5 * 60_000;
+const longestQuotaAge = 24 * 3600_000;
 /** Milliseconds for which limits are not read again while bytes flow. */
 const limitsAge = 1_000;
 /** Part of a second's bytes that is taken at once. */
@@ -29,6 +40,7 @@ declare module 'ioredis' {
     budgetEnter(
       ...keysAndArguments: (string | number)[]
     ): Result<[0 | 1, number, Reason | '', 0 | 1, string], Context>;
+    budgetAnswered(...keysAndArguments: (string | number)[]): Result<null, Context>;
     budgetLeave(...keysAndArguments: (string | number)[]): Result<null, Context>;
     budgetRenew(...keysAndArguments: (string | number)[]): Result<null, Context>;
     budgetBytes(...keysAndArguments: (string | number)[]): Result<number, Context>;
@@ -36,7 +48,7 @@ declare module 'ioredis' {
   }
 }
 
-type Reason = 'paused' | 'rate' | 'concurrent' | 'bandwidth';
+type Reason = 'paused' | 'rate' | 'concurrent' | 'bandwidth' | 'quota';
 
 /** One budget for each registry, of the whole fleet: its state is in Redis. */
 export class RegistryBudgets implements ExchangeBudget, Disposable {
@@ -54,8 +66,9 @@ export class RegistryBudgets implements ExchangeBudget, Disposable {
     this.#redis = redis;
     this.#keys = keysOf(prefix);
     this.#limits = new RegistryLimits(redis, prefix);
-    redis.defineCommand('budgetEnter', { numberOfKeys: 6, lua: enterScript });
-    redis.defineCommand('budgetLeave', { numberOfKeys: 2, lua: leaveScript });
+    redis.defineCommand('budgetEnter', { numberOfKeys: 8, lua: enterScript });
+    redis.defineCommand('budgetAnswered', { numberOfKeys: 3, lua: answeredScript });
+    redis.defineCommand('budgetLeave', { numberOfKeys: 3, lua: leaveScript });
     redis.defineCommand('budgetRenew', { numberOfKeys: 1, lua: renewScript });
     redis.defineCommand('budgetBytes', { numberOfKeys: 1, lua: bytesScript });
     redis.defineCommand('budgetPause', { numberOfKeys: 3, lua: pauseScript });
@@ -66,22 +79,23 @@ export class RegistryBudgets implements ExchangeBudget, Disposable {
     clearInterval(this.#renewing);
   }
 
-  async enter(registry: string, options: EnterOptions): Promise<Disposable> {
+  async enter(registry: string, options: EnterOptions): Promise<Entered> {
     const { signal } = options;
     const asker = whoAsks() ?? { ticket: randomUUID(), priority: 'normal', isInside: false };
     const until = performance.now() + (asker.isInside ? patience.inside : patience.outside);
     const holder = randomUUID();
-    const { state, paused, line, busy, used } = this.#keys.budget(registry);
+    const { state, paused, line, busy, used, quota, asked } = this.#keys.budget(registry);
     for (;;) {
       signal?.throwIfAborted();
       const [isIn, wait, why, counts, text] = await this.#redis.budgetEnter(
-        ...[this.#keys.limits, state, paused, line, busy, used, registry, asker.ticket],
+        ...[this.#keys.limits, state, paused, line, busy, used, quota, asked],
+        ...[registry, asker.ticket],
         ...[rankOf(asker.priority), Number(options.follows), Number(asker.isInside)],
         ...[Number(options.isBlob), holder, holderLife],
       );
       if (isIn === 1) {
         asker.isInside = true;
-        return counts === 1 ? this.#hold(registry, holder) : { [Symbol.dispose]: () => {} };
+        return this.#entered(registry, counts === 1 ? holder : undefined);
       }
       if (performance.now() + wait > until) {
         throttles.inc({ limit: why || 'rate' });
@@ -135,20 +149,37 @@ export class RegistryBudgets implements ExchangeBudget, Disposable {
     return limits;
   }
 
-  #hold(registry: string, holder: string): Disposable {
+  /** @param holder undefined when nobody counts the request */
+  #entered(registry: string, holder: string | undefined): Entered {
     const begun = performance.now();
-    this.#held.set(holder, registry);
+    if (holder !== undefined) this.#held.set(holder, registry);
     return {
+      answered: (quota) => this.#answered(registry, holder, quota),
       [Symbol.dispose]: () => {
-        if (!this.#held.delete(holder)) return;
-        const { state, busy } = this.#keys.budget(registry);
-        this.#redis
-          .budgetLeave(state, busy, holder, Math.round(performance.now() - begun))
-          .catch(() => {
-            // It counts until its time is over.
-          });
+        if (holder === undefined || !this.#held.delete(holder)) return;
+        const { state, busy, asked } = this.#keys.budget(registry);
+        const took = Math.round(performance.now() - begun);
+        this.#redis.budgetLeave(state, busy, asked, holder, took).catch(() => {
+          // It counts until its time is over.
+        });
       },
     };
+  }
+
+  async #answered(
+    registry: string,
+    holder: string | undefined,
+    quota: Quota | undefined,
+  ): Promise<void> {
+    const until = exhaustedMs(quota);
+    if (until !== undefined) await this.pause(registry, until);
+    if (holder === undefined && quota === undefined) return;
+    const keys = this.#keys.budget(registry);
+    const age = Math.min(longestQuotaAge, Math.max(1_000, quota?.resetMs ?? quotaAge));
+    await this.#redis.budgetAnswered(
+      ...[keys.quota, keys.asked, this.#keys.quotas, registry, holder ?? ''],
+      ...[quota?.left ?? '', quota?.limit ?? '', Math.ceil(age)],
+    );
   }
 
   #renew(): void {
@@ -171,12 +202,13 @@ function refused(registry: string, wait: number, why: Reason, limits: FleetLimit
     rate: `${registry} may be asked ${requestsPerSecond} times a second`,
     concurrent: `${registry} may be asked for ${concurrent} things at once`,
     bandwidth: `${registry} may send ${bytesPerSecond} bytes a second`,
+    quota: `${registry} says that few more requests are left`,
   };
   return new DrayError('RATE_LIMITED', limit[why], {
     retryable: true,
     context: { host: registry, retryAfterMs: wait, waitsFor: why },
     hint:
-      why === 'paused'
+      why === 'paused' || why === 'quota'
         ? 'It is asked again later. Registries allow more to those who log in.'
         : `The limit was set with: dray registry limits ${registry}`,
   });

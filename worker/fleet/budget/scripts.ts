@@ -19,9 +19,12 @@ local now = time[1] * 1000 + time[2] / 1000
  * Who comes back at his time takes what there is, whatever his priority: a time that was told is kept, more or less,
  * so nobody starves. Who comes back too early, has begun already, or has the first priority waits before the lines.
  *
- * KEYS: limits, state, paused, line, busy, used.
+ * While the registry says what is left of its quota, no more requests are unanswered than that, so that it is not
+ * overdrawn; the last one goes alone, also when nothing is left and nobody knows until when.
+ *
+ * KEYS: limits, state, paused, line, busy, used, quota, asked.
  * ARGV: registry, ticket, rank (0 first), follows, inside, is a blob, holder, milliseconds until a holder is dead.
- * Returns: let in, milliseconds to wait, why, whether the end must be told, the limits.
+ * Returns: let in, milliseconds to wait, why, whether answer and end must be told, the limits.
  */
 export const enterScript = `${clock}
 local text = redis.call('HGET', KEYS[1], ARGV[1]) or '{}'
@@ -52,6 +55,15 @@ if limits.concurrent then
     if now + each > earliest then earliest, why = now + each, 'concurrent' end
   end
 end
+local left = tonumber(redis.call('HGET', KEYS[7], 'left'))
+if left then
+  redis.call('ZREMRANGEBYSCORE', KEYS[8], '-inf', now)
+  if redis.call('ZCARD', KEYS[8]) >= math.max(1, left) and not follows then
+    -- The next answer says more.
+    spacing = math.max(spacing, 20)
+    if now + spacing > earliest then earliest, why = now + spacing, 'quota' end
+  end
+end
 if blob and limits.bytesPerSecond and not follows then
   -- A few blobs take the whole width; the others would only hold slots of workers.
   local at = (tonumber(fields[3]) or 0) - 250
@@ -77,7 +89,11 @@ if earliest <= now and (known or ahead <= now or idle) then
     redis.call('ZADD', KEYS[5], now + tonumber(ARGV[8]), ARGV[7])
     redis.call('PEXPIRE', KEYS[5], 3600000)
   end
-  return { 1, 0, '', limits.concurrent and 1 or 0, text }
+  if left then
+    redis.call('ZADD', KEYS[8], now + tonumber(ARGV[8]), ARGV[7])
+    redis.call('PEXPIRE', KEYS[8], 3600000)
+  end
+  return { 1, 0, '', (limits.concurrent or left) and 1 or 0, text }
 end
 
 -- A little faster than they can be let in: who is late leaves no gap.
@@ -103,8 +119,27 @@ redis.call('PEXPIRE', KEYS[4], kept)
 return { 0, math.max(1, math.ceil(due - now)), why, 0, text }
 `;
 
-/** A request is over. KEYS: state, busy. ARGV: holder, milliseconds that it took. */
+/**
+ * A request was answered. Answers overtake each other: within a second, the fewest that are left count.
+ *
+ * KEYS: quota, asked, all that have a quota.
+ * ARGV: registry, holder, what is left or '', of how many or '', milliseconds until that is out of date.
+ */
+export const answeredScript = `${clock}
+redis.call('ZREM', KEYS[2], ARGV[2])
+local left = tonumber(ARGV[3])
+if not left then return end
+local known = redis.call('HMGET', KEYS[1], 'left', 'at')
+if known[1] and left > tonumber(known[1]) and now - tonumber(known[2]) < 1000 then return end
+redis.call('HSET', KEYS[1], 'left', ARGV[3], 'limit', ARGV[4], 'at', string.format('%.3f', now))
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+redis.call('ZADD', KEYS[3], now + ARGV[5], ARGV[1])
+`;
+
+/** A request is over. KEYS: state, busy, asked. ARGV: holder, milliseconds that it took. */
 export const leaveScript = `
+redis.call('ZREM', KEYS[3], ARGV[1])
 if redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then
   local hold = tonumber(redis.call('HGET', KEYS[1], 'hold')) or tonumber(ARGV[2])
   redis.call('HSET', KEYS[1], 'hold', string.format('%.3f', hold * 0.8 + tonumber(ARGV[2]) * 0.2))

@@ -6,7 +6,7 @@ import { type Challenge, parseChallenges } from './challenge.ts';
 import type { Endpoint, Endpoints } from './endpoint.ts';
 import type { ExchangeBudget } from './exchange-budget.ts';
 import { headerOf } from './header.ts';
-import { exhaustedMs, retryAfterMs } from './rate-limit.ts';
+import { exhaustedMs, quotaOf, retryAfterMs } from './rate-limit.ts';
 import type { Outgoing, Transport } from './transport.ts';
 
 /** What is asked of a registry. */
@@ -90,8 +90,13 @@ export class Conversation {
       throw error;
     }
     answer.body.once('close', () => entered[Symbol.dispose]());
-    const exhausted = answer.status === 429 ? undefined : exhaustedMs(answer.headers);
-    if (exhausted !== undefined) await budget.pause(registry, exhausted);
+    try {
+      // The pause that a refusal asks for is another one's to tell.
+      await entered.answered(answer.status === 429 ? undefined : quotaOf(answer.headers));
+    } catch (error) {
+      answer.body.on('error', () => {}).destroy();
+      throw error;
+    }
     return answer;
   }
 
@@ -116,7 +121,7 @@ export class Conversation {
   }
 
   async #pause({ registry }: Endpoint, { headers }: Answer): Promise<number> {
-    const asked = retryAfterMs(headerOf(headers, 'retry-after')) ?? exhaustedMs(headers);
+    const asked = retryAfterMs(headerOf(headers, 'retry-after')) ?? exhaustedMs(quotaOf(headers));
     return await this.#services.budget.pause(registry, asked);
   }
 }

@@ -1,10 +1,26 @@
+/** What a registry says that it still answers. */
+export interface Quota {
+  /** Requests. */
+  left: number;
+  /** Requests of a whole window. */
+  limit?: number;
+  /** Milliseconds until there are more. */
+  resetMs?: number;
+}
+
+/** A request that was let in. It must be disposed when its answer is over. */
+export interface Entered extends Disposable {
+  /** Its answer has begun. @param quota what the registry says in it */
+  answered(quota: Quota | undefined): Promise<void>;
+}
+
 /** What a registry may be asked, and when: the fleet's limits, seen from one client. */
 export interface ExchangeBudget {
   /**
-   * Resolves when a request may be sent. What is got must be disposed when the answer is over.
+   * Resolves when a request may be sent.
    * @throws RATE_LIMITED with context.retryAfterMs when that is not soon
    */
-  enter(registry: string, options: EnterOptions): Promise<Disposable>;
+  enter(registry: string, options: EnterOptions): Promise<Entered>;
   /**
    * The registry asked for a pause: nobody asks it anything before.
    * @param ms undefined when it did not say for how long
@@ -29,7 +45,7 @@ export interface EnterOptions {
 
 /** For programs that are no part of a fleet. */
 export const noBudget: ExchangeBudget = {
-  enter: async () => ({ [Symbol.dispose]: () => {} }),
+  enter: async () => ({ answered: async () => {}, [Symbol.dispose]: () => {} }),
   pause: async (_registry, ms = 1_000) => ms,
   throttled: (_registry, body) => body,
 };

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Quota } from './exchange-budget.ts';
 import { headerOf } from './header.ts';
 
 const minWaitMs = 1_000;
@@ -19,27 +20,65 @@ export function retryAfterMs(header: string | undefined, now = Date.now()): numb
 }
 
 /**
- * Milliseconds to wait, within the same bounds, when the RateLimit headers of an answer say that it was the last one
- * that is allowed: `RateLimit: "name";r=0;t=30`, or the older `RateLimit-Remaining: 0` with `RateLimit-Reset`, also
- * with X- in front, in seconds from now or since 1970. Undefined when more is allowed, or when they don't say until
- * when: the answer of status 429 that follows then says it.
+ * What the RateLimit headers of an answer say is left, of the limit that is met first: `RateLimit: "name";r=5;t=30` with
+ * `RateLimit-Policy: "name";q=100;w=60` (draft-ietf-httpapi-ratelimit-headers), its older form `limit=100, remaining=5,
+ * reset=30`, or `RateLimit-Remaining` with `-Limit` and `-Reset`, also with X- in front, in seconds from now or since
+ * 1970. Docker Hub sends `ratelimit-remaining: 76;w=21600` and no reset. Undefined when they say nothing.
  */
-export function exhaustedMs(headers: IncomingHttpHeaders, now = Date.now()): number | undefined {
-  const waits = (headerOf(headers, 'ratelimit') ?? '').split(',').flatMap((item) => {
-    const remaining = parameter(item, 'r');
-    const reset = parameter(item, 't');
-    return remaining === 0 && reset !== undefined ? [reset * 1000] : [];
-  });
-  for (const prefix of ['ratelimit', 'x-ratelimit']) {
-    const remaining = number(headerOf(headers, `${prefix}-remaining`));
-    const reset = number(headerOf(headers, `${prefix}-reset`));
-    if (remaining !== 0 || reset === undefined) continue;
-    waits.push(reset * 1000 - (reset > epochSeconds ? now : 0));
-  }
-  return waits.length === 0 ? undefined : clamp(Math.max(...waits));
+export function quotaOf(headers: IncomingHttpHeaders, now = Date.now()): Quota | undefined {
+  const said = [...ofField(headers), ...ofHeaders(headers, now)].filter(
+    ({ left }) => left !== undefined,
+  ) as Quota[];
+  // Where several are used up, the one that lasts longest.
+  return said.sort((a, b) => a.left - b.left || (b.resetMs ?? 0) - (a.resetMs ?? 0))[0];
 }
 
-/** The parameter of an item of a structured field (RFC 9651). */
+/** Milliseconds, between one second and 15 minutes, to wait for more when nothing is left; undefined when it is not said. */
+export function exhaustedMs(quota: Quota | undefined): number | undefined {
+  return quota?.left === 0 && quota.resetMs !== undefined ? clamp(quota.resetMs) : undefined;
+}
+
+type Said = { [key in keyof Quota]?: Quota[key] | undefined };
+
+/** Of the field RateLimit: a list of named items, or a dictionary (RFC 9651). */
+function ofField(headers: IncomingHttpHeaders): Said[] {
+  const items = (headerOf(headers, 'ratelimit') ?? '').split(',');
+  const policies = (headerOf(headers, 'ratelimit-policy') ?? '').split(',');
+  const whole = items.join(';');
+  if (parameter(`;${whole}`, 'remaining') !== undefined) items.push(`;${whole}`);
+  return items.map((item) => {
+    const name = nameOf(item);
+    const policy = policies.find((one) => nameOf(one) === name) ?? '';
+    return {
+      left: parameter(item, 'r') ?? parameter(item, 'remaining'),
+      limit: parameter(policy, 'q') ?? parameter(item, 'limit'),
+      resetMs: inMs(parameter(item, 't') ?? parameter(item, 'reset')),
+    };
+  });
+}
+
+function ofHeaders(headers: IncomingHttpHeaders, now: number): Said[] {
+  return ['ratelimit', 'x-ratelimit'].map((prefix) => {
+    const of = (name: string) => number(headerOf(headers, `${prefix}-${name}`));
+    const reset = of('reset');
+    const since = reset !== undefined && reset > epochSeconds ? now : 0;
+    return {
+      left: of('remaining'),
+      limit: of('limit'),
+      resetMs: reset === undefined ? undefined : reset * 1000 - since,
+    };
+  });
+}
+
+function nameOf(item: string): string {
+  return item.split(';')[0]?.trim() ?? '';
+}
+
+function inMs(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : seconds * 1000;
+}
+
+/** The parameter of an item of a structured field. */
 function parameter(item: string, name: string): number | undefined {
   const found = item
     .split(';')
@@ -49,9 +88,9 @@ function parameter(item: string, name: string): number | undefined {
   return number(found?.slice(name.length + 1));
 }
 
-/** `76`, or `76;w=21600` as Docker Hub has it. */
+/** `76`, `76;w=21600` as Docker Hub has it, or the first of `10, 10;w=1, 50;w=60`. */
 function number(text: string | undefined): number | undefined {
-  const digits = /^\s*(\d{1,12})(?:\.\d+)?\s*(?:;|$)/.exec(text ?? '')?.[1];
+  const digits = /^\s*(\d{1,12})(?:\.\d+)?\s*(?:[;,]|$)/.exec(text ?? '')?.[1];
   return digits === undefined ? undefined : Number(digits);
 }
 

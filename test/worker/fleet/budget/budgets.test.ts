@@ -149,6 +149,54 @@ describe('budgets of registries', () => {
     assert.ok((paused?.pausedUntil?.getTime() ?? 0) > Date.now() + 18_000);
   });
 
+  test('near the end of its quota a registry is asked by no more at once than are left, of both workers', async () => {
+    const host = await limited({});
+    const enter = async (worker: 0 | 1) => {
+      const entered = await ask(host, `q${Math.random()}`, { worker });
+      assert.ok(typeof entered === 'object', `it waits ${String(entered)} ms`);
+      return entered;
+    };
+    const waits = async (worker: 0 | 1) => {
+      const wait = Number(await ask(host, `w${Math.random()}`, { worker, priority: 'high' }));
+      assert.ok(wait > 0 && wait < 1_000, `${wait}`);
+    };
+    // Nothing is known before the first answer, and a registry that says nothing is not limited.
+    await (await enter(0)).answered(undefined);
+    const [first, second] = [await enter(0), await enter(1)];
+    await first.answered({ left: 2, limit: 10, resetMs: 60_000 });
+    const [third, fourth] = [await enter(1), await enter(0)];
+    await waits(0);
+    await waits(1);
+    // An answer that was overtaken does not give back what another one took.
+    await second.answered({ left: 3, limit: 10, resetMs: 60_000 });
+    await third.answered({ left: 1, limit: 10, resetMs: 60_000 });
+    await waits(1);
+    // One that broke off is no longer waited for.
+    fourth[Symbol.dispose]();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const fifth = await enter(0);
+    await waits(0);
+    assert.equal(typeof (await ask(host, 'follows', { follows: true })), 'object');
+    const [shown] = (await limits.list()).filter((registry) => registry.host === host);
+    assert.deepEqual(shown?.quota, { left: 1, limit: 10 });
+    // Nothing is left, and it is known until when.
+    await fifth.answered({ left: 0, limit: 10, resetMs: 20_000 });
+    assert.ok(Number(await ask(host, 'late', { worker: 1 })) > 19_000);
+  });
+
+  test('a quota that is used up until nobody knows when is tried by one after the other', async () => {
+    const host = await limited({});
+    const first = await ask(host, 'a');
+    assert.ok(typeof first === 'object');
+    await first.answered({ left: 0, limit: 100 });
+    const second = await ask(host, 'b');
+    assert.ok(typeof second === 'object');
+    assert.equal(typeof (await ask(host, 'c', { worker: 1 })), 'number');
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    await second.answered({ left: 50, limit: 100 });
+    for (const ticket of ['d', 'e', 'f']) assert.equal(typeof (await ask(host, ticket)), 'object');
+  });
+
   test('who refuses without saying for how long is asked later each time', async () => {
     const host = await limited({});
     const { paused } = { paused: `${prefix}:dray:budget:${host}:paused` };
