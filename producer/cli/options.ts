@@ -35,6 +35,24 @@ export function pullPolicyOption(usual: string): Option {
   ).default(usual);
 }
 
+/** `--platform` and `--all-platforms`: what {@link platformOf} reads. */
+export function platformOptions(command: Command): Command {
+  return command
+    .option('--platform <os/arch>', "of an index, or all (default: this machine's)")
+    .addOption(new Option('--all-platforms', 'the same as --platform all').conflicts('platform'));
+}
+
+export interface PlatformOptions {
+  platform?: string;
+  allPlatforms?: boolean;
+}
+
+/** The platform that was asked for, as a part of a request. */
+export function platformOf({ platform, allPlatforms }: PlatformOptions): { platform?: string } {
+  if (allPlatforms === true) return { platform: 'all' };
+  return platform === undefined ? {} : { platform };
+}
+
 /** For an option that may stand several times. */
 export function collect(value: string, before: string[] = []): string[] {
   return [...before, value];

@@ -197,6 +197,7 @@ async function drayage(
       DRAY_STORE: `folder:${path.join(folder, 'content')}`,
       DRAY_WORKER_FETCHES: `${cases[0]?.blobs}`,
       // As the launcher starts it.
+      MALLOC_ARENA_MAX: '1',
       NODE_OPTIONS: `--max-semi-space-size=1 ${process.env.BENCH_NODE_OPTIONS ?? ''}`,
     },
   });

@@ -1,10 +1,17 @@
 import { type Command, Option } from 'commander';
 import { type Priority, priorities } from '../../../shared/pull/priority.ts';
-import { collect, credentialOption, progressOption, pullPolicyOption } from '../options.ts';
+import {
+  collect,
+  credentialOption,
+  type PlatformOptions,
+  platformOf,
+  platformOptions,
+  progressOption,
+  pullPolicyOption,
+} from '../options.ts';
 import type { ProgressForm } from '../progress/view.ts';
 
-interface Options {
-  platform?: string;
+interface Options extends PlatformOptions {
   node?: string[];
   credential?: string;
   pull: string;
@@ -15,13 +22,14 @@ interface Options {
 
 /** `dray pull`: brings an image to nodes, ready to run. */
 export function register(program: Command): void {
-  program
-    .command('pull')
-    .description(
-      'Bring an image to nodes, ready to run. Progress goes to standard error; the result, the reference with its digest, to standard output.',
-    )
-    .argument('<reference>', '[host[:port]/]repository[:tag][@digest]')
-    .option('--platform <os/arch>', "of an index, or all (default: this machine's)")
+  platformOptions(
+    program
+      .command('pull')
+      .description(
+        'Bring an image to nodes, ready to run. Progress goes to standard error; the result, the reference with its digest, to standard output.',
+      )
+      .argument('<reference>', '[host[:port]/]repository[:tag][@digest]'),
+  )
     .option(
       '--node <name>',
       'a node that shall hold the image; may be repeated (default: this one)',
@@ -54,13 +62,13 @@ Examples:
       const { openContext } = await import('../context.ts');
       const { pinnedReference, pullDetached, pullImage } = await import('../pull.ts');
       const context = await openContext(command);
-      const { platform, node: nodes, credential, progress, priority, pull: policy } = options;
+      const { node: nodes, credential, progress, priority, pull: policy } = options;
       const request = {
         reference,
         progress,
         policy,
         ...(priority === undefined ? {} : { priority }),
-        ...(platform === undefined ? {} : { platform }),
+        ...platformOf(options),
         ...(credential === undefined ? {} : { credential }),
         ...(nodes === undefined ? {} : { nodes }),
       };
