@@ -16,6 +16,11 @@ export interface JobContext {
   log: Logger;
 }
 
+export interface Tries {
+  made: number;
+  most: number;
+}
+
 export interface Consumer<Payload> {
   queue: string;
   concurrency: number;
@@ -31,8 +36,8 @@ export interface Consumer<Payload> {
    * @returns the jobs to follow
    */
   gaveUp: (payload: Payload, error: DrayError) => Promise<FollowUp[]>;
-  /** The job will be tried again. */
-  retrying?: (payload: Payload, error: DrayError) => Promise<void>;
+  /** The job will be tried again. @param tries that failed so far, of how many; undefined when it was put off only */
+  retrying?: (payload: Payload, error: DrayError, tries?: Tries) => Promise<void>;
   /** The job has left the queue, done or failed: a job of the same deduplication id can be added again. */
   left?: (payload: Payload) => Promise<void>;
 }
@@ -120,7 +125,7 @@ export function consume<Payload>(
       const error = asDrayError(thrown);
       if (error.code === 'PAYLOAD_NEWER') await delay(job, token, newerPayloadDelay);
       const wait = error.context.retryAfterMs;
-      const lastAttempt = job.attemptsMade + 1 >= (job.opts.attempts ?? jobAttempts);
+      const tries = { made: job.attemptsMade + 1, most: job.opts.attempts ?? jobAttempts };
       if (error.retryable && typeof wait === 'number' && payload !== undefined) {
         // A registry that refuses is news once, not for each job that it keeps waiting.
         context.log['waitsFor' in error.context ? 'debug' : 'warn']({ err: error }, 'job waits');
@@ -128,9 +133,9 @@ export function consume<Payload>(
         await expect(job, true);
         await delay(job, token, wait);
       }
-      if (error.retryable && !lastAttempt) {
-        context.log.warn({ err: error, attempt: job.attemptsMade + 1 }, 'job will be retried');
-        if (payload !== undefined) await consumer.retrying?.(payload, error);
+      if (error.retryable && tries.made < tries.most) {
+        context.log.warn({ err: error, attempt: tries.made }, 'job will be retried');
+        if (payload !== undefined) await consumer.retrying?.(payload, error, tries);
         outcome = 'retried';
         await expect(job, false);
         throw error;

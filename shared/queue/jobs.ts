@@ -19,8 +19,10 @@ export type FollowUp = { priority: Priority } & (
   | { queue: 'unpack'; node: string; pull: string; manifest: Descriptor }
 );
 
-/** Tries of a job whose failures may pass; a failure that can't pass ends it at once. */
+/** Tries of a job whose failures may pass, within a minute; a failure that can't pass ends it at once. */
 export const jobAttempts = 8;
+/** The same where a person waits, who may know better what is wrong: within ten seconds. */
+const watchedAttempts = 5;
 
 const options: JobsOptions = {
   attempts: jobAttempts,
@@ -91,7 +93,11 @@ export class JobQueues implements AsyncDisposable {
         return await this.queue(resolveQueue).add(
           'resolve',
           { v: payloadVersion, pull: job.pull },
-          { ...options, jobId: job.after === undefined ? job.pull : `${job.pull}.${job.after}` },
+          {
+            ...options,
+            jobId: job.after === undefined ? job.pull : `${job.pull}.${job.after}`,
+            attempts: job.priority === 'high' ? watchedAttempts : jobAttempts,
+          },
         );
       case 'fetch-blob':
         // Deduplication ends with the job; a job id of a failed job that is kept would block the digest.

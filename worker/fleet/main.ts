@@ -46,8 +46,8 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
       parse: parseResolvePayload,
       handle: (payload, context) => resolveJob(payload, services, context),
       gaveUp: (payload, error) => resolveGaveUp(payload, services, error),
-      retrying: async (payload, error) => {
-        const note = noteOf(error);
+      retrying: async (payload, error, tries) => {
+        const note = noteOf(error, tries);
         if (note !== undefined) await records.note(payload.pull, note);
       },
     },
@@ -60,8 +60,8 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
       parse: parseFetchPayload,
       handle: (payload, context) => fetchBlobJob(payload, services, context),
       gaveUp: (payload, error) => fetchBlobGaveUp(payload, services, error),
-      retrying: async (payload, error) => {
-        const note = noteOf(error);
+      retrying: async (payload, error, tries) => {
+        const note = noteOf(error, tries);
         if (note === undefined) return;
         for (const pull of await records.waiting(payload.digest)) await records.note(pull, note);
       },
