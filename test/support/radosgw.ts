@@ -6,6 +6,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { freePort } from './ports.ts';
+import { type AccessLogEntry, parseAccess } from './registry.ts';
 
 const run = promisify(execFile);
 
@@ -16,6 +17,10 @@ export interface TestRadosgw extends AsyncDisposable {
   secretKey: string;
   /** Makes a bucket with a new name. */
   createBucket: () => Promise<string>;
+  /** The environment of a program whose content store is that bucket. */
+  storeEnv: (bucket: string) => NodeJS.ProcessEnv;
+  /** What was asked of it, in order. */
+  accessLog: () => Promise<AccessLogEntry[]>;
   /** Stops only the gateway, as an outage does. */
   stopGateway: () => Promise<void>;
   /** Starts it again on the same port. */
@@ -91,6 +96,18 @@ export async function startRadosgw(): Promise<TestRadosgw> {
         await client.send(new CreateBucketCommand({ Bucket: bucket }));
         client.destroy();
         return bucket;
+      },
+      storeEnv: (bucket) => ({
+        ...{ DRAY_STORE: `s3://${bucket}/dray`, AWS_ENDPOINT_URL_S3: endpoint },
+        ...{ AWS_ACCESS_KEY_ID: accessKey, AWS_SECRET_ACCESS_KEY: secretKey },
+        AWS_REGION: 'us-east-1',
+      }),
+      accessLog: async () => {
+        const log = await readFile(path.join(folder, 'client.rgw.log'), 'utf8');
+        return log
+          .split('\n')
+          .filter((line) => line.includes(' beast: '))
+          .flatMap(parseAccess);
       },
       stopGateway: async () => {
         if (gateway !== undefined) await end(gateway);

@@ -180,7 +180,7 @@ export async function startRegistry(
         before = output.length;
         await sleep(50);
       }
-      return output.split('\n').flatMap(parseLine);
+      return output.split('\n').flatMap(parseAccess);
     },
     async putBlob(repository, bytes, mediaType = layerType, algorithm = 'sha256') {
       const digest = digestOf(bytes, algorithm);
@@ -248,7 +248,8 @@ export async function startRegistry(
   }
 }
 
-function parseLine(line: string): AccessLogEntry[] {
+/** A line of an access log; what is none is nothing. */
+export function parseAccess(line: string): AccessLogEntry[] {
   const match = /"([A-Z]+) (\S+) HTTP\/[\d.]+" (\d{3}) (\d+)/.exec(line);
   if (match === null) return [];
   const [, method = '', target = '', status, bytes] = match;

@@ -52,7 +52,7 @@ describe('a rolling restart', () => {
       }
     }
     assert.ok(
-      (await fleet.redis.scard(keysOf(fleet.config.redis.prefix).open)) > 0,
+      (await fleet.redis.zcard(keysOf(fleet.config.redis.prefix).open)) > 0,
       'no load was left',
     );
     link.setRate(1e9);

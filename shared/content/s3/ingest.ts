@@ -196,6 +196,12 @@ class S3Ingest implements Ingest {
     const options = { signal: AbortSignal.timeout(cleanUpTime) };
     const all = this.#bucket.list(this.#keys.ingest(this.#descriptor.digest), options);
     await forEachAtMost(8, all, ({ key }) => this.#bucket.remove(key, options));
+    if (this.#isSmall()) return;
+    // What a dead writer had begun to put together. One that lives finds the blob there.
+    const blob = this.#keys.blob(this.#descriptor.digest);
+    for await (const upload of this.#bucket.uploads.list(blob, options)) {
+      if (upload.key === blob) await this.#bucket.uploads.abort(upload, options);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -140,7 +140,7 @@ async function measurePulls(pulls: number, showsCommands: boolean): Promise<Pull
     }
   };
   await Promise.all(Array.from({ length: 10 }, (_, lane) => enqueue(lane)));
-  while ((await meter.scard('{dray}:dray:open')) > 0) await sleep(200);
+  while ((await meter.zcard('{dray}:dray:open')) > 0) await sleep(200);
   const seconds = (performance.now() - begun) / 1000;
   const after = await redisUse(meter);
   if (showsCommands) await printCalls(meter, callsBefore, pulls);
