@@ -68,6 +68,7 @@ export interface ContentStore {
    * The bytes of a blob while it is on its way in: from the blob if it is there, else from the ingest that
    * grows, waiting for more. The bytes are NOT verified before the blob is committed, so that whoever
    * publishes anything made from them must verify it by itself. The iteration ends only once the blob is committed.
+   * A chunk is good until the next one is asked for.
    * `advanced` wakes the reader (a hint; without it the store is polled).
    * Does not end by itself while nothing comes: the caller's signal does.
    */

@@ -6,7 +6,7 @@ import { pause } from '../pause.ts';
 import type { CallOptions } from '../store.ts';
 import { folderError, ifThere } from './errors.ts';
 import type { Layout } from './layout.ts';
-import { readAt, readFileFrom } from './read.ts';
+import { chunkBytes, wasCut } from './read.ts';
 import { writerFiles } from './writer-files.ts';
 
 /** Milliseconds between two looks at a file that grows: at first, while bytes come, and when none came for long. */
@@ -28,29 +28,36 @@ export async function* followInFolder(
   const { signal } = options;
   let position = options.offset ?? 0;
   let source: FileHandle | undefined;
+  let isBlob = false;
+  /** One for all chunks: new ones would keep the garbage collector as busy as the layer keeps its threads. */
+  let buffer: Buffer | undefined;
   let lastBytes = performance.now();
   let waiting = shortestPause;
   try {
     for (;;) {
       signal?.throwIfAborted();
       if (source !== undefined && position < size) {
-        const chunk = await readAt(source, position, size);
-        if (chunk.length > 0) {
-          position += chunk.length;
-          yield chunk;
+        buffer ??= Buffer.allocUnsafeSlow(Math.min(chunkBytes, size - position));
+        const most = Math.min(buffer.length, size - position);
+        const { bytesRead } = await source.read(buffer, 0, most, position);
+        if (bytesRead > 0) {
+          position += bytesRead;
+          yield buffer.subarray(0, bytesRead);
           lastBytes = performance.now();
           waiting = shortestPause;
           continue;
         }
+        if (isBlob) throw wasCut(position);
       }
+      if (isBlob) return;
       const blob = await ifThere(open(layout.blob(digest), 'r'));
       if (blob !== undefined) {
         await source?.close();
         source = blob;
+        isBlob = true;
         const { size: found } = await blob.stat();
         if (found !== size) throw sizeMismatch(descriptor, found);
-        yield* readFileFrom(blob, position, size, options);
-        return;
+        continue;
       }
       const further = position < size ? await openBeyond(layout, digest, position) : undefined;
       if (further !== undefined) {

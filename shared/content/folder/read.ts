@@ -6,7 +6,7 @@ import { folderError, ifThere } from './errors.ts';
 import type { Layout } from './layout.ts';
 
 /** Bytes that one read asks for. */
-const chunkBytes = 1 << 20;
+export const chunkBytes = 1 << 20;
 
 /** The bytes of a committed blob. @throws NOT_FOUND, STORE_UNAVAILABLE */
 export async function* readBlob(
@@ -49,10 +49,7 @@ export async function* readFileFrom(
     while (position < end) {
       const chunk = await ahead;
       if (chunk.length === 0) {
-        throw new DrayError(
-          'STORE_UNAVAILABLE',
-          `A file of the content store was cut at ${position}`,
-        );
+        throw wasCut(position);
       }
       position += chunk.length;
       if (position < end) ahead = readAt(handle, position, end);
@@ -66,8 +63,13 @@ export async function* readFileFrom(
   }
 }
 
+/** What a file says that ends before its blob does. */
+export function wasCut(position: number): DrayError {
+  return new DrayError('STORE_UNAVAILABLE', `A file of the content store was cut at ${position}`);
+}
+
 /** The next bytes of a file, up to `end` and at most one chunk; none at its end. */
-export async function readAt(handle: FileHandle, position: number, end: number): Promise<Buffer> {
+async function readAt(handle: FileHandle, position: number, end: number): Promise<Buffer> {
   const buffer = Buffer.allocUnsafeSlow(Math.min(chunkBytes, end - position));
   const { bytesRead } = await handle.read(buffer, 0, buffer.length, position);
   // Few bytes must not hold a large buffer.

@@ -204,7 +204,7 @@ export function storeConformance(name: string, prepare: () => Promise<StoreUnder
         const chunks: Uint8Array[] = [];
         for await (const chunk of content.follow(descriptor, { offset, advanced })) {
           if (offset === 0) seen += chunk.length;
-          chunks.push(chunk);
+          chunks.push(Buffer.from(chunk));
         }
         ended = true;
         return Buffer.concat(chunks);

@@ -32,8 +32,11 @@ export async function toArray<T>(items: AsyncIterable<T>): Promise<T[]> {
   return all;
 }
 
+/** All bytes. A chunk is good until the next one is asked for. */
 export async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  return Buffer.concat(await toArray(chunks));
+  const copies: Buffer[] = [];
+  for await (const chunk of chunks) copies.push(Buffer.from(chunk));
+  return Buffer.concat(copies);
 }
 
 /** Waits until the store says that at least `bytes` of an ingest are stored. */

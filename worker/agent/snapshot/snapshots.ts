@@ -3,9 +3,9 @@ import { join, resolve } from 'node:path';
 import { DrayError } from '../../../shared/errors.ts';
 import type { ChainID } from '../../../shared/image/digest.ts';
 import { bindMount, mountOverlay, unmount } from '../linux/mount.ts';
-import { syncfs } from '../linux/sync.ts';
 import type { NodeDatabase } from '../node-database.ts';
 import { Claims } from './claims.ts';
+import { Flush } from './flush.ts';
 import { removeTree, type Usage, usageOf } from './folders.ts';
 import { mountsUsing, readMountTable } from './mount-table.ts';
 import { type Mount, parseKey, type Snapshot } from './snapshot.ts';
@@ -34,6 +34,7 @@ export class Snapshots {
   readonly #changes = new Claims();
   /** The ids of folders that have no row yet, or none any more. */
   readonly #unpublished = new Set<number>();
+  readonly #flush = new Flush();
   readonly #held = new Map<ChainID, number>();
   #lastID: number;
 
@@ -238,16 +239,20 @@ export class Snapshots {
   async #commit(
     id: number,
     name: ChainID,
-    { parent, diffID, bytes, entries, labels = {}, rebase, signal }: StagingCommit,
+    { parent, below, diffID, bytes, entries, labels = {}, ...commit }: StagingCommit,
   ): Promise<'committed' | 'exists'> {
     if (this.committed(name) !== undefined) {
       await this.#discard(id);
       return 'exists';
     }
-    using _held = parent === undefined ? undefined : this.hold(parent);
-    await rebase?.(parent === undefined ? [] : this.lowerDirectories(parent));
+    const { rebase, onComplete, signal } = commit;
+    using _held = parent === undefined || below !== undefined ? undefined : this.hold(parent);
+    const folders = below?.folders ?? (parent === undefined ? [] : this.lowerDirectories(parent));
+    await rebase?.(folders);
     signal?.throwIfAborted();
-    await syncfs(this.#path(id));
+    onComplete?.([this.#path(id, 'fs'), ...folders]);
+    await this.#flush.everythingSoFar(this.#path(id));
+    await below?.committed;
     signal?.throwIfAborted();
     const published = this.#rows.insert({
       id,

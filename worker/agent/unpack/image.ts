@@ -41,8 +41,8 @@ const layerTypes = [
 
 /**
  * Makes the committed snapshots of an image's layers, and waits for blobs that are still on their way in.
- * Layers are applied in parallel, in the order in which their bytes come; they are committed in the order
- * of the chain, each after its diffID was verified. Snapshots that are there are kept, and one that another
+ * Layers are applied in parallel, in the order in which their bytes come; they are completed and committed in the
+ * order of the chain, each after its diffID was verified; one is completed while those below are flushed. Snapshots that are there are kept, and one that another
  * call in this process is making is waited for. When one layer fails the others are aborted: what was
  * committed below stays, whole, and nothing else does.
  * @returns the chainID of the image's file system, or undefined when it has no layers
@@ -65,20 +65,29 @@ export async function unpackImage(
   setMaxListeners(0, signal);
   using holds = new DisposableStack();
 
-  let below = Promise.resolve();
+  let below: LayerBelow = { folders: Promise.resolve([]), committed: Promise.resolve() };
   const unpacking = layers.flatMap((descriptor, index) => {
     const [diffID, chainID, parent] = [diffIDs[index], chain[index], chain[index - 1]];
     if (diffID === undefined || chainID === undefined) return [];
-    const layer = { descriptor, index, diffID, chainID, below };
+    const complete = Promise.withResolvers<readonly string[]>();
+    const layer = {
+      ...{ descriptor, index, diffID, chainID, below, complete: complete.resolve },
+      ...(parent === undefined ? {} : { parent }),
+    };
     const attributes = { index, digest: descriptor.digest, size: descriptor.size, chainID };
-    below = traced('layer', { attributes }, () =>
-      unpackLayer(image, parent === undefined ? layer : { ...layer, parent }, holds, {
-        ...options,
-        signal,
-      }),
+    const committed = traced('layer', { attributes }, () =>
+      unpackLayer(image, layer, { holds, failed }, { ...options, signal }),
     );
-    below.catch((error: unknown) => failed.abort(error));
-    return [below];
+    committed.then(
+      () => complete.resolve(image.snapshots.lowerDirectories(chainID)),
+      (error: unknown) => {
+        failed.abort(error);
+        complete.reject(error);
+      },
+    );
+    complete.promise.catch(() => {});
+    below = { folders: complete.promise, committed };
+    return [committed];
   });
   await Promise.allSettled(unpacking);
   options.signal?.throwIfAborted();
@@ -92,14 +101,21 @@ interface Layer {
   diffID: DiffID;
   chainID: ChainID;
   parent?: ChainID;
-  /** Resolves when the parent is committed. */
-  below: Promise<void>;
+  below: LayerBelow;
+  /** Lets the layer above go on, upon these folders. */
+  complete: (folders: readonly string[]) => void;
+}
+
+interface LayerBelow {
+  /** The folders of its stack, nearest first, once it is complete. */
+  folders: Promise<readonly string[]>;
+  committed: Promise<void>;
 }
 
 async function unpackLayer(
   image: ImageServices & Image,
   layer: Layer,
-  holds: DisposableStack,
+  { holds, failed }: { holds: DisposableStack; failed: AbortController },
   options: UnpackOptions & { signal: AbortSignal },
 ): Promise<void> {
   const { snapshots } = image;
@@ -118,6 +134,7 @@ async function unpackLayer(
     bytes.inc({ source: 'node' }, descriptor.size);
     return report('done', 0, true);
   }
+  const named = (error: unknown) => naming(error, layer, image.manifest.layers.length);
   let applied = 0;
   try {
     using _claim = await snapshots.claim(chainID, { signal });
@@ -135,18 +152,27 @@ async function unpackLayer(
         refetch,
       },
     );
-    await layer.below;
-    const { tarBytes } = await staged.commit({
-      ...(parent === undefined ? {} : { parent }),
-      signal,
-    });
+    const folders = await layer.below.folders;
+    const { committed } = layer.below;
+    const { tarBytes } = await staged
+      .commit({
+        ...(parent === undefined ? {} : { parent }),
+        ...{ below: { folders, committed }, signal, onComplete: layer.complete },
+      })
+      .catch((error: unknown) => {
+        if (signal.aborted) throw error;
+        report('failed', applied, false);
+        // Before its folder goes, which the layers above may be reading.
+        failed.abort(named(error));
+        throw error;
+      });
     bytes.inc({ source: 'store' }, descriptor.size);
     keep();
     report('done', tarBytes, false);
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     report('failed', applied, false);
-    throw naming(error, layer, image.manifest.layers.length);
+    throw named(error);
   }
 }
 

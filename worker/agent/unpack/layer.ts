@@ -6,7 +6,7 @@ import { dependsOnParents } from '../layer/limits.ts';
 import { leadsThroughLower, rebaseLayer } from '../layer/rebase.ts';
 import { emptyFolder } from '../snapshot/folders.ts';
 import type { Snapshots } from '../snapshot/snapshots.ts';
-import type { Staging } from '../snapshot/staging.ts';
+import type { StackBelow, Staging } from '../snapshot/staging.ts';
 import {
   applyStored,
   type LayerSource,
@@ -54,7 +54,13 @@ export interface StagedLayer extends AsyncDisposable {
    * Where its paths go through symlinks of the layers below, it is applied once more, upon them.
    * @returns the bytes of its tar
    */
-  commit(options: { parent?: ChainID; signal: AbortSignal }): Promise<{ tarBytes: number }>;
+  commit(options: {
+    parent?: ChainID;
+    below: StackBelow;
+    signal: AbortSignal;
+    /** See {@link StagingCommit}. */
+    onComplete: (folders: readonly string[]) => void;
+  }): Promise<{ tarBytes: number }>;
 }
 
 /**
@@ -108,7 +114,10 @@ async function applyAndVerify(
   });
   const owned = stack.move();
 
-  const applyUpon = async (lowerDirs: string[], signal: AbortSignal): Promise<AppliedLayer> => {
+  const applyUpon = async (
+    lowerDirs: readonly string[],
+    signal: AbortSignal,
+  ): Promise<AppliedLayer> => {
     if (alone instanceof DrayError) {
       if (lowerDirs.length === 0) throw alone;
     } else if (!(await leadsThroughLower(lowerDirs, alone.deferred, { signal }))) {
@@ -121,15 +130,16 @@ async function applyAndVerify(
     return await applyStored(content, descriptor, again, { signal, refetch });
   };
   return {
-    commit: async ({ parent, signal }) => {
-      const below = parent === undefined ? [] : snapshots.lowerDirectories(parent);
-      const { deferred, diskBytes, entries, tarBytes } = await applyUpon(below, signal);
+    commit: async ({ parent, below, signal, onComplete }) => {
+      const { deferred, diskBytes, entries, tarBytes } = await applyUpon(below.folders, signal);
       await staging.commit({
         ...(parent === undefined ? {} : { parent }),
+        below,
         diffID,
         bytes: diskBytes,
         entries,
         rebase: (lowerDirs) => rebaseLayer(directory, lowerDirs, deferred, { signal }),
+        onComplete,
         signal,
       });
       return { tarBytes };

@@ -37,8 +37,8 @@ describe('committed snapshots', () => {
     assert.equal(snapshots.committed(a.chainID), undefined);
     assert.equal(await lower.commit({ diffID: a.diffID, bytes: 7, entries: 1 }), 'committed');
 
-    let below: string[] = [];
-    const rebase = async (lowerDirs: string[]) => {
+    let below: readonly string[] = [];
+    const rebase = async (lowerDirs: readonly string[]) => {
       below = lowerDirs;
     };
     const answer = await upper.commit({
