@@ -22,7 +22,8 @@ work=$(mktemp -d "$temporary/dray-quickstart.XXXXXX")
 # Nothing of this machine's own configuration takes part.
 unset REDIS_URL AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3 AWS_REGION
 for name in $(compgen -e | grep '^DRAY_' || true); do unset "$name"; done
-echo '{}' >"$work/config.json"
+# The node's network: a bridge would stay behind on this machine.
+echo '{"agent":{"network":{"default":"host"}}}' >"$work/config.json"
 export DRAY_CONFIG=$work/config.json DRAY_STATE=$work/state
 
 if [ -t 1 ]; then bold=$'\e[1m' plain=$'\e[0m'; else bold='' plain=''; fi

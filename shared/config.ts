@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
+import { type NetworkMode, networkModes } from './agent/run-options.ts';
 import type { StoreConfig } from './content/open.ts';
 import { DrayError, errnoOf, messageOf } from './errors.ts';
 import { parseRedisUrl, type RedisTarget } from './queue/address.ts';
@@ -31,6 +32,7 @@ export interface Config {
     applyThreads: number;
     /** What one layer may cost; what is not set has the agent's default. */
     limits: LayerLimitsConfig;
+    network: NodeNetworkConfig;
   };
   registries: {
     /** `host[:port]` that are spoken to by plain http. Loopback ones fall back to it unasked. */
@@ -63,6 +65,18 @@ export interface Config {
     endpoint: string | undefined;
   };
   log: { level: LogLevel };
+}
+
+/** The networks of a node's containers. */
+export interface NodeNetworkConfig {
+  /** Of containers that ask for none; undefined: bridge where the node has what it takes, else host. */
+  default: NetworkMode | undefined;
+  /** The name of the bridge's device. */
+  bridge: string;
+  /** IPv4, in CIDR notation; its first address is the bridge's. */
+  subnet: string;
+  /** Folders of CNI plugins, in order. */
+  plugins: string[];
 }
 
 /** Caps on a layer, which is an attacker's input. */
@@ -109,6 +123,20 @@ const limitsSchema = z.strictObject({
   idleTimeoutMs: atLeast(1000, 24 * 60 * 60 * 1000),
 });
 
+const networkSchema = z.strictObject({
+  default: z.enum(networkModes).optional(),
+  /** IFNAMSIZ of linux/if.h, with its NUL. */
+  bridge: z
+    .string()
+    .regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}$/, 'a name of up to 15 letters and digits')
+    .optional(),
+  subnet: z
+    .cidrv4()
+    .refine((cidr) => Number(cidr.split('/')[1]) <= 29, 'a network with room, as 10.66.0.0/16')
+    .optional(),
+  plugins: z.array(z.string().startsWith('/')).optional(),
+});
+
 const fileSchema = z.strictObject({
   stateDirectory: z.string().startsWith('/').optional(),
   redis: z
@@ -146,6 +174,7 @@ const fileSchema = z.strictObject({
       socket: z.string().startsWith('/').optional(),
       applyThreads: count.optional(),
       limits: limitsSchema.optional(),
+      network: networkSchema.optional(),
     })
     .optional(),
   registries: z
@@ -182,6 +211,9 @@ type ApiTls = NonNullable<NonNullable<FileConfig['api']>['tls']>;
 
 /** A node whose containerd or Docker is configured for its registries needs nothing more. */
 const defaultHosts = ['drayage', 'containerd', 'docker'].map((name) => `/etc/${name}/certs.d`);
+
+/** Where distributions and the plugins' own releases put them. */
+const defaultPlugins = ['/opt/cni/bin', '/usr/lib/cni', '/usr/libexec/cni'];
 
 export const defaultConfigFile = '/etc/drayage/config.json';
 
@@ -229,6 +261,12 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
         socket: nonEmpty(env.DRAY_AGENT_SOCKET) ?? file.agent?.socket,
         applyThreads: nonEmpty(env.DRAY_APPLY_THREADS) ?? file.agent?.applyThreads,
         limits: file.agent?.limits,
+        network: {
+          default: nonEmpty(env.DRAY_NETWORK) ?? file.agent?.network?.default,
+          bridge: nonEmpty(env.DRAY_BRIDGE) ?? file.agent?.network?.bridge,
+          subnet: nonEmpty(env.DRAY_SUBNET) ?? file.agent?.network?.subnet,
+          plugins: nonEmpty(env.DRAY_CNI_PATH)?.split(':') ?? file.agent?.network?.plugins,
+        },
       },
       registries: {
         plainHttp:
@@ -274,6 +312,12 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
       socket: merged.agent?.socket ?? path.join(stateDirectory, 'run', 'agent.sock'),
       applyThreads: merged.agent?.applyThreads ?? 2,
       limits: definedOnly(merged.agent?.limits ?? {}),
+      network: {
+        default: merged.agent?.network?.default,
+        bridge: merged.agent?.network?.bridge ?? 'dray0',
+        subnet: merged.agent?.network?.subnet ?? '10.66.0.0/16',
+        plugins: merged.agent?.network?.plugins ?? defaultPlugins,
+      },
     },
     registries: {
       plainHttp: merged.registries?.plainHttp ?? [],

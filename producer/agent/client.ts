@@ -76,6 +76,29 @@ export class AgentClient {
     await this.#json('POST', `${containerPath(id)}/kill`, { signal: signalName }, options);
   }
 
+  /**
+   * Asks it to end, and kills it when it has not after its time. One that does not run is success.
+   * @param options.timeout milliseconds, instead of its own
+   */
+  stopContainer(
+    id: string,
+    options: CallOptions & { timeout?: number } = {},
+  ): Promise<ContainerExit> {
+    const { timeout, ...call } = options;
+    const body = timeout === undefined ? {} : { timeout };
+    return this.#json('POST', `${containerPath(id)}/stop`, body, call);
+  }
+
+  /** Freezes it. */
+  pauseContainer(id: string, options: CallOptions = {}): Promise<ContainerStatus> {
+    return this.#json('POST', `${containerPath(id)}/pause`, undefined, options);
+  }
+
+  /** Lets it go on. */
+  unpauseContainer(id: string, options: CallOptions = {}): Promise<ContainerStatus> {
+    return this.#json('POST', `${containerPath(id)}/unpause`, undefined, options);
+  }
+
   /** Waits until it has ended, however long that takes. */
   waitContainer(id: string, options: CallOptions = {}): Promise<ContainerExit> {
     return this.#json('GET', `${containerPath(id)}/wait`, undefined, options);

@@ -132,6 +132,21 @@ export const catalogue: readonly CatalogueGroup[] = [
         summary: 'run a command in a container that runs',
         load: () => import('./commands/exec.ts'),
       },
+      {
+        name: 'stop',
+        summary: 'ask containers to end, then kill them',
+        load: () => import('./commands/stop.ts'),
+      },
+      {
+        name: 'pause',
+        summary: 'freeze containers',
+        load: () => import('./commands/pause.ts'),
+      },
+      {
+        name: 'unpause',
+        summary: 'let paused containers go on',
+        load: () => import('./commands/unpause.ts'),
+      },
       { name: 'ps', summary: 'list containers', load: () => import('./commands/ps.ts') },
       {
         name: 'logs',

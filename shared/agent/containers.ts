@@ -62,6 +62,8 @@ export interface ContainerStatus {
   exitCode?: number;
   /** Why it did not run, or how its exit code got lost. */
   error?: string;
+  /** What was asked for and is less on this node: only in the answer to its creation. */
+  warnings?: string[];
 }
 
 export interface NetworkStatus {

@@ -93,7 +93,7 @@ export interface SecurityOptions {
 export interface RestartPolicy {
   /** always: also after a reboot of the node. A container that somebody stopped stays stopped. */
   name: 'no' | 'on-failure' | 'always';
-  /** Of on-failure: restarts in a row; default: without end. */
+  /** Of on-failure: restarts until somebody starts it; default: without end. */
   maxRetries?: number;
 }
 
@@ -166,6 +166,6 @@ export interface RunOptions {
   healthcheck?: HealthcheckOptions;
   /** A user namespace: its root is not the node's. */
   userMapping?: IDMapping;
-  /** The name or path of an OCI runtime; default: the agent's. */
+  /** The name or path of an OCI runtime; default: runc. */
   runtime?: string;
 }

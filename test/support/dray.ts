@@ -48,6 +48,8 @@ export async function startDray(
     ...Object.fromEntries(inherited),
     DRAY_CONFIG: config,
     DRAY_STATE: state,
+    // A bridge would be the machine's: tests of it have a network namespace of their own.
+    DRAY_NETWORK: 'host',
     ...options.env,
   };
   const tryDray = async (...args: string[]): Promise<CommandResult> => {

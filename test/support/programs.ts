@@ -41,7 +41,7 @@ async function startProgram(
   const ready = path.join(state, 'run', `${name}.ready`);
   await rm(ready, { force: true });
   const child = spawn(process.execPath, [path.join(root, program)], {
-    env: { ...process.env, ...env, DRAY_STATE: state },
+    env: { ...process.env, DRAY_NETWORK: 'host', ...env, DRAY_STATE: state },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   child.stderr.pipe(createWriteStream(logFile, { flags: 'a' }));

@@ -34,14 +34,14 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
   }
   // Layers say what the mode of each file is.
   process.umask(0);
-  const { node, root, socket, applyThreads, limits } = config.agent;
+  const { node, root, socket, applyThreads, limits, network } = config.agent;
 
   const database = cleanUp.use(NodeDatabase.open(root));
   const snapshots = await Snapshots.open({ root, database, signal: stopping });
   const store = cleanUp.use(await openStore(config.store, { signal: stopping }));
   const images = imagesOf(store);
   const containers = cleanUp.use(
-    await Containers.open({ root, database, snapshots, images, log, signal: stopping }),
+    await Containers.open({ root, database, snapshots, images, network, log, signal: stopping }),
   );
   await snapshots.sweep({
     isClaimed: (target) => containers.isClaimed(target),

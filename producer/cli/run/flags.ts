@@ -117,7 +117,7 @@ export function addRunFlags(command: Command): Command {
       'HOSTID:SIZE: ids from 0 on are those of the node from HOSTID on',
       'host',
     )
-    .option('--runtime <runtime>', "another OCI runtime, as crun (default: the agent's)")
+    .option('--runtime <runtime>', 'another OCI runtime, as crun (default: runc)')
     .optionsGroup('Health:')
     .option('--health-cmd <command>', "a line for its /bin/sh, instead of the image's check")
     .option('--health-interval <time>', 'between two checks (default: 30s)')

@@ -33,7 +33,8 @@ export async function runImage(command: Command, request: RunRequest): Promise<n
     parsePullPolicy(request.pull);
     const create = await createRequest(request);
     const context = await openContext(command);
-    const { id } = await createContainer(context, request, create);
+    const { id, warnings = [] } = await createContainer(context, request, create);
+    for (const warning of warnings) process.stderr.write(`dray: warning: ${warning}\n`);
     if (request.detach === true) {
       await (await context.agent()).startContainer(id);
       process.stdout.write(`${id}\n`);

@@ -11,6 +11,7 @@ import {
   logsQuery,
   parse,
   signalOf,
+  stopBody,
 } from './requests.ts';
 
 /** Large enough for an environment that is too large, which gets its own answer. */
@@ -37,6 +38,22 @@ export function containerRoutes(server: FastifyInstance, containers: Containers)
     await containers.kill(containerID(request), signal);
     return reply.code(204).send();
   });
+
+  server.post('/v1/containers/:id/stop', (request, reply) => {
+    const { timeout } = parse(stopBody, request.body);
+    return containers.stop(containerID(request), {
+      ...(timeout === undefined ? {} : { timeout }),
+      signal: signalOf(reply),
+    });
+  });
+
+  server.post('/v1/containers/:id/pause', (request, reply) =>
+    containers.pause(containerID(request), { signal: signalOf(reply) }),
+  );
+
+  server.post('/v1/containers/:id/unpause', (request, reply) =>
+    containers.unpause(containerID(request), { signal: signalOf(reply) }),
+  );
 
   server.get('/v1/containers/:id/wait', (request, reply) =>
     containers.wait(containerID(request), { signal: signalOf(reply) }),

@@ -38,6 +38,10 @@ export const callerMessage = z.union([
 ]);
 
 export const killBody = z.strictObject({ signal: z.string().min(1).max(32) });
+/** Milliseconds. */
+export const stopBody = z.strictObject({
+  timeout: z.number().int().min(0).max(86_400_000).optional(),
+});
 export const unpackBody = z.strictObject({
   digest: z.string().refine(isDigest, 'not a digest'),
 });

@@ -1,15 +1,17 @@
 import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname as nodeName } from 'node:os';
-import type { RunOptions } from '../../../shared/agent/run-options.ts';
+import type { NetworkMode, RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import { readHost } from '../runtime/host.ts';
-import { writeNetworkFiles } from '../runtime/network-files.ts';
-import type { Spec } from '../runtime/runtime-spec.ts';
+import { type NetworkFilesRequest, writeNetworkFiles } from '../runtime/network-files.ts';
+import { decodeSpec, encodeSpec, type Spec } from '../runtime/runtime-spec.ts';
 import { createSpec } from '../runtime/spec.ts';
 import type { Container } from './container.ts';
 import type { ContainerImage } from './image.ts';
 import { bundleOf } from './layout.ts';
 import { type ContainerServices, containerLabel } from './services.ts';
+import { mountRequests } from './settings.ts';
+import { makeVolumes } from './volumes.ts';
 
 /**
  * Makes all that a container needs before it can start: its writable snapshot, mounted, and its bundle.
@@ -17,13 +19,13 @@ import { type ContainerServices, containerLabel } from './services.ts';
  */
 export async function makeBundle(
   services: ContainerServices,
-  container: Pick<Container, 'id' | 'instance' | 'options'>,
+  container: Pick<Container, 'id' | 'instance' | 'options' | 'settings'>,
   image: ContainerImage,
-  options: { signal?: AbortSignal } = {},
+  options: { signal?: AbortSignal; warn?: (message: string) => void } = {},
 ): Promise<Spec> {
   const { layout, snapshots } = services;
   const { id, instance } = container;
-  const { bundle, rootfs, config, log } = bundleOf(layout, instance);
+  const { bundle, rootfs, config, log, volumes } = bundleOf(layout, instance);
   await using undo = new AsyncDisposableStack();
   if (image.chainID !== undefined && snapshots.committed(image.chainID) === undefined) {
     throw new DrayError('NOT_FOUND', `${image.name} is not unpacked on this node`, {
@@ -43,19 +45,28 @@ export async function makeBundle(
   undo.defer(() => snapshots.unmount(rootfs));
   await snapshots.mount(instance, rootfs, options);
 
-  const network = container.options.network ?? 'host';
-  const hostname = hostnameOf(id, container.options);
+  const { options: asked, settings } = container;
+  const { network } = settings;
+  const hostname = hostnameOf(id, asked, network);
   const spec = await createSpec({
     imageConfig: image.config,
-    options: container.options,
+    options: asked,
+    network,
+    mounts: await makeVolumes(mountRequests(image.config.config ?? {}, asked), {
+      named: layout.volumes,
+      own: volumes,
+      rootfs,
+      userMapping: asked.userMapping,
+      ...options,
+    }),
     rootfs,
     hostname,
     host: await readHost(options),
     cgroupsPath: `${layout.cgroupPrefix}${instance}`,
-    networkFiles: await writeNetworkFiles({ bundle, hostname, network, ...options }),
+    networkFiles: await writeNetworkFiles({ ...networkFilesOf(container, bundle), ...options }),
     ...options,
   });
-  await writeFile(config, JSON.stringify(spec), { mode: 0o600, ...options });
+  await writeFile(config, encodeSpec(spec), { mode: 0o600, ...options });
   await (await open(log, 'a', 0o640)).close();
   undo.move();
   return spec;
@@ -73,12 +84,27 @@ export async function removeBundle(services: ContainerServices, instance: string
 
 /** The container's config.json. */
 export async function readSpec(services: ContainerServices, instance: string): Promise<Spec> {
-  return JSON.parse(await readFile(bundleOf(services.layout, instance).config, 'utf8')) as Spec;
+  return decodeSpec(await readFile(bundleOf(services.layout, instance).config, 'utf8'));
+}
+
+/** What a container's network files are made from, but for its addresses. */
+export function networkFilesOf(
+  { id, options, settings }: Pick<Container, 'id' | 'options' | 'settings'>,
+  bundle: string,
+): NetworkFilesRequest {
+  const { hosts, dns } = options;
+  return {
+    bundle,
+    hostname: hostnameOf(id, options, settings.network),
+    network: settings.network,
+    ...(hosts === undefined ? {} : { hosts }),
+    ...(dns === undefined ? {} : { dns }),
+  };
 }
 
 /** As in the field: the node's name in the node's network, the container's id otherwise. */
-function hostnameOf(id: string, options: RunOptions): string {
-  const name = options.hostname ?? ((options.network ?? 'host') === 'host' ? nodeName() : id);
+function hostnameOf(id: string, options: RunOptions, network: NetworkMode): string {
+  const name = options.hostname ?? (network === 'host' ? nodeName() : id);
   if (/^[A-Za-z0-9_.-]{1,64}$/.test(name)) return name;
   if (options.hostname === undefined) return name.replaceAll(/[^A-Za-z0-9_.-]/g, '-').slice(0, 64);
   throw new DrayError('CONFIG_INVALID', `"${name.slice(0, 70)}" is not a host name`);

@@ -30,6 +30,7 @@ const steps = [
   ALTER TABLE containers ADD COLUMN oom_killed INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE containers ADD COLUMN addresses TEXT NOT NULL DEFAULT '[]';
   ALTER TABLE containers ADD COLUMN health TEXT`,
+  'ALTER TABLE containers ADD COLUMN backoff INTEGER NOT NULL DEFAULT 0',
 ];
 
 /** The rows of the node's containers. */
@@ -81,12 +82,12 @@ export class ContainerRows {
     });
   }
 
-  /** Writes what changes in a container's life. */
+  /** Writes what changes in a container's life, but for its health. */
   update(container: Container): void {
     this.#database.run(
       `UPDATE containers SET state = ?, args = ?, stop_signal = ?, started_at = ?, finished_at = ?,
         pid = ?, exit_code = ?, error = ?, settings = ?, restarts = ?, stop_requested = ?, oom_killed = ?,
-        addresses = ?, health = ? WHERE instance = ?`,
+        addresses = ?, backoff = ? WHERE instance = ?`,
       container.state,
       JSON.stringify(container.args),
       container.stopSignal,
@@ -100,8 +101,17 @@ export class ContainerRows {
       container.stopRequested ? 1 : 0,
       container.oomKilled ? 1 : 0,
       JSON.stringify(container.addresses),
-      container.health === undefined ? null : JSON.stringify(container.health),
+      container.backoff,
       container.instance,
+    );
+  }
+
+  /** Writes the outcome of a check, which holds no lock; undefined: there was none yet. */
+  setHealth(instance: string, health: HealthStatus | undefined): void {
+    this.#database.run(
+      'UPDATE containers SET health = ? WHERE instance = ?',
+      health === undefined ? null : JSON.stringify(health),
+      instance,
     );
   }
 
@@ -125,6 +135,7 @@ function fromRow(row: Row): Container {
     settings: JSON.parse(String(row.settings)) as ContainerSettings,
     restarts: Number(row.restarts),
     stopRequested: row.stop_requested === 1,
+    backoff: Number(row.backoff),
     oomKilled: row.oom_killed === 1,
     addresses: JSON.parse(String(row.addresses)) as string[],
     ...(health === null ? {} : { health: JSON.parse(String(health)) as HealthStatus }),

@@ -1,33 +1,41 @@
 import { randomBytes } from 'node:crypto';
-import { setMaxListeners } from 'node:events';
-import { mkdir, realpath, rm } from 'node:fs/promises';
+import { mkdir, realpath } from 'node:fs/promises';
+import { constants } from 'node:os';
 import type {
   ContainerExit,
   ContainerStatus,
   CreateContainerRequest,
 } from '../../../shared/agent/containers.ts';
 import type { ExecRequest } from '../../../shared/agent/exec.ts';
+import type { NetworkMode } from '../../../shared/agent/run-options.ts';
+import type { NodeNetworkConfig } from '../../../shared/config.ts';
 import { DrayError } from '../../../shared/errors.ts';
+import {
+  formatPlatform,
+  normalizePlatform,
+  parsePlatform,
+  samePlatform,
+} from '../../../shared/image/platform.ts';
 import type { Logger } from '../../../shared/logging.ts';
+import { BridgeNetwork } from '../network/bridge.ts';
 import type { NodeDatabase } from '../node-database.ts';
 import type { ExecSession } from '../runtime/exec.ts';
 import { exitCodes } from '../runtime/exit-codes.ts';
 import { Runc } from '../runtime/runc.ts';
 import { parseSignal } from '../runtime/signals.ts';
-import { findTool } from '../runtime/tools.ts';
-import { Claims } from '../snapshot/claims.ts';
-import { makeBundle, removeBundle } from './bundle.ts';
+import { findRuntime, findTool } from '../runtime/tools.ts';
+import { makeBundle } from './bundle.ts';
 import { type Container, isLive, parseContainerID, statusOf } from './container.ts';
 import { ContainerRows } from './container-rows.ts';
 import { execInContainer } from './exec.ts';
-import { ExitWatch } from './exits.ts';
-import type { ImageSource } from './image.ts';
+import type { ContainerImage, ImageSource } from './image.ts';
 import { bundleOf, layoutOf } from './layout.ts';
-import { halt, launch, makeFolders } from './lifecycle.ts';
+import { makeFolders } from './lifecycle.ts';
 import { type OpenedLog, openLog, type ReadLogOptions } from './log.ts';
-import { observe, reconcile } from './reconcile.ts';
+import { reconcile } from './reconcile.ts';
 import type { ContainerServices, RootSnapshots } from './services.ts';
 import { settle } from './settings.ts';
+import { exitOf, Supervisor } from './supervisor.ts';
 
 export interface CallOptions {
   signal?: AbortSignal;
@@ -43,11 +51,12 @@ export interface OpenContainersOptions extends CallOptions {
   database: NodeDatabase;
   snapshots: RootSnapshots;
   images: ImageSource;
+  network: NodeNetworkConfig;
   log: Logger;
 }
 
-/** Exits of removed containers that are remembered for those who come to ask. */
-const rememberedExits = 256;
+/** Milliseconds between the stop signal and SIGKILL, where nobody says. */
+const usualStopTimeout = 10_000;
 
 /**
  * The node's containers. Each has a monitor of its own and outlives this process: closing stops none.
@@ -55,53 +64,39 @@ const rememberedExits = 256;
  */
 export class Containers implements AsyncDisposable {
   readonly #services: ContainerServices;
-  /** Changes of one container, one after the other. */
-  readonly #changes = new Claims();
-  readonly #exits: ExitWatch;
-  /** Tells of each end, as an event `change`. */
-  readonly #changed = new EventTarget();
-  readonly #remembered = new Map<string, ContainerExit>();
-  /** Work that nobody waits for but {@link [Symbol.asyncDispose]}, by instance. */
-  readonly #background = new Map<string, Promise<void>>();
-  /** Instances that are to be looked at again once the look that goes on is over. */
-  readonly #again = new Set<string>();
-  #closed = false;
+  readonly #supervisor: Supervisor;
 
   private constructor(services: ContainerServices) {
     this.#services = services;
-    // As many as there are people who follow.
-    setMaxListeners(0, this.#changed);
-    this.#exits = new ExitWatch(
-      services.layout.exits,
-      (instance) => this.#look(instance),
-      () => {
-        for (const { state, instance } of services.rows.list())
-          if (isLive(state)) this.#look(instance);
-      },
-    );
+    this.#supervisor = new Supervisor(services);
   }
 
   /** Opens the containers of an agent's root folder and mends what the agent before this one left. */
   static async open(options: OpenContainersOptions): Promise<Containers> {
     await mkdir(options.root, { recursive: true, mode: 0o700 });
     const layout = layoutOf(await realpath(options.root), options.run);
+    await makeFolders(layout);
+    const bridge = await BridgeNetwork.open({
+      ...options.network,
+      folder: layout.networks,
+      addresses: layout.addresses,
+    });
     const services: ContainerServices = {
       layout,
       rows: new ContainerRows(options.database),
       snapshots: options.snapshots,
       images: options.images,
-      tools: async () => ({
+      tools: async (runtime = 'runc') => ({
         conmon: await findTool('conmon'),
-        runc: new Runc({ path: await findTool('runc'), root: layout.runtime }),
+        runc: new Runc({ path: await findRuntime(runtime), root: layout.runtime }),
       }),
+      bridge,
+      defaultNetwork: options.network.default ?? (await usualNetwork(bridge)),
       log: options.log,
     };
-    await makeFolders(services);
     await reconcile(services, options);
     const containers = new Containers(services);
-    for (const container of services.rows.list()) {
-      if (container.autoRemove && container.state === 'exited') containers.#removeLater(container);
-    }
+    containers.#supervisor.takeOver();
     return containers;
   }
 
@@ -139,13 +134,15 @@ export class Containers implements AsyncDisposable {
         },
       );
     }
-    using _change = await this.#changes.take(id, options);
+    using _change = await this.#supervisor.changes.take(id, options);
     await this.#services.tools();
     const image = await this.#services.images.find(request.image, options);
+    requirePlatform(image, request.platform);
     const runOptions = request.options ?? {};
+    await this.#services.tools(runOptions.runtime);
     const stopSignal = runOptions.stopSignal ?? (image.config.config?.StopSignal || 'SIGTERM');
     parseSignal(stopSignal);
-    const { rows } = this.#services;
+    const { rows, defaultNetwork } = this.#services;
     const container: Container = {
       id,
       instance: `${id.slice(0, 48)}-${randomBytes(6).toString('hex')}`,
@@ -156,20 +153,25 @@ export class Containers implements AsyncDisposable {
       args: [],
       stopSignal,
       autoRemove: request.autoRemove ?? false,
-      settings: settle(image.config.config ?? {}, runOptions, 'host'),
+      settings: settle(image.config.config ?? {}, runOptions, defaultNetwork),
       restarts: 0,
       stopRequested: false,
+      backoff: 0,
       oomKilled: false,
       addresses: [],
       createdAt: new Date(),
     };
     rows.insert(container);
+    const warnings: string[] = [];
     try {
-      const spec = await makeBundle(this.#services, container, image, options);
+      const spec = await makeBundle(this.#services, container, image, {
+        ...options,
+        warn: (message) => warnings.push(message),
+      });
       const created: Container = { ...container, state: 'created', args: spec.process.args };
       rows.update(created);
-      this.#remembered.delete(id);
-      return statusOf(created);
+      this.#supervisor.forget(id);
+      return { ...statusOf(created), ...(warnings.length === 0 ? {} : { warnings }) };
     } catch (error) {
       rows.delete(container.instance);
       throw error;
@@ -177,27 +179,17 @@ export class Containers implements AsyncDisposable {
   }
 
   /**
-   * Runs the container's command, for the first time or again.
+   * Runs the container's command, for the first time or again. One that waits for its restart is started at once.
    * @throws NOT_FOUND, CONFLICT, RUNTIME_FAILED with `context.exitCode`
    */
   async start(id: string, options: CallOptions = {}): Promise<ContainerStatus> {
-    using _change = await this.#changes.take(id, options);
+    using _change = await this.#supervisor.changes.take(id, options);
     const container = this.#require(id);
-    if (container.state !== 'created' && container.state !== 'exited') {
+    if (!['created', 'exited', 'restarting'].includes(container.state)) {
       throw new DrayError('CONFLICT', `Container ${id} is ${container.state} already`);
     }
-    const { exitCode: _code, error: _error, finishedAt: _finished, pid: _pid, ...rest } = container;
-    const starting: Container = { ...rest, state: 'starting' };
-    this.#services.rows.update(starting);
-    try {
-      return statusOf(await launch(this.#services, starting));
-    } catch (error) {
-      this.#ended(this.#require(id));
-      throw error;
-    } finally {
-      // An exit that came meanwhile found the container locked.
-      this.#look(container.instance);
-    }
+    const fresh = { ...container, stopRequested: false, restarts: 0, backoff: 0 };
+    return statusOf(await this.#supervisor.start(fresh));
   }
 
   /** All containers, oldest first. */
@@ -210,15 +202,73 @@ export class Containers implements AsyncDisposable {
     return statusOf(this.#require(id));
   }
 
-  /** Sends a signal (a name or number) to the container's first process. @throws NOT_FOUND, CONFLICT, CONFIG_INVALID */
+  /**
+   * Sends a signal (a name or number) to the container's first process. SIGKILL and the stop signal mean that
+   * it shall stay ended.
+   * @throws NOT_FOUND, CONFLICT, CONFIG_INVALID
+   */
   async kill(id: string, signalName: string, options: CallOptions = {}): Promise<void> {
     const number = parseSignal(signalName, { code: 'USAGE' });
-    const { state, instance } = this.#require(id);
-    const { runc } = await this.#services.tools();
-    if (state === 'running' && (await runc.kill(instance, number, options))) return;
+    using _change = await this.#supervisor.changes.take(id, options);
+    const container = this.#require(id);
+    const isRunning = container.state === 'running' || container.state === 'paused';
+    if (isRunning && (await this.#signal(container, number))) return;
     throw new DrayError('CONFLICT', `Container ${id} is not running`, {
       hint: 'dray ps --all shows the state of every container.',
     });
+  }
+
+  /**
+   * Asks a container to end by its stop signal, and kills it when it has not after its time. One that does not
+   * run is success. Its restart policy rests until somebody starts it.
+   * @param options.timeout milliseconds, instead of the container's own
+   * @throws NOT_FOUND
+   */
+  async stop(id: string, options: CallOptions & { timeout?: number } = {}): Promise<ContainerExit> {
+    const begun = await this.#askToStop(id, options);
+    if (begun === undefined) return exitOf(this.#require(id));
+    const usual = begun.options.stopTimeout;
+    const timeout = options.timeout ?? (usual === undefined ? usualStopTimeout : usual * 1000);
+    const bound = AbortSignal.timeout(timeout);
+    const either = options.signal === undefined ? bound : AbortSignal.any([bound, options.signal]);
+    try {
+      return await this.wait(id, { signal: either });
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      if (!bound.aborted) throw error;
+    }
+    await this.kill(id, 'SIGKILL', options).catch((error: unknown) => {
+      // It has just ended.
+      if (!(error instanceof DrayError && error.code === 'CONFLICT')) throw error;
+    });
+    return await this.wait(id, options);
+  }
+
+  /** @returns the container that was sent its stop signal; undefined when it does not run */
+  async #askToStop(id: string, options: CallOptions): Promise<Container | undefined> {
+    using _change = await this.#supervisor.changes.take(id, options);
+    const container = this.#require(id);
+    if (container.state === 'restarting') this.#supervisor.cancelRestart(container);
+    if (container.state !== 'running' && container.state !== 'paused') return undefined;
+    await this.#signal(container, parseSignal(container.stopSignal));
+    if (container.state === 'paused') await this.#setPaused(this.#require(id), false);
+    return container;
+  }
+
+  /** Freezes all processes of a container. @throws NOT_FOUND, CONFLICT */
+  async pause(id: string, options: CallOptions = {}): Promise<ContainerStatus> {
+    using _change = await this.#supervisor.changes.take(id, options);
+    const container = this.#require(id);
+    if (container.state === 'running') return statusOf(await this.#setPaused(container, true));
+    throw new DrayError('CONFLICT', `Container ${id} is ${container.state}, not running`);
+  }
+
+  /** Undoes {@link pause}. @throws NOT_FOUND, CONFLICT */
+  async unpause(id: string, options: CallOptions = {}): Promise<ContainerStatus> {
+    using _change = await this.#supervisor.changes.take(id, options);
+    const container = this.#require(id);
+    if (container.state === 'paused') return statusOf(await this.#setPaused(container, false));
+    throw new DrayError('CONFLICT', `Container ${id} is ${container.state}, not paused`);
   }
 
   /** Waits until the container has ended; one that was removed since is remembered for a while. @throws NOT_FOUND */
@@ -228,13 +278,13 @@ export class Containers implements AsyncDisposable {
       options.signal?.throwIfAborted();
       const container = this.#services.rows.get(id);
       if (container?.instance !== instance || container === undefined) {
-        const remembered = this.#remembered.get(id);
+        const remembered = this.#supervisor.remembered(id);
         if (remembered !== undefined) return remembered;
         if (instance === undefined) throw unknownContainer(id);
         return { exitCode: exitCodes.unknown, error: `Container ${id} was removed` };
       }
       if (container.state === 'exited') return exitOf(container);
-      await nextChange(this.#changed, options.signal);
+      await nextChange(this.#supervisor.changed, options.signal);
     }
   }
 
@@ -244,14 +294,15 @@ export class Containers implements AsyncDisposable {
    * @throws NOT_FOUND, CONFLICT when it runs
    */
   async remove(id: string, options: CallOptions & { force?: boolean } = {}): Promise<void> {
-    using _change = await this.#changes.take(id, options);
+    using _change = await this.#supervisor.changes.take(id, options);
     const container = this.#require(id);
-    if (isLive(container.state) && options.force !== true) {
-      throw new DrayError('CONFLICT', `Container ${id} is running`, {
-        hint: `End it first (dray kill ${id}), or use dray rm --force ${id}.`,
+    const { state } = container;
+    if ((isLive(state) || state === 'restarting') && options.force !== true) {
+      throw new DrayError('CONFLICT', `Container ${id} is ${state}`, {
+        hint: `End it first (dray stop ${id}), or use dray rm --force ${id}.`,
       });
     }
-    await this.#remove(container);
+    await this.#supervisor.remove(container);
   }
 
   /** Runs a further process in a container: see {@link execInContainer}. @throws NOT_FOUND */
@@ -270,15 +321,13 @@ export class Containers implements AsyncDisposable {
     return await openLog(bundleOf(layout, instance).log, {
       ...options,
       hasEnded,
-      changed: this.#changed,
+      changed: this.#supervisor.changed,
     });
   }
 
   /** Ends the watching. Containers run on. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
-    this.#exits[Symbol.dispose]();
-    await Promise.allSettled(this.#background.values());
+    await this.#supervisor[Symbol.asyncDispose]();
   }
 
   #require(id: string): Container {
@@ -287,81 +336,52 @@ export class Containers implements AsyncDisposable {
     return container;
   }
 
-  /** Looks whether a container has ended, in the background, one look at a time. */
-  #look(instance: string): void {
-    if (this.#closed) return;
-    if (this.#background.has(instance)) {
-      this.#again.add(instance);
-      return;
-    }
-    this.#inBackground(instance, async () => {
-      const found = this.#services.rows.byInstance(instance);
-      if (found === undefined) return;
-      using _change = await this.#changes.take(found.id);
-      const container = this.#services.rows.byInstance(instance);
-      if (container?.state !== 'running') return;
-      const current = await observe(this.#services, container);
-      if (current === undefined) return;
-      this.#services.rows.update(current);
-      // Whoever waits hears of it first; cleaning up takes the runtime some time.
-      this.#changed.dispatchEvent(new Event('change'));
-      await halt(this.#services, instance);
-      await rm(bundleOf(this.#services.layout, instance).exit, { force: true });
-      if (current.autoRemove) await this.#remove(current);
-    });
-  }
-
-  #removeLater(container: Container): void {
-    this.#inBackground(container.instance, async () => {
-      using _change = await this.#changes.take(container.id);
-      const current = this.#services.rows.byInstance(container.instance);
-      if (current?.state === 'exited') await this.#remove(current);
-    });
-  }
-
-  #inBackground(instance: string, work: () => Promise<void>): void {
-    const done = work()
-      .catch((error: unknown) => {
-        this.#services.log.error({ err: error, instance }, 'a container could not be cleared up');
-      })
-      .finally(() => {
-        this.#background.delete(instance);
-        if (this.#again.delete(instance)) this.#look(instance);
-      });
-    this.#background.set(instance, done);
-  }
-
-  #ended(container: Container): void {
-    this.#changed.dispatchEvent(new Event('change'));
-    if (container.autoRemove) this.#removeLater(container);
+  /** Under the container's lock. @returns false when it has ended already */
+  async #signal(container: Container, number: number): Promise<boolean> {
+    const { rows } = this.#services;
+    const { runc } = await this.#services.tools(container.options.runtime);
+    const endsIt =
+      number === constants.signals.SIGKILL || number === parseSignal(container.stopSignal);
+    // Before it is sent: the end may be noticed, and another start be planned, at once.
+    if (endsIt) rows.update({ ...container, stopRequested: true });
+    if (await runc.kill(container.instance, number)) return true;
+    rows.update(container);
+    return false;
   }
 
   /** Under the container's lock. */
-  async #remove(container: Container): Promise<void> {
-    const { rows } = this.#services;
-    const { id, instance } = container;
-    const wasLive = isLive(container.state);
-    rows.update({ ...container, state: 'removing' });
-    await halt(this.#services, instance);
-    const end = wasLive ? await observe(this.#services, container) : container;
-    await removeBundle(this.#services, instance);
-    this.#remember(id, exitOf(end ?? container));
-    rows.delete(instance);
-    this.#changed.dispatchEvent(new Event('change'));
-  }
-
-  #remember(id: string, exit: ContainerExit): void {
-    this.#remembered.delete(id);
-    this.#remembered.set(id, exit);
-    const [oldest] = this.#remembered.keys();
-    if (this.#remembered.size > rememberedExits && oldest !== undefined) {
-      this.#remembered.delete(oldest);
-    }
+  async #setPaused(container: Container, paused: boolean): Promise<Container> {
+    const { runc } = await this.#services.tools(container.options.runtime);
+    if (paused) await runc.pause(container.instance);
+    else await runc.resume(container.instance);
+    const changed: Container = { ...container, state: paused ? 'paused' : 'running' };
+    this.#services.rows.update(changed);
+    this.#supervisor.tell();
+    return changed;
   }
 }
 
-function exitOf({ exitCode = exitCodes.unknown, error }: Container): ContainerExit {
-  return { exitCode, ...(error === undefined ? {} : { error }) };
+/** bridge where the node has what it takes, else host. */
+async function usualNetwork(bridge: BridgeNetwork): Promise<NetworkMode> {
+  return await bridge.requireTools().then(
+    () => 'bridge',
+    () => 'host',
+  );
+}
+
+/** @throws IMAGE_UNKNOWN when what is there is for another platform */
+function requirePlatform({ name, config }: ContainerImage, wanted: string | undefined): void {
+  if (wanted === undefined) return;
+  const { os, architecture, variant } = config;
+  const own = { os, architecture, ...(variant === undefined ? {} : { variant }) };
+  if (samePlatform(normalizePlatform(own), parsePlatform(wanted))) return;
+  throw new DrayError(
+    'IMAGE_UNKNOWN',
+    `${name} is for ${formatPlatform(own)} here, not ${wanted}`,
+    {
+      hint: `Pull it for that platform: dray pull --platform ${wanted} ${name}`,
+    },
+  );
 }
 
 async function nextChange(changed: EventTarget, signal: AbortSignal | undefined): Promise<void> {

@@ -7,10 +7,18 @@ export interface Layout {
   bundles: string;
   /** Files with the exit codes of containers that ended, named after the instance. */
   exits: string;
+  /** What of the following a reboot ends. */
+  run: string;
   /** Sockets for attaching. */
   sockets: string;
   /** The runtime's own state: on a file system that a reboot empties. */
   runtime: string;
+  /** The network namespaces of containers on the bridge, and what the plugins answered: emptied by a reboot. */
+  networks: string;
+  /** The bridge's addresses in use: of all agents of the node that share it. */
+  addresses: string;
+  /** Volumes with a name. */
+  volumes: string;
   /** Before the instance in the name of a cgroup. Two agents on one node do not share it. */
   cgroupPrefix: string;
 }
@@ -22,8 +30,12 @@ export function layoutOf(root: string, run?: string): Layout {
   return {
     bundles: join(root, 'containers'),
     exits: join(root, 'exits'),
+    run: folder,
     sockets: join(folder, 'sockets'),
     runtime: join(folder, 'runtime'),
+    networks: join(folder, 'networks'),
+    addresses: join(run === undefined ? '/run/drayage' : folder, 'addresses'),
+    volumes: join(root, 'volumes'),
     cgroupPrefix: `/drayage/${key}-`,
   };
 }
@@ -36,6 +48,10 @@ export function bundleOf(layout: Layout, instance: string) {
     config: join(bundle, 'config.json'),
     rootfs: join(bundle, 'rootfs'),
     log: join(bundle, 'output.log'),
+    /** Volumes of its own. */
+    volumes: join(bundle, 'volumes'),
+    /** Is there when the kernel ended a process of it for its memory. */
+    oom: join(bundle, 'oom'),
     exit: join(layout.exits, instance),
   };
 }

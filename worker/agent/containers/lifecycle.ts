@@ -1,11 +1,14 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { access, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asDrayError, DrayError, errnoOf } from '../../../shared/errors.ts';
 import { exitCodes, refusedCommand } from '../runtime/exit-codes.ts';
 import { createMonitored, findMonitors } from '../runtime/monitor.ts';
+import { writeNetworkFiles } from '../runtime/network-files.ts';
+import { forgetBootBefore } from './boot.ts';
+import { networkFilesOf } from './bundle.ts';
 import type { Container } from './container.ts';
-import { bundleOf } from './layout.ts';
+import { bundleOf, type Layout } from './layout.ts';
 import { openLog } from './log.ts';
 import type { ContainerServices } from './services.ts';
 
@@ -13,8 +16,10 @@ import type { ContainerServices } from './services.ts';
 const exitBound = 5_000;
 
 /** Makes the folders that all containers share. */
-export async function makeFolders({ layout }: ContainerServices): Promise<void> {
-  for (const folder of Object.values(layout).filter((value) => value !== layout.cgroupPrefix)) {
+export async function makeFolders(layout: Layout): Promise<void> {
+  await forgetBootBefore(layout.run);
+  const { cgroupPrefix: _prefix, addresses: _addresses, ...folders } = layout;
+  for (const folder of Object.values(folders)) {
     await mkdir(folder, { recursive: true, mode: 0o700 });
   }
 }
@@ -29,11 +34,12 @@ export async function launch(
   container: Container,
 ): Promise<Container> {
   const { layout, rows, snapshots } = services;
-  const { instance } = container;
+  const { instance, options, settings } = container;
   const files = bundleOf(layout, instance);
   try {
-    const tools = await services.tools();
-    await rm(files.exit, { force: true });
+    const tools = await services.tools(options.runtime);
+    await services.bridge.detach(instance);
+    for (const file of [files.exit, files.oom]) await rm(file, { force: true });
     await snapshots.mount(instance, files.rootfs);
     // From here on nothing is cancelled: a runtime that is cut off half-way leaves more behind.
     const pid = await createMonitored(tools, {
@@ -42,11 +48,19 @@ export async function launch(
       logFile: files.log,
       exitDirectory: layout.exits,
       socketDirectory: layout.sockets,
-      terminal: container.options.terminal ?? false,
-      stdin: container.options.stdin ?? false,
+      terminal: options.terminal ?? false,
+      stdin: options.stdin ?? false,
     });
+    const addresses = settings.network === 'bridge' ? await attach(services, container, pid) : [];
     await tools.runc.start(instance);
-    const running: Container = { ...container, state: 'running', pid, startedAt: new Date() };
+    const running: Container = {
+      ...container,
+      state: 'running',
+      pid,
+      addresses,
+      oomKilled: false,
+      startedAt: new Date(),
+    };
     rows.update(running);
     return running;
   } catch (error) {
@@ -62,13 +76,28 @@ export async function launch(
   }
 }
 
-/** Ends whatever runs of a container, and unmounts it. What is not there is success. */
+/** Gives it an address on the bridge, which its /etc/hosts then has. */
+async function attach(
+  services: ContainerServices,
+  container: Container,
+  pid: number,
+): Promise<string[]> {
+  const { instance, options } = container;
+  const attached = await services.bridge.attach(instance, pid, options.ports ?? []);
+  const { bundle } = bundleOf(services.layout, instance);
+  await writeNetworkFiles({ ...networkFilesOf(container, bundle), ...attached });
+  return attached.addresses;
+}
+
+/**
+ * Ends whatever runs of a container, unmounts it and frees its addresses. What is not there is success.
+ */
 export async function halt(services: ContainerServices, instance: string): Promise<void> {
-  const { layout, snapshots } = services;
+  const { layout, snapshots, rows, bridge } = services;
   const { bundle, rootfs } = bundleOf(layout, instance);
   const isKnown = (await knownToRuntime(services)).has(instance);
   if (isKnown || (await findMonitors(bundle)).length > 0) {
-    const { runc } = await services.tools();
+    const { runc } = await services.tools(rows.byInstance(instance)?.options.runtime);
     await runc.delete(instance);
     // The monitor of a container that ran writes the exit code and ends by itself.
     if (isKnown) await monitorsGone(bundle);
@@ -79,6 +108,7 @@ export async function halt(services: ContainerServices, instance: string): Promi
     await rm(join(layout.sockets, instance), { force: true });
   }
   await snapshots.unmount(rootfs);
+  await bridge.detach(instance);
 }
 
 async function monitorsGone(bundle: string): Promise<void> {
@@ -87,14 +117,24 @@ async function monitorsGone(bundle: string): Promise<void> {
 }
 
 /**
- * What is written of a container that ended by itself: its exit code, and why it did not run where the
- * kernel refused its command.
+ * What is written of a container that ended by itself: its exit code, whether its memory was not enough, and
+ * why it did not run where the kernel refused its command.
  */
 export async function describeEnd(
   services: ContainerServices,
   container: Container,
   exitCode: number,
 ): Promise<Container> {
+  const { oom } = bundleOf(services.layout, container.instance);
+  const oomKilled = await access(oom).then(
+    () => true,
+    () => false,
+  );
+  if (oomKilled) {
+    const limit = container.options.resources?.memory;
+    const message = `It needed more memory than ${limit === undefined ? 'there was' : `its limit of ${limit} bytes`}: the kernel ended a process of it (OOM)`;
+    return { ...ended(container, exitCode, message), oomKilled };
+  }
   if (exitCode === 1) {
     const { log } = bundleOf(services.layout, container.instance);
     let output = '';
@@ -122,6 +162,7 @@ export function ended(container: Container, exitCode: number, error?: string): C
   return {
     ...rest,
     state: 'exited',
+    addresses: [],
     exitCode,
     finishedAt: new Date(),
     ...(error === undefined ? {} : { error: forPeople(error, container) }),

@@ -7,6 +7,7 @@ import { type Container, isLive } from './container.ts';
 import { readExit } from './exits.ts';
 import { bundleOf } from './layout.ts';
 import { describeEnd, ended, halt, knownToRuntime } from './lifecycle.ts';
+import { planRestart } from './restarts.ts';
 import { type ContainerServices, containerLabel } from './services.ts';
 
 /**
@@ -43,11 +44,12 @@ async function reconcileOne(services: ContainerServices, container: Container): 
       rows.delete(instance);
       return;
     case 'starting':
-    case 'running': {
+    case 'running':
+    case 'paused': {
       const current = await observe(services, container);
       if (current === undefined) return;
       if (!isLive(current.state)) await halt(services, instance);
-      rows.update(current);
+      rows.update(planRestart(current) ?? current);
     }
   }
 }
@@ -65,14 +67,16 @@ export async function observe(
   // In this order: a monitor writes the code before it ends.
   const exitCode = await readExit(exit);
   if (exitCode !== undefined) return await describeEnd(services, container, exitCode);
-  if (container.state === 'running' && isWatched) return undefined;
+  const hasStarted = container.state !== 'starting';
+  if (hasStarted && isWatched) return undefined;
   const isKnown = (await knownToRuntime(services)).has(container.instance);
   const state = isKnown ? await (await services.tools()).runc.state(container.instance) : undefined;
   if (state?.status === 'running' || state?.status === 'paused') {
-    if (container.state === 'running') return undefined;
-    return { ...container, state: 'running', pid: state.pid, startedAt: new Date() };
+    if (hasStarted) return undefined;
+    const addresses = await services.bridge.addressesOf(container.instance);
+    return { ...container, state: 'running', pid: state.pid, addresses, startedAt: new Date() };
   }
-  return container.state === 'starting'
+  return !hasStarted
     ? ended(container, exitCodes.failed, 'The agent ended while the container was being started')
     : ended(
         container,
@@ -89,7 +93,7 @@ async function sweepRuntime(services: ContainerServices): Promise<void> {
 }
 
 async function sweepFolders(services: ContainerServices): Promise<void> {
-  const { layout, rows, snapshots } = services;
+  const { layout, rows, snapshots, bridge } = services;
   for (const instance of await readdir(layout.bundles)) {
     if (rows.byInstance(instance) === undefined) {
       await halt(services, instance);
@@ -99,6 +103,10 @@ async function sweepFolders(services: ContainerServices): Promise<void> {
   for (const { name, labels } of snapshots.list()) {
     const isOurs = labels[containerLabel] !== undefined;
     if (isOurs && rows.byInstance(name) === undefined) await snapshots.remove(name);
+  }
+  for (const instance of await bridge.attached()) {
+    const container = rows.byInstance(instance);
+    if (container === undefined || !isLive(container.state)) await bridge.detach(instance);
   }
   for (const name of await readdir(layout.exits)) {
     const container = rows.byInstance(name);

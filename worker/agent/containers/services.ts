@@ -1,4 +1,6 @@
+import type { NetworkMode } from '../../../shared/agent/run-options.ts';
 import type { Logger } from '../../../shared/logging.ts';
+import type { BridgeNetwork } from '../network/bridge.ts';
 import type { Runc } from '../runtime/runc.ts';
 import type { Snapshots } from '../snapshot/snapshots.ts';
 import type { ContainerRows } from './container-rows.ts';
@@ -22,8 +24,15 @@ export interface ContainerServices {
   rows: ContainerRows;
   snapshots: RootSnapshots;
   images: ImageSource;
-  /** Looks the programs up when they are needed, so that an agent without them still unpacks. @throws TOOL_MISSING */
-  tools: () => Promise<RuntimeTools>;
+  /**
+   * Looks the programs up when they are needed, so that an agent without them still unpacks.
+   * @param runtime the name or path of an OCI runtime; default: runc
+   * @throws TOOL_MISSING
+   */
+  tools: (runtime?: string) => Promise<RuntimeTools>;
+  bridge: BridgeNetwork;
+  /** Of containers that ask for none. */
+  defaultNetwork: NetworkMode;
   log: Logger;
 }
 

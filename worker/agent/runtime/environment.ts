@@ -13,16 +13,22 @@ export interface EnvironmentRequest {
   overrides: readonly string[];
   hostname: string;
   home: string;
+  terminal?: boolean;
 }
 
 /**
- * The variables of a process: PATH, HOSTNAME and HOME by default, over them the image's, over those the
+ * The variables of a process: PATH, HOSTNAME and HOME (on a terminal TERM) by default, over them the image's, over those the
  * caller's. Each name stands once, where it first stood.
  * @throws CONFIG_INVALID
  */
 export function createEnvironment(request: EnvironmentRequest): string[] {
   return mergeEnvironment(
-    [`PATH=${defaultPath}`, `HOSTNAME=${request.hostname}`, `HOME=${request.home}`],
+    [
+      `PATH=${defaultPath}`,
+      `HOSTNAME=${request.hostname}`,
+      `HOME=${request.home}`,
+      ...(request.terminal === true ? ['TERM=xterm'] : []),
+    ],
     [...request.image, ...request.overrides],
   );
 }

@@ -13,7 +13,7 @@ import { errnoOf } from '../../../shared/errors.ts';
 import { openRawPty, resizePty } from '../linux/pty.ts';
 import { execError, exitCodes, refusedCommand } from './exit-codes.ts';
 import { type Runc, runtimeMessage } from './runc.ts';
-import type { SpecProcess } from './runtime-spec.ts';
+import { encodeSpec, type SpecProcess } from './runtime-spec.ts';
 import { systemPath } from './tools.ts';
 
 /** Milliseconds between two looks whether the process runs. */
@@ -24,7 +24,7 @@ const outputBuffer = 256 * 1024;
 const maxRefusal = 512;
 
 /** The runtime hands its own umask on to what it runs, and that of the agent is 0: arguments of sh, before a program's. */
-const withUmask = ['-c', 'umask 022; exec "$@"', 'sh'];
+export const withUmask = ['-c', 'umask 022; exec "$@"', 'sh'];
 
 /** A further process in a container, with its streams. */
 export interface ExecSession {
@@ -74,7 +74,7 @@ export async function startExec(runc: Runc, request: ExecStart): Promise<ExecSes
   const log = join(folder, 'log');
   await mkdir(folder, { mode: 0o700 });
   try {
-    await writeFile(files.process, JSON.stringify(process), { mode: 0o600 });
+    await writeFile(files.process, encodeSpec(process), { mode: 0o600 });
     const args = [
       ...[...runc.globalArguments, '--log', log, 'exec'],
       ...['--process', files.process, '--pid-file', files.pid],

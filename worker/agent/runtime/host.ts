@@ -1,6 +1,7 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { parseBoundingSet } from './capabilities.ts';
-import type { Rlimit } from './runtime-spec.ts';
+import { type Cgroups, readCgroups } from './cgroups.ts';
+import { parseHardLimits } from './rlimits.ts';
 import { loadDefaultProfile, type SeccompProfile, thisMachine } from './seccomp.ts';
 
 /** What of the node bounds a container: a runtime refuses to give more than its caller has. */
@@ -8,44 +9,30 @@ export interface Host {
   /** The bounding set of the agent's capabilities. */
   boundingSet: bigint;
   oomScoreAdj: number;
-  /** The hard limit of open files; undefined: unlimited. */
-  maxOpenFiles: number | undefined;
-  cgroups: 'v1' | 'v2';
+  /** By the names of docker's --ulimit; those without a limit are not in it. */
+  hardLimits: ReadonlyMap<string, number>;
+  cgroups: Cgroups;
   architecture: string;
   kernel: string;
   seccomp: SeccompProfile;
 }
 
-/** Programs that use select(2) break above it; those that need more raise it by themselves. */
-const softOpenFiles = 1024;
-const hardOpenFiles = 1024 * 1024;
-
 /** Reads what there is to know of this node. @throws TOOL_MISSING without a seccomp profile */
 export async function readHost(options: { signal?: AbortSignal } = {}): Promise<Host> {
   const read = (path: string) => readFile(path, { encoding: 'utf8', ...options });
-  const [status, limits, oomScoreAdj, isV2, seccomp] = await Promise.all([
+  const [status, limits, oomScoreAdj, cgroups, seccomp] = await Promise.all([
     read('/proc/self/status'),
     read('/proc/self/limits'),
     read('/proc/self/oom_score_adj'),
-    stat('/sys/fs/cgroup/cgroup.controllers').then(
-      () => true,
-      () => false,
-    ),
+    readCgroups(options),
     loadDefaultProfile(options),
   ]);
-  const [, hard] = /^Max open files\s+\S+\s+(\d+)/m.exec(limits) ?? [];
   return {
     boundingSet: parseBoundingSet(status),
     oomScoreAdj: Number.parseInt(oomScoreAdj, 10),
-    maxOpenFiles: hard === undefined ? undefined : Number(hard),
-    cgroups: isV2 ? 'v2' : 'v1',
+    hardLimits: parseHardLimits(limits),
+    cgroups,
     ...thisMachine(),
     seccomp,
   };
-}
-
-/** The limits of a container's processes, inside the node's own. */
-export function rlimitsFor({ maxOpenFiles = hardOpenFiles }: Pick<Host, 'maxOpenFiles'>): Rlimit[] {
-  const hard = Math.min(maxOpenFiles, hardOpenFiles);
-  return [{ type: 'RLIMIT_NOFILE', soft: Math.min(softOpenFiles, hard), hard }];
 }

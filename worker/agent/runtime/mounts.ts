@@ -1,24 +1,35 @@
 import { stat } from 'node:fs/promises';
 import { posix } from 'node:path';
-import type { MountRequest } from '../../../shared/agent/run-options.ts';
+import type { BindMountRequest, TmpfsMountRequest } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import type { SpecMount } from './runtime-spec.ts';
 
+const usualShmBytes = 64 * 1024 * 1024;
+
 /** What every container has mounted, as moby and containerd do it. */
-export const defaultMounts: readonly SpecMount[] = [
-  mount('/proc', 'proc', 'proc', 'nosuid', 'noexec', 'nodev'),
-  mount('/dev', 'tmpfs', 'tmpfs', 'nosuid', 'strictatime', 'mode=755', 'size=65536k'),
-  mount(
-    '/dev/pts',
-    'devpts',
-    'devpts',
-    ...['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
-  ),
-  mount('/dev/shm', 'tmpfs', 'shm', 'nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'),
-  mount('/dev/mqueue', 'mqueue', 'mqueue', 'nosuid', 'noexec', 'nodev'),
-  mount('/sys', 'sysfs', 'sysfs', 'nosuid', 'noexec', 'nodev', 'ro'),
-  mount('/sys/fs/cgroup', 'cgroup', 'cgroup', 'nosuid', 'noexec', 'nodev', 'relatime', 'ro'),
-];
+export function defaultMounts(options: { shmSize?: number; privileged?: boolean }): SpecMount[] {
+  const { shmSize = usualShmBytes, privileged = false } = options;
+  const kernel = privileged ? 'rw' : 'ro';
+  return [
+    mount('/proc', 'proc', 'proc', 'nosuid', 'noexec', 'nodev'),
+    mount('/dev', 'tmpfs', 'tmpfs', 'nosuid', 'strictatime', 'mode=755', 'size=65536k'),
+    mount(
+      '/dev/pts',
+      'devpts',
+      'devpts',
+      ...['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+    ),
+    mount(
+      '/dev/shm',
+      'tmpfs',
+      'shm',
+      ...['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${Math.ceil(shmSize / 1024)}k`],
+    ),
+    mount('/dev/mqueue', 'mqueue', 'mqueue', 'nosuid', 'noexec', 'nodev'),
+    mount('/sys', 'sysfs', 'sysfs', 'nosuid', 'noexec', 'nodev', kernel),
+    mount('/sys/fs/cgroup', 'cgroup', 'cgroup', 'nosuid', 'noexec', 'nodev', 'relatime', kernel),
+  ];
+}
 
 /** Kernel interfaces that a container has no business with. */
 export const maskedPaths: readonly string[] = [
@@ -44,6 +55,9 @@ export const readonlyPaths: readonly string[] = [
   '/proc/sysrq-trigger',
 ];
 
+/** What a runtime can mount: volumes are folders of the node by then. */
+export type PlainMountRequest = BindMountRequest | TmpfsMountRequest;
+
 /** A bind mount of one of the node's files or folders. */
 export function bindMount(source: string, destination: string, readonly: boolean): SpecMount {
   return mount(destination, 'bind', source, 'rbind', 'rprivate', readonly ? 'ro' : 'rw');
@@ -54,7 +68,7 @@ export function bindMount(source: string, destination: string, readonly: boolean
  * @throws CONFIG_INVALID
  */
 export async function requestedMounts(
-  requests: readonly MountRequest[],
+  requests: readonly PlainMountRequest[],
   options: { signal?: AbortSignal } = {},
 ): Promise<SpecMount[]> {
   const targets = new Set<string>();
@@ -72,7 +86,7 @@ export async function requestedMounts(
   return mounts.sort((a, b) => depth(a.destination) - depth(b.destination));
 }
 
-async function requestedMount(request: MountRequest, target: string): Promise<SpecMount> {
+async function requestedMount(request: PlainMountRequest, target: string): Promise<SpecMount> {
   if (request.type === 'bind') {
     const source = checkPath(request.source, 'source');
     await stat(source).catch((error: unknown) => {
@@ -82,9 +96,6 @@ async function requestedMount(request: MountRequest, target: string): Promise<Sp
       });
     });
     return bindMount(source, target, request.readonly ?? false);
-  }
-  if (request.type === 'volume') {
-    throw new DrayError('CONFIG_INVALID', `The volume at ${target} is not made`);
   }
   const { mode = 0o1777, size, readonly, exec = false } = request;
   return mount(

@@ -1,7 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { NetworkMode } from '../../../shared/agent/run-options.ts';
-import { errnoOf } from '../../../shared/errors.ts';
+import { DrayError, errnoOf } from '../../../shared/errors.ts';
 
 const localHosts = [
   '127.0.0.1\tlocalhost',
@@ -12,48 +13,101 @@ const localHosts = [
   'ff02::2\tip6-allrouters',
 ];
 
+/** Where systemd-resolved lists the servers that it asks itself: its own address means nothing in another network. */
+const resolvedServers = '/run/systemd/resolve/resolv.conf';
+
 export interface NetworkFilesRequest {
   /** Where the files are written. */
   bundle: string;
   hostname: string;
   network: NetworkMode;
+  /** `NAME:ADDRESS`, where `host-gateway` stands for the node. */
+  hosts?: readonly string[];
+  /** Addresses of name servers, instead of the node's. */
+  dns?: readonly string[];
+  /** Once they are known. */
+  addresses?: readonly string[];
+  /** The node, as a container on its bridge sees it. */
+  gateway?: string;
   signal?: AbortSignal;
 }
 
 /**
  * Writes a container's own /etc/hostname, /etc/hosts and /etc/resolv.conf: in the node's network as the
- * node has them, else with what a loopback device answers to.
+ * node has them, with an address of its own as far as they mean something there, else with what a loopback
+ * device answers to.
+ * @throws CONFIG_INVALID
  */
 export async function writeNetworkFiles(
   request: NetworkFilesRequest,
 ): Promise<{ source: string; target: string }[]> {
-  const { bundle, hostname, network } = request;
+  const { bundle, hostname } = request;
   const call = request.signal === undefined ? {} : { signal: request.signal };
-  const shared = network === 'host';
   const files = {
     hostname: `${hostname}\n`,
-    hosts: (shared ? await readHostFile('/etc/hosts', call) : undefined) ?? ownHosts(hostname),
-    'resolv.conf': (shared ? await readHostFile('/etc/resolv.conf', call) : undefined) ?? '',
+    hosts: await hostsFor(request),
+    'resolv.conf': await resolverFor(request),
   };
   return await Promise.all(
     Object.entries(files).map(async ([name, text]) => {
       const source = join(bundle, name);
+      // In place: a file that is mounted already is the same file.
       await writeFile(source, text, { mode: 0o644, ...call });
       return { source, target: `/etc/${name}` };
     }),
   );
 }
 
-function ownHosts(hostname: string): string {
-  return `${[...localHosts, `127.0.1.1\t${hostname}`].join('\n')}\n`;
+async function hostsFor(request: NetworkFilesRequest): Promise<string> {
+  const { hostname, network, addresses = [], gateway } = request;
+  const shared = network === 'host' ? await readHostFile('/etc/hosts', request) : undefined;
+  const own = addresses.length > 0 ? addresses : network === 'none' ? ['127.0.1.1'] : [];
+  const lines = [
+    ...(shared === undefined ? localHosts : [shared.trimEnd()]),
+    ...(shared === undefined ? own.map((address) => `${address}\t${hostname}`) : []),
+    ...(request.hosts ?? []).map((entry) => hostLine(entry, gateway ?? '127.0.0.1')),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function hostLine(entry: string, node: string): string {
+  const [name = '', address = ''] = entry.split(/:(.*)/s);
+  const ip = address === 'host-gateway' ? node : address.replaceAll(/^\[|\]$/g, '');
+  if (/^[A-Za-z0-9_.-]{1,253}$/.test(name) && isIP(ip) !== 0) return `${ip}\t${name}`;
+  throw new DrayError('CONFIG_INVALID', `"${entry.slice(0, 100)}" is not a name with an address`, {
+    hint: 'Write --add-host NAME:ADDRESS, or NAME:host-gateway for the node.',
+  });
+}
+
+async function resolverFor(request: NetworkFilesRequest): Promise<string> {
+  const { network, dns = [] } = request;
+  if (network === 'none') return '';
+  const node = (await readHostFile('/etc/resolv.conf', request)) ?? '';
+  if (network === 'host' && dns.length === 0) return node;
+  const others = node.split('\n').filter((line) => !/^\s*nameserver\s/.test(line));
+  const servers =
+    dns.length > 0 ? dns : await reachableServers(node, network === 'bridge' ? request : undefined);
+  return `${[...servers.map((server) => `nameserver ${server}`), ...others].join('\n').trimEnd()}\n`;
+}
+
+/** Those that are not on the node's own loopback device. */
+async function reachableServers(
+  node: string,
+  request: NetworkFilesRequest | undefined,
+): Promise<string[]> {
+  const servers = [...node.matchAll(/^\s*nameserver\s+(\S+)/gm)].map(([, server = '']) => server);
+  const reachable = servers.filter((server) => !/^(127\.|::1$)/.test(server));
+  if (reachable.length > 0 || servers.length === 0 || request === undefined) return reachable;
+  const upstream = (await readHostFile(resolvedServers, request)) ?? '';
+  return upstream === '' ? [] : await reachableServers(upstream, undefined);
 }
 
 async function readHostFile(
   path: string,
-  options: { signal?: AbortSignal },
+  { signal }: NetworkFilesRequest,
 ): Promise<string | undefined> {
   try {
-    return await readFile(path, { encoding: 'utf8', ...options });
+    return await readFile(path, { encoding: 'utf8', ...(signal === undefined ? {} : { signal }) });
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;

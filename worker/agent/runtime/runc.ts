@@ -67,6 +67,18 @@ export class Runc {
     throw failed(`Container ${id} could not be deleted`, message);
   }
 
+  /** Freezes all processes of a container. @throws RUNTIME_FAILED */
+  async pause(id: string, options: CallOptions = {}): Promise<void> {
+    const { error, message } = await this.#run(['pause', id], options);
+    if (error !== null) throw failed(`Container ${id} could not be paused`, message);
+  }
+
+  /** Undoes {@link pause}. @throws RUNTIME_FAILED */
+  async resume(id: string, options: CallOptions = {}): Promise<void> {
+    const { error, message } = await this.#run(['resume', id], options);
+    if (error !== null) throw failed(`Container ${id} could not be resumed`, message);
+  }
+
   async #run(args: string[], { signal }: CallOptions): Promise<Outcome> {
     signal?.throwIfAborted();
     const outcome = await new Promise<Outcome>((resolve) => {

@@ -1,34 +1,57 @@
 import { readFile } from 'node:fs/promises';
 import { arch, release } from 'node:os';
+import { z } from 'zod';
 import { DrayError, messageOf } from '../../../shared/errors.ts';
 import type { Seccomp, SeccompRule } from './runtime-spec.ts';
 
 /** The container tools' default profile, as distributions ship it. */
 export const defaultProfilePath = '/usr/share/containers/seccomp.json';
 
+const filter = z
+  .object({
+    caps: z.array(z.string()).nullish(),
+    arches: z.array(z.string()).nullish(),
+    /** `major.minor`; holds on this kernel and newer ones. */
+    minKernel: z.string().nullish(),
+  })
+  .nullish();
+const profileSchema = z.object({
+  defaultAction: z.string().startsWith('SCMP_ACT_'),
+  defaultErrnoRet: z.number().int().nullish(),
+  /** Instead of archMap: for these only. */
+  architectures: z.array(z.string()).nullish(),
+  archMap: z
+    .array(z.object({ architecture: z.string(), subArchitectures: z.array(z.string()).nullish() }))
+    .nullish(),
+  syscalls: z
+    .array(
+      z.object({
+        names: z.array(z.string()).nullish(),
+        /** In profiles of old. */
+        name: z.string().nullish(),
+        action: z.string().startsWith('SCMP_ACT_'),
+        errnoRet: z.number().int().nullish(),
+        args: z
+          .array(
+            z.object({
+              index: z.number().int(),
+              value: z.number(),
+              valueTwo: z.number().default(0),
+              op: z.string(),
+            }),
+          )
+          .nullish(),
+        includes: filter,
+        excludes: filter,
+      }),
+    )
+    .nullish(),
+});
+
 /** A profile in the format of moby and containers-common. */
-export interface SeccompProfile {
-  defaultAction: string;
-  defaultErrnoRet?: number;
-  archMap?: { architecture: string; subArchitectures?: string[] | null }[];
-  syscalls: ProfileRule[];
-}
-
-interface ProfileRule {
-  names: string[];
-  action: string;
-  errnoRet?: number | null;
-  args?: SeccompRule['args'] | null;
-  includes?: ProfileFilter;
-  excludes?: ProfileFilter;
-}
-
-interface ProfileFilter {
-  caps?: string[] | null;
-  arches?: string[] | null;
-  /** `major.minor`; holds on this kernel and newer ones. */
-  minKernel?: string | null;
-}
+export type SeccompProfile = z.infer<typeof profileSchema>;
+type ProfileRule = NonNullable<SeccompProfile['syscalls']>[number];
+type ProfileFilter = NonNullable<ProfileRule['includes']>;
 
 /** For what machine and process a profile is translated. */
 export interface SeccompTarget {
@@ -75,18 +98,29 @@ export async function loadDefaultProfile(
       cause: error,
     });
   }
+  loaded = parseProfile(text, {
+    name: defaultProfilePath,
+    hint: 'Install it again: apt-get install --reinstall golang-github-containers-common',
+  });
+  return loaded;
+}
+
+/** Reads a profile that came from outside. @throws CONFIG_INVALID */
+export function parseProfile(
+  text: string,
+  { name, hint }: { name: string; hint: string },
+): SeccompProfile {
   try {
-    loaded = JSON.parse(text) as SeccompProfile;
-    return loaded;
+    return profileSchema.parse(JSON.parse(text));
   } catch (error) {
-    throw new DrayError(
-      'RUNTIME_FAILED',
-      `${defaultProfilePath} is not JSON: ${messageOf(error)}`,
-      {
-        hint: 'Install it again: apt-get install --reinstall golang-github-containers-common',
-        cause: error,
-      },
-    );
+    const why =
+      error instanceof z.ZodError
+        ? `${error.issues[0]?.path.join('.') ?? ''}: ${error.issues[0]?.message ?? ''}`
+        : messageOf(error);
+    throw new DrayError('CONFIG_INVALID', `${name} is no seccomp profile: ${why}`, {
+      hint,
+      cause: error,
+    });
   }
 }
 
@@ -94,11 +128,14 @@ export async function loadDefaultProfile(
 export function translateProfile(profile: SeccompProfile, target: SeccompTarget): Seccomp {
   const native = architectures[target.architecture];
   const mapped = profile.archMap?.find(({ architecture }) => architecture === native);
+  const usual = [...(native === undefined ? [] : [native]), ...(mapped?.subArchitectures ?? [])];
   return {
     defaultAction: profile.defaultAction,
-    ...(profile.defaultErrnoRet === undefined ? {} : { defaultErrnoRet: profile.defaultErrnoRet }),
-    architectures: [...(native === undefined ? [] : [native]), ...(mapped?.subArchitectures ?? [])],
-    syscalls: profile.syscalls
+    ...(typeof profile.defaultErrnoRet === 'number'
+      ? { defaultErrnoRet: profile.defaultErrnoRet }
+      : {}),
+    architectures: profile.architectures?.length ? profile.architectures : usual,
+    syscalls: (profile.syscalls ?? [])
       .filter(
         ({ includes, excludes }) => isIncluded(includes, target) && !isExcluded(excludes, target),
       )
@@ -106,15 +143,15 @@ export function translateProfile(profile: SeccompProfile, target: SeccompTarget)
   };
 }
 
-function isIncluded(filter: ProfileFilter | undefined, target: SeccompTarget): boolean {
-  const { caps, arches, minKernel } = filter ?? {};
+function isIncluded(filter: ProfileRule['includes'], target: SeccompTarget): boolean {
+  const { caps, arches, minKernel }: ProfileFilter = filter ?? {};
   if (arches?.length && !arches.includes(target.architecture)) return false;
   if (caps?.length && !caps.every((cap) => target.capabilities.includes(cap))) return false;
   return !minKernel || !isOlder(target.kernel, minKernel);
 }
 
-function isExcluded(filter: ProfileFilter | undefined, target: SeccompTarget): boolean {
-  const { caps, arches, minKernel } = filter ?? {};
+function isExcluded(filter: ProfileRule['includes'], target: SeccompTarget): boolean {
+  const { caps, arches, minKernel }: ProfileFilter = filter ?? {};
   if (arches?.includes(target.architecture)) return true;
   if (caps?.some((cap) => target.capabilities.includes(cap))) return true;
   return Boolean(minKernel) && !isOlder(target.kernel, minKernel ?? '');
@@ -126,9 +163,9 @@ function isOlder(kernel: string, than: string): boolean {
   return major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
 }
 
-function toRule({ names, action, errnoRet, args }: ProfileRule): SeccompRule {
+function toRule({ names, name, action, errnoRet, args }: ProfileRule): SeccompRule {
   return {
-    names,
+    names: names ?? (name ? [name] : []),
     action,
     ...(typeof errnoRet === 'number' ? { errnoRet } : {}),
     ...(args?.length ? { args } : {}),

@@ -1,14 +1,26 @@
 import { posix } from 'node:path';
-import type { RunOptions } from '../../../shared/agent/run-options.ts';
+import type { NetworkMode, RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import type { ImageConfig } from '../../../shared/image/manifest.ts';
-import { capabilitiesFor } from './capabilities.ts';
+import { apparmorFor } from './apparmor.ts';
+import { capabilitiesFor, mayRaiseLimits } from './capabilities.ts';
+import { devicesFor } from './devices.ts';
 import { createCommand, createEnvironment } from './environment.ts';
-import { type Host, rlimitsFor } from './host.ts';
-import { bindMount, defaultMounts, maskedPaths, readonlyPaths, requestedMounts } from './mounts.ts';
+import type { Host } from './host.ts';
+import {
+  bindMount,
+  defaultMounts,
+  maskedPaths,
+  type PlainMountRequest,
+  readonlyPaths,
+  requestedMounts,
+} from './mounts.ts';
+import { resourcesFor } from './resources.ts';
+import { rlimitsFor } from './rlimits.ts';
 import { resolveInRoot } from './rooted.ts';
-import type { Spec, SpecMount } from './runtime-spec.ts';
-import { translateProfile } from './seccomp.ts';
+import type { Seccomp, Spec, SpecMount, SpecProcess } from './runtime-spec.ts';
+import { parseProfile, translateProfile } from './seccomp.ts';
+import { sysctlsFor } from './sysctls.ts';
 import { lookupUser } from './user.ts';
 
 const ociVersion = '1.0.2';
@@ -17,6 +29,9 @@ const umask = 0o022;
 export interface SpecRequest {
   imageConfig: Pick<ImageConfig, 'config'>;
   options: RunOptions;
+  network: NetworkMode;
+  /** Those of options and image, volumes as the folders that they are. */
+  mounts: readonly PlainMountRequest[];
   /** The mounted root file system, on which nothing runs. */
   rootfs: string;
   hostname: string;
@@ -25,6 +40,8 @@ export interface SpecRequest {
   cgroupsPath: string;
   /** Files of the bundle that stand for those of the image: `/etc/hosts` and its kin. */
   networkFiles: readonly { source: string; target: string }[];
+  /** Hears of what was asked for and is less here. */
+  warn?: (message: string) => void;
   signal?: AbortSignal;
 }
 
@@ -34,8 +51,47 @@ export interface SpecRequest {
  * @throws CONFIG_INVALID, USER_UNKNOWN, COMMAND_MISSING
  */
 export async function createSpec(request: SpecRequest): Promise<Spec> {
+  const { options, network, rootfs, hostname, host } = request;
+  const { privileged = false, userMapping, resources = {} } = options;
+  checkNamespaces(request);
+  const process = await createProcess(request);
+  const { devices, rules } = await devicesFor(options.devices ?? [], { privileged });
+  const seccomp = seccompFor(request, process.capabilities.bounding);
+  const { shmSize } = resources;
+  return {
+    ociVersion,
+    hostname,
+    root: { path: rootfs, readonly: options.readOnly ?? false },
+    process,
+    mounts: layMounts(
+      defaultMounts({ privileged, ...(shmSize === undefined ? {} : { shmSize }) }),
+      request.networkFiles.map(({ source, target }) => bindMount(source, target, false)),
+      await requestedMounts(request.mounts, signalOf(request)),
+    ),
+    linux: {
+      cgroupsPath: request.cgroupsPath,
+      namespaces: namespacesFor(request),
+      ...(userMapping === undefined
+        ? {}
+        : { uidMappings: [userMapping], gidMappings: [userMapping] }),
+      devices,
+      sysctl: sysctlsFor(options.sysctls ?? {}, {
+        network,
+        userNamespace: userMapping !== undefined,
+      }),
+      // The runtime itself adds the devices that every container has: null, zero, random, tty and so on.
+      resources: { devices: rules, ...(await resourcesFor(resources, host.cgroups)) },
+      ...(seccomp === undefined ? {} : { seccomp }),
+      maskedPaths: privileged ? [] : [...maskedPaths],
+      readonlyPaths: privileged ? [] : [...readonlyPaths],
+    },
+    annotations: {},
+  };
+}
+
+async function createProcess(request: SpecRequest): Promise<SpecProcess> {
   const { options, rootfs, hostname, host } = request;
-  const call = request.signal === undefined ? {} : { signal: request.signal };
+  const { privileged = false, security = {}, terminal = false } = options;
   const image = request.imageConfig.config ?? {};
   const args = createCommand({
     entrypoint: options.entrypoint ?? image.Entrypoint ?? [],
@@ -44,61 +100,103 @@ export async function createSpec(request: SpecRequest): Promise<Spec> {
     args: options.args,
   });
   const cwd = await workingDirectory(rootfs, options.workingDirectory ?? image.WorkingDir ?? '');
-  const user = await lookupUser(rootfs, options.user ?? image.User ?? '', call);
+  const user = await lookupUser(rootfs, options.user ?? image.User ?? '', {
+    ...signalOf(request),
+    ...(options.groups === undefined ? {} : { groups: options.groups }),
+  });
   const env = createEnvironment({
     image: image.Env ?? [],
     overrides: options.env ?? [],
     hostname,
     home: user.home,
+    terminal,
   });
-  const capabilities = capabilitiesFor(user.uid, host.boundingSet);
+  const apparmorProfile = await apparmorFor(security.apparmor);
   return {
-    ociVersion,
-    hostname,
-    root: { path: rootfs, readonly: options.readOnly ?? false },
-    process: {
-      terminal: options.terminal ?? false,
-      user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids, umask },
-      args,
-      env,
-      cwd,
-      capabilities,
-      rlimits: rlimitsFor(host),
-      noNewPrivileges: true,
-      oomScoreAdj: Math.max(0, host.oomScoreAdj),
-    },
-    mounts: layMounts(
-      request.networkFiles.map(({ source, target }) => bindMount(source, target, false)),
-      await requestedMounts(options.mounts ?? [], call),
-    ),
-    linux: {
-      cgroupsPath: request.cgroupsPath,
-      namespaces: namespacesFor(options, host),
-      // The runtime itself adds the devices that every container has: null, zero, random, tty and so on.
-      resources: { devices: [{ allow: false, access: 'rwm' }] },
-      seccomp: translateProfile(host.seccomp, { ...host, capabilities: capabilities.bounding }),
-      maskedPaths: [...maskedPaths],
-      readonlyPaths: [...readonlyPaths],
-    },
-    annotations: {},
+    terminal,
+    user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids, umask },
+    args,
+    env,
+    cwd,
+    capabilities: capabilitiesFor({
+      uid: user.uid,
+      hostBounding: host.boundingSet,
+      privileged,
+      add: options.capAdd ?? [],
+      drop: options.capDrop ?? [],
+    }),
+    rlimits: rlimitsFor(host, options.ulimits, request.warn),
+    noNewPrivileges: security.noNewPrivileges ?? !privileged,
+    oomScoreAdj: oomScoreFor(options.oomScoreAdj, host),
+    ...(apparmorProfile === undefined ? {} : { apparmorProfile }),
   };
 }
 
 /** Mounts of the caller take the place of others at the same target. */
-function layMounts(files: readonly SpecMount[], requested: readonly SpecMount[]): SpecMount[] {
-  const taken = new Set(requested.map(({ destination }) => destination));
-  return [
-    ...[...defaultMounts, ...files].filter(({ destination }) => !taken.has(destination)),
-    ...requested,
-  ];
+function layMounts(...layers: readonly SpecMount[][]): SpecMount[] {
+  return layers.flatMap((layer, index) => {
+    const taken = new Set(layers.slice(index + 1).flatMap((l) => l.map((m) => m.destination)));
+    return layer.filter(({ destination }) => !taken.has(destination));
+  });
 }
 
-function namespacesFor(options: RunOptions, host: Host): Spec['linux']['namespaces'] {
+function namespacesFor({ options, network, host }: SpecRequest): Spec['linux']['namespaces'] {
   const types = ['pid', 'ipc', 'uts', 'mount'];
   // A network namespace of its own has a loopback device, which the runtime sets up.
-  if ((options.network ?? 'host') !== 'host') types.push('network');
-  if (host.cgroups === 'v2') types.push('cgroup');
+  if (network !== 'host') types.push('network');
+  if (host.cgroups.version === 'v2' && options.privileged !== true) types.push('cgroup');
+  if (options.userMapping !== undefined) types.push('user');
   return types.map((type) => ({ type }));
+}
+
+function checkNamespaces({ options, network }: SpecRequest): void {
+  const { userMapping, privileged = false, ports = [] } = options;
+  const refuse = (message: string, hint: string): never => {
+    throw new DrayError('CONFIG_INVALID', message, { hint });
+  };
+  if (ports.length > 0 && network !== 'bridge') {
+    refuse(
+      `Ports can't be published: the network of the container is "${network}"`,
+      network === 'host'
+        ? "In the node's network its ports are the node's already. Else choose --net bridge."
+        : 'Choose --net bridge.',
+    );
+  }
+  if (userMapping === undefined) return;
+  if (privileged) refuse('--privileged and --userns are at odds', 'Leave one of them out.');
+  if (network === 'host') {
+    refuse(
+      "A container with ids of its own can't be in the node's network",
+      'Choose --net bridge or --net none.',
+    );
+  }
+}
+
+/** Undefined: unfiltered. */
+function seccompFor(
+  { options, host }: SpecRequest,
+  capabilities: readonly string[],
+): Seccomp | undefined {
+  const { seccomp } = options.security ?? {};
+  if (seccomp === 'unconfined' || (options.privileged === true && seccomp === undefined)) {
+    return undefined;
+  }
+  const profile =
+    seccomp === undefined
+      ? host.seccomp
+      : parseProfile(seccomp, { name: 'What --security-opt names', hint: 'It is as moby has it.' });
+  return translateProfile(profile, { ...host, capabilities });
+}
+
+/** An agent without CAP_SYS_RESOURCE can't go below its own. @throws CONFIG_INVALID */
+function oomScoreFor(wanted: number | undefined, host: Host): number {
+  if (wanted === undefined) return Math.max(0, host.oomScoreAdj);
+  if (wanted >= host.oomScoreAdj || mayRaiseLimits(host.boundingSet)) return wanted;
+  throw new DrayError(
+    'CONFIG_INVALID',
+    `An OOM score of ${wanted} can't be given: the agent itself has ${host.oomScoreAdj}`,
+    { hint: 'Choose a higher one, or start the agent with a lower one.' },
+  );
 }
 
 /**
@@ -116,4 +214,8 @@ async function workingDirectory(rootfs: string, wanted: string): Promise<string>
     }
   }
   return cwd;
+}
+
+function signalOf({ signal }: SpecRequest): { signal?: AbortSignal } {
+  return signal === undefined ? {} : { signal };
 }

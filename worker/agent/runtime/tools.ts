@@ -23,3 +23,21 @@ export async function findTool(name: string, debianPackage = name): Promise<stri
     context: { tool: name },
   });
 }
+
+/** The program of an OCI runtime, by its name or its path on the node. @throws TOOL_MISSING, CONFIG_INVALID */
+export async function findRuntime(runtime: string): Promise<string> {
+  if (/^[a-z0-9][a-z0-9._-]*$/i.test(runtime)) return await findTool(runtime);
+  if (!runtime.startsWith('/') || runtime.includes('\0')) {
+    throw new DrayError('CONFIG_INVALID', `"${runtime.slice(0, 100)}" is not a runtime`, {
+      hint: 'Give the name of a program, as crun, or its whole path on the node.',
+    });
+  }
+  try {
+    await access(runtime, constants.X_OK);
+    return runtime;
+  } catch (error) {
+    throw new DrayError('TOOL_MISSING', `${runtime} is not a program on this node`, {
+      cause: error,
+    });
+  }
+}

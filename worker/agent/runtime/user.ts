@@ -31,13 +31,14 @@ interface GroupEntry {
 /**
  * Looks up `user`, `uid`, `user:group`, `uid:gid` or nothing at all (root) in the image's own files, in
  * the way of runc and moby: a name before a number, supplementary groups only where no group is named.
+ * @param options.groups further ones, by name or number
  * @param root the image's root file system, on which nothing runs
  * @throws USER_UNKNOWN for a name that is not there: root is never fallen back to; CONFIG_INVALID
  */
 export async function lookupUser(
   root: string,
   text: string,
-  options: { signal?: AbortSignal } = {},
+  options: { signal?: AbortSignal; groups?: readonly string[] } = {},
 ): Promise<User> {
   const [userText = '', groupText = '', ...rest] = text.split(':');
   if (rest.length > 0 || text.includes('\0')) {
@@ -45,7 +46,8 @@ export async function lookupUser(
       hint: 'A user is a name or number, with :group or :number behind it where needed.',
     });
   }
-  const limits = { maxBytes: maxFileBytes, ...options };
+  const { groups: further = [], ...call } = options;
+  const limits = { maxBytes: maxFileBytes, ...call };
   const passwd = parsePasswd((await readInRoot(root, '/etc/passwd', limits)) ?? '');
   const wanted = userText === '' ? '0' : userText;
   const number = parseID(wanted, text);
@@ -62,7 +64,13 @@ export async function lookupUser(
   return {
     uid,
     gid,
-    additionalGids: [...new Set([gid, ...supplementary])],
+    additionalGids: [
+      ...new Set([
+        gid,
+        ...supplementary,
+        ...further.map((group) => findGroup(groups, group, group)),
+      ]),
+    ],
     home: entry?.home.startsWith('/') === true ? entry.home : '/',
   };
 }

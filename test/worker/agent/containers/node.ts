@@ -14,6 +14,7 @@ import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { pino } from 'pino';
 import type { LogRequest, OutputChunk } from '../../../../shared/agent/containers.ts';
+import { loadConfig } from '../../../../shared/config.ts';
 import { type ChainID, type DiffID, digestOf } from '../../../../shared/image/digest.ts';
 import type { ImageConfig } from '../../../../shared/image/manifest.ts';
 import { Containers } from '../../../../worker/agent/containers/containers.ts';
@@ -94,6 +95,7 @@ export async function openNode(
       database,
       snapshots,
       images: { find: async () => image() },
+      network: { ...loadConfig({ env: {} }).agent.network, default: 'host' },
       log: pino({ level: 'silent' }),
     }),
   );

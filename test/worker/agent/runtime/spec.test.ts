@@ -6,15 +6,17 @@ import { after, before, describe, test } from 'node:test';
 import type { RunOptions } from '../../../../shared/agent/run-options.ts';
 import type { ImageConfig } from '../../../../shared/image/manifest.ts';
 import type { Host } from '../../../../worker/agent/runtime/host.ts';
+import type { PlainMountRequest } from '../../../../worker/agent/runtime/mounts.ts';
 import type { Spec } from '../../../../worker/agent/runtime/runtime-spec.ts';
 import { parseSignal } from '../../../../worker/agent/runtime/signals.ts';
 import { createSpec } from '../../../../worker/agent/runtime/spec.ts';
 
 const host: Host = {
-  boundingSet: 0x1ffffffffffn,
+  // All but CAP_SYS_RESOURCE.
+  boundingSet: 0x1fffeffffffn,
   oomScoreAdj: 0,
-  maxOpenFiles: 20_000,
-  cgroups: 'v1',
+  hardLimits: new Map([['nofile', 20_000]]),
+  cgroups: { version: 'v1', controllers: new Set(['cpu', 'cpuset', 'memory', 'pids']), swap: true },
   architecture: 'amd64',
   kernel: '6.1.0-test',
   seccomp: {
@@ -55,6 +57,8 @@ function specOf(
   return createSpec({
     imageConfig: { config },
     options,
+    network: options.network ?? 'host',
+    mounts: (options.mounts ?? []) as PlainMountRequest[],
     rootfs: root,
     hostname: 'box',
     host: { ...host, ...on },
@@ -148,10 +152,10 @@ describe('createSpec', () => {
     assert.deepEqual((await limits({})).rlimits, [
       { type: 'RLIMIT_NOFILE', soft: 1024, hard: 20_000 },
     ]);
-    assert.deepEqual((await limits({ maxOpenFiles: 512 })).rlimits, [
+    assert.deepEqual((await limits({ hardLimits: new Map([['nofile', 512]]) })).rlimits, [
       { type: 'RLIMIT_NOFILE', soft: 512, hard: 512 },
     ]);
-    assert.equal((await limits({ maxOpenFiles: undefined })).rlimits[0]?.hard, 1_048_576);
+    assert.equal((await limits({ hardLimits: new Map() })).rlimits[0]?.hard, 1_048_576);
     assert.equal((await limits({ oomScoreAdj: 100 })).oomScoreAdj, 100);
     assert.equal((await limits({ oomScoreAdj: -999 })).oomScoreAdj, 0);
   });
@@ -176,7 +180,13 @@ describe('createSpec', () => {
       (await specOf({ Cmd: ['a'] }, options, on)).linux.namespaces.map(({ type }) => type);
     assert.deepEqual(await types({}), ['pid', 'ipc', 'uts', 'mount']);
     assert.deepEqual(await types({ network: 'none' }), ['pid', 'ipc', 'uts', 'mount', 'network']);
-    assert.deepEqual(await types({}, { cgroups: 'v2' }), ['pid', 'ipc', 'uts', 'mount', 'cgroup']);
+    assert.deepEqual(await types({}, { cgroups: { ...host.cgroups, version: 'v2' } }), [
+      'pid',
+      'ipc',
+      'uts',
+      'mount',
+      'cgroup',
+    ]);
   });
 
   test('mounts', async () => {

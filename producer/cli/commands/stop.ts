@@ -1,0 +1,24 @@
+import type { Command } from 'commander';
+
+/** `dray stop`: asks containers to end, and kills those that have not in their time. */
+export function register(program: Command): void {
+  program
+    .command('stop')
+    .description(
+      'Ask containers to end by their stop signal, and kill those that have not in their time. Their restart policies rest until they are started.',
+    )
+    .argument('<id...>', 'the containers')
+    .option('-t, --time <seconds>', "how long to wait (default: the container's own, or 10)")
+    .action(async (ids: string[], options: { time?: string }, command: Command) => {
+      const [{ eachContainer }, { parseWhole }] = await Promise.all([
+        import('../each-container.ts'),
+        import('../run/quantities.ts'),
+      ]);
+      const { time } = options;
+      const seconds = time === undefined ? undefined : parseWhole('--time', time, { most: 86_400 });
+      await eachContainer(command, ids, async (client, id) => {
+        await client.stopContainer(id, seconds === undefined ? {} : { timeout: seconds * 1000 });
+        process.stdout.write(`${id}\n`);
+      });
+    });
+}

@@ -1,0 +1,79 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { HealthcheckResult } from '../../../shared/agent/containers.ts';
+import { withUmask } from './exec.ts';
+import type { Runc } from './runc.ts';
+import { systemPath } from './tools.ts';
+
+export interface ProbeRequest {
+  /** As the runtime knows the container. */
+  instance: string;
+  /** A program and its arguments. */
+  command: readonly string[];
+  /** After which the program is killed. */
+  timeoutMs: number;
+  /** Of its output, the beginning of which is kept. */
+  maxBytes: number;
+  /** Holds a file of this call; removed at its end. */
+  folder: string;
+  signal?: AbortSignal;
+}
+
+/**
+ * Runs a program in a running container to its end, with the user, environment and folder of its first process.
+ * @returns exit code -1 when it was killed
+ */
+export async function probe(
+  runc: Runc,
+  { instance, command, timeoutMs, maxBytes, folder, signal }: ProbeRequest,
+): Promise<Pick<HealthcheckResult, 'exitCode' | 'output'>> {
+  signal?.throwIfAborted();
+  const own = await mkdtemp(join(folder, 'probe-'));
+  const pidFile = join(own, 'pid');
+  try {
+    const args = [...runc.globalArguments, 'exec', '--pid-file', pidFile, instance, ...command];
+    const child = spawn('sh', [...withUmask, runc.path, ...args], {
+      cwd: '/',
+      env: { PATH: systemPath },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = Buffer.alloc(0);
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (bytes: Buffer) => {
+        if (output.length < maxBytes) output = Buffer.concat([output, bytes]);
+      });
+      stream.on('error', () => {});
+    }
+    const bound = AbortSignal.any([
+      AbortSignal.timeout(timeoutMs),
+      ...(signal === undefined ? [] : [signal]),
+    ]);
+    // The runtime's own end would leave the program behind.
+    const kill = () => void killBy(pidFile).finally(() => child.kill('SIGKILL'));
+    bound.addEventListener('abort', kill, { once: true });
+    const exitCode = await new Promise<number>((resolve, reject) => {
+      child.once('error', reject);
+      // What it left in the background may hold its output open.
+      child.once('exit', (code) => resolve(code ?? -1));
+    });
+    bound.removeEventListener('abort', kill);
+    child.stdout.destroy();
+    child.stderr.destroy();
+    const text = output.toString('utf8', 0, Math.min(output.length, maxBytes));
+    if (!bound.aborted) return { exitCode, output: text };
+    return { exitCode: -1, output: `${text}(took longer than ${timeoutMs} ms)` };
+  } finally {
+    await rm(own, { recursive: true, force: true });
+  }
+}
+
+async function killBy(pidFile: string): Promise<void> {
+  const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
+  if (!(pid > 1)) return;
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has just ended.
+  }
+}
