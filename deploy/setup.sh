@@ -35,7 +35,7 @@ for argument in "$@"; do
       needed+=(
         skopeo=skopeo umoci=umoci podman=podman containerd=containerd ctr=containerd
         busybox=busybox-static tmux=tmux zstd=zstd promtool=prometheus openssl=openssl mkfs.ext4=e2fsprogs
-        strace=strace
+        strace=strace zsh=zsh fish=fish
         ceph-mon=ceph-mon ceph-osd=ceph-osd radosgw=radosgw radosgw-admin=ceph-common
         ceph=ceph-common monmaptool=ceph-base ceph-authtool=ceph-common
       ) ;;

@@ -220,6 +220,11 @@ export const catalogue: readonly CatalogueGroup[] = [
   {
     heading: 'Others:',
     commands: [
+      {
+        name: 'completion',
+        summary: 'print what a shell needs to complete commands',
+        load: () => import('./commands/completion.ts'),
+      },
       { name: 'version', summary: 'print versions', load: () => import('./commands/version.ts') },
     ],
   },

@@ -46,7 +46,8 @@ async function main(args: string[]): Promise<number> {
   const called = calledCommand(args);
   for (const { heading, commands } of catalogue) {
     for (const { name, summary, load } of commands) {
-      if (name === called) {
+      // What completes all of them has to know all of them.
+      if (name === called || called === 'completion') {
         (await load()).register(program);
         program.commands.at(-1)?.helpGroup(heading).summary(summary);
       } else {
