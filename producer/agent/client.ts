@@ -12,7 +12,13 @@ import {
   type SnapshotStatus,
 } from '../../shared/agent/containers.ts';
 import type { ExecRequest } from '../../shared/agent/exec.ts';
-import { decodeFrames, encodeControl, type Frame, outputOf } from '../../shared/agent/frames.ts';
+import {
+  decodeFrames,
+  emptyFrame,
+  encodeControl,
+  type Frame,
+  outputOf,
+} from '../../shared/agent/frames.ts';
 import {
   DrayError,
   decodeError,
@@ -125,6 +131,20 @@ export class AgentClient {
   ): Promise<AsyncIterable<Frame>> {
     input.write(encodeControl(request));
     return await this.#frames(`${containerPath(id)}/exec`, input, options);
+  }
+
+  /**
+   * Sends to the standard input of a running container; resolves when it is open.
+   * @param input frames: standard input, and what else a caller may say
+   * @returns ends when all of the input was handed over, or the container has ended
+   */
+  async containerInput(
+    id: string,
+    input: PassThrough,
+    options: CallOptions = {},
+  ): Promise<AsyncIterable<Frame>> {
+    input.write(emptyFrame);
+    return await this.#frames(`${containerPath(id)}/input`, input, options);
   }
 
   /** The exact bytes that it wrote, and where in the log they begin. Once this resolves, the agent holds the log open. */

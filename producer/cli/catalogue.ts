@@ -133,6 +133,11 @@ export const catalogue: readonly CatalogueGroup[] = [
         load: () => import('./commands/exec.ts'),
       },
       {
+        name: 'attach',
+        summary: 'show a running container here, and pass input on to it',
+        load: () => import('./commands/attach.ts'),
+      },
+      {
         name: 'stop',
         summary: 'ask containers to end, then kill them',
         load: () => import('./commands/stop.ts'),

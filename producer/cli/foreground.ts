@@ -75,7 +75,7 @@ export async function waitForEnd(id: string, options: FollowOptions): Promise<Co
 }
 
 /** Calls the agent; one that is not there is waited for, within a bound. */
-async function withAgent<T>(
+export async function withAgent<T>(
   { connect, signal }: FollowOptions,
   call: (client: AgentClient) => Promise<T>,
 ): Promise<T> {

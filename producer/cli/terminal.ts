@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { constants } from 'node:os';
 import type { PassThrough } from 'node:stream';
 import type { TerminalSize } from '../../shared/agent/exec.ts';
 import { encodeControl, encodeFrames } from '../../shared/agent/frames.ts';
@@ -58,17 +60,47 @@ export function lendTerminal(input: PassThrough, onDetach: () => void): Disposab
     if (input.writableEnded || input.destroyed) return;
     input.write(encodeControl({ resize: { columns: stdout.columns, rows: stdout.rows } }));
   };
-  stdin.setRawMode(true);
+  const raw = makeRaw();
   stdin.on('data', send);
   stdout.on('resize', resize);
   return {
     [Symbol.dispose]: () => {
       stdin.off('data', send);
       stdout.off('resize', resize);
-      stdin.setRawMode(false);
+      raw[Symbol.dispose]();
       stdin.pause();
     },
   };
+}
+
+/**
+ * Takes every meaning from the keys and from the output of this terminal, until it is disposed or the command
+ * ends. Node's own raw mode still puts a carriage return before each newline, which full-screen programs do not
+ * expect.
+ */
+function makeRaw(): Disposable {
+  const before = stty('-g').trim();
+  const restore = () => {
+    process.off('exit', restore);
+    for (const [name, end] of ends) process.off(name, end);
+    try {
+      stty(before);
+    } catch {
+      // The terminal was closed.
+    }
+  };
+  const ends = (['SIGTERM', 'SIGHUP', 'SIGINT'] as const).map((name) => {
+    return [name, () => process.exit(128 + constants.signals[name])] as const;
+  });
+  for (const [name, end] of ends) process.on(name, end);
+  process.on('exit', restore);
+  stty('raw', '-echo');
+  return { [Symbol.dispose]: restore };
+}
+
+/** Calls stty(1) on standard input. */
+function stty(...args: string[]): string {
+  return execFileSync('stty', args, { stdio: ['inherit', 'pipe', 'ignore'], encoding: 'utf8' });
 }
 
 /** Sends this command's signals to a process elsewhere until it is disposed; the second Ctrl-C ends the command. */

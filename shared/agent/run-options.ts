@@ -1,4 +1,5 @@
 /** How a container differs from what its image's configuration says: the words of both sides of the agent's API. */
+import type { TerminalSize } from './exec.ts';
 
 /** A file system that is mounted into a container beside its image. */
 export type MountRequest = BindMountRequest | VolumeMountRequest | TmpfsMountRequest;
@@ -144,6 +145,10 @@ export interface RunOptions {
   terminal?: boolean;
   /** Its standard input is kept open for those who attach. */
   stdin?: boolean;
+  /** Its standard input ends when the first who attached leaves; a terminal's never does. */
+  stdinOnce?: boolean;
+  /** Of the window that it begins with, where it has a terminal. */
+  terminalSize?: TerminalSize;
   /** Its root file system can't be written. */
   readOnly?: boolean;
   resources?: ResourceLimits;

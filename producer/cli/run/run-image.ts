@@ -1,15 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import type { Command } from 'commander';
 import type { ContainerStatus, CreateContainerRequest } from '../../../shared/agent/containers.ts';
+import type { RunOptions } from '../../../shared/agent/run-options.ts';
 import { asDrayError, DrayError, decodeError } from '../../../shared/errors.ts';
 import { isDigest } from '../../../shared/image/digest.ts';
 import { formatPlatform, parsePlatform } from '../../../shared/image/platform.ts';
 import { formatReference, parseReference } from '../../../shared/image/reference.ts';
 import { parsePullPolicy } from '../../../shared/pull/policy.ts';
+import { attachTo } from '../attach.ts';
 import { type Context, openContext } from '../context.ts';
-import { exitCodes } from '../errors.ts';
-import { followOutput, passSignals, waitForEnd, writeOut } from '../foreground.ts';
 import { pullImage } from '../pull.ts';
+import { ownTerminalSize } from '../terminal.ts';
 import type { RunFlags } from './flags.ts';
 import { runOptionsOf } from './options.ts';
 
@@ -40,7 +41,16 @@ export async function runImage(command: Command, request: RunRequest): Promise<n
       process.stdout.write(`${id}\n`);
       return 0;
     }
-    return await runInForeground(context, id);
+    return await attachTo(id, {
+      connect: () => context.agent(),
+      say: (message: string) => process.stderr.write(`${message}\n`),
+      terminal: create.options?.terminal === true,
+      stdin: create.options?.stdin === true,
+      signals: true,
+      start: async () => {
+        await (await context.agent()).startContainer(id);
+      },
+    });
   } catch (error) {
     const failure = asDrayError(error);
     throw new DrayError(failure.code, failure.message, {
@@ -54,7 +64,10 @@ export async function runImage(command: Command, request: RunRequest): Promise<n
 
 async function createRequest(request: RunRequest): Promise<CreateContainerRequest> {
   const { reference, args, name: id = randomID(), platform, rm = false } = request;
-  const options = await runOptionsOf(request, args, process.env);
+  const options: RunOptions = {
+    ...(await runOptionsOf(request, args, process.env)),
+    ...(request.detach === true ? {} : streamsOf(request)),
+  };
   if (rm && options.restart !== undefined) {
     throw new DrayError(
       'USAGE',
@@ -68,6 +81,14 @@ async function createRequest(request: RunRequest): Promise<CreateContainerReques
     options,
     ...(platform === undefined ? {} : { platform: formatPlatform(parsePlatform(platform)) }),
     autoRemove: rm,
+  };
+}
+
+/** What a container has of this command's own streams. @throws USAGE */
+function streamsOf({ tty, interactive }: RunRequest): RunOptions {
+  return {
+    ...(interactive === true ? { stdinOnce: true } : {}),
+    ...(tty === true ? { terminalSize: ownTerminalSize() } : {}),
   };
 }
 
@@ -100,36 +121,4 @@ async function createContainer(
   if (pull.error !== undefined) throw decodeError(pull.error);
   const image = pull.manifest?.digest ?? create.image;
   return await (await context.agent()).createContainer({ ...create, image });
-}
-
-async function runInForeground(context: Context, id: string): Promise<number> {
-  const follow = {
-    connect: () => context.agent(),
-    say: (message: string) => process.stderr.write(`${message}\n`),
-  };
-  const output = followOutput(id, follow);
-  // The log is open before the container runs: one that is removed at once is read all the same.
-  await output.next();
-  await (await context.agent()).startContainer(id);
-  using _signals = passSignals(id, {
-    ...follow,
-    onError: (error) => process.stderr.write(`${asDrayError(error).message}\n`),
-  });
-  for await (const chunk of output) {
-    if (chunk === undefined) continue;
-    const isRead = await writeOut(process[chunk.stream], chunk.bytes).catch((error: unknown) => {
-      process.stderr.write(`Container ${id} runs on: dray logs -f ${id}\n`);
-      throw error;
-    });
-    if (!isRead) {
-      process.stderr.write(
-        `Nobody reads the output; container ${id} runs on: dray logs -f ${id}\n`,
-      );
-      await output.return(undefined);
-      return exitCodes.brokenPipe;
-    }
-  }
-  const { exitCode, error } = await waitForEnd(id, follow);
-  if (error !== undefined) process.stderr.write(`${error}\n`);
-  return exitCode;
 }

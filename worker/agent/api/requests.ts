@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { DrayError } from '../../../shared/errors.ts';
 import { isDigest } from '../../../shared/image/digest.ts';
 import { parseContainerID } from '../containers/container.ts';
-import { path, runOptions, strings } from './run-options.ts';
+import { path, runOptions, strings, terminalSize } from './run-options.ts';
 
 const maxText = 4096;
 const flag = z.enum(['true', 'false', '1', '0', '']).transform((v) => v !== 'false' && v !== '0');
@@ -14,11 +14,6 @@ export const createContainerBody = z.strictObject({
   options: runOptions.optional(),
   platform: z.string().max(256).optional(),
   autoRemove: z.boolean().optional(),
-});
-
-const terminalSize = z.strictObject({
-  columns: z.number().int().min(0).max(65_535),
-  rows: z.number().int().min(0).max(65_535),
 });
 
 export const execMessage = z.strictObject({

@@ -19,6 +19,8 @@ const pairs = z
   .optional();
 const port = int(1, 65_535);
 
+export const terminalSize = z.strictObject({ columns: int(0, 65_535), rows: int(0, 65_535) });
+
 const mount = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('bind'), source: path, target: path, readonly }),
   z.strictObject({ type: z.literal('volume'), source: name.optional(), target: path, readonly }),
@@ -66,6 +68,8 @@ export const runOptions = z.strictObject({
   labels: pairs,
   terminal: z.boolean().optional(),
   stdin: z.boolean().optional(),
+  stdinOnce: z.boolean().optional(),
+  terminalSize: terminalSize.optional(),
   readOnly: z.boolean().optional(),
   resources: resources.optional(),
   ulimits: few(z.strictObject({ name, soft: int(-1), hard: int(-1) })),

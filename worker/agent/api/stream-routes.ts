@@ -10,6 +10,7 @@ import {
 } from '../../../shared/agent/frames.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import type { Containers } from '../containers/containers.ts';
+import type { ContainerInput } from '../containers/input.ts';
 import type { ExecSession } from '../runtime/exec.ts';
 import { parseSignal } from '../runtime/signals.ts';
 import { callerMessage, containerID, execMessage, parse, signalOf } from './requests.ts';
@@ -32,6 +33,41 @@ export function streamRoutes(server: FastifyInstance, containers: Containers): v
       .type('application/octet-stream')
       .send(Readable.from(answer(session), { objectMode: false }));
   });
+
+  server.post('/v1/containers/:id/input', async (request, reply) => {
+    const id = containerID(request);
+    const signal = signalOf(reply);
+    const input = containers.input(id);
+    const ended = containers.wait(id, { signal });
+    ended.catch(() => {});
+    return reply
+      .type('application/octet-stream')
+      .send(Readable.from(passOn(input, framesOf(request), ended), { objectMode: false }));
+  });
+}
+
+/** The answer goes on until all input was handed over, the caller leaves, or the container has ended. */
+async function* passOn(
+  input: ContainerInput,
+  frames: AsyncIterable<Frame>,
+  ended: Promise<unknown>,
+): AsyncGenerator<Buffer> {
+  using _open = input;
+  yield emptyFrame;
+  await Promise.race([takeContainerInput(frames, input), ended]);
+}
+
+async function takeContainerInput(
+  frames: AsyncIterable<Frame>,
+  input: ContainerInput,
+): Promise<void> {
+  for await (const { kind, bytes } of frames) {
+    if (kind === 'stdin') await input.write(bytes);
+    if (kind !== 'control') continue;
+    const message = parse(callerMessage, messageOf(bytes));
+    if ('resize' in message) input.resize(message.resize);
+    else if (!('signal' in message)) return;
+  }
 }
 
 /** Hands on what comes for a session, up to the end of the request. */

@@ -29,6 +29,7 @@ import { type Container, isLive, parseContainerID, statusOf } from './container.
 import { ContainerRows } from './container-rows.ts';
 import { execInContainer } from './exec.ts';
 import type { ContainerImage, ImageSource } from './image.ts';
+import { type ContainerInput, openInput } from './input.ts';
 import { bundleOf, layoutOf } from './layout.ts';
 import { makeFolders } from './lifecycle.ts';
 import { type OpenedLog, openLog, type ReadLogOptions } from './log.ts';
@@ -308,6 +309,11 @@ export class Containers implements AsyncDisposable {
   /** Runs a further process in a container: see {@link execInContainer}. @throws NOT_FOUND */
   async exec(id: string, request: ExecRequest, options: CallOptions = {}): Promise<ExecSession> {
     return await execInContainer(this.#services, this.#require(id), request, options);
+  }
+
+  /** Opens the standard input of a running container: see {@link openInput}. @throws NOT_FOUND */
+  input(id: string): ContainerInput {
+    return openInput(this.#services, this.#require(id));
   }
 
   /** The bytes that the container wrote, in order. Its log is open once this resolves. @throws NOT_FOUND */

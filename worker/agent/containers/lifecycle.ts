@@ -50,6 +50,7 @@ export async function launch(
       socketDirectory: layout.sockets,
       terminal: options.terminal ?? false,
       stdin: options.stdin ?? false,
+      stdinOnce: options.stdinOnce ?? false,
     });
     const addresses = settings.network === 'bridge' ? await attach(services, container, pid) : [];
     await tools.runc.start(instance);

@@ -26,6 +26,8 @@ export interface MonitorRequest {
   terminal: boolean;
   /** Whether standard input is kept open for those who attach. */
   stdin: boolean;
+  /** Whether it ends when one of those leaves. */
+  stdinOnce: boolean;
   signal?: AbortSignal;
 }
 
@@ -49,6 +51,8 @@ export async function createMonitored(
     ...['--exit-dir', request.exitDirectory, '--socket-dir-path', request.socketDirectory],
     ...(request.terminal ? ['--terminal'] : []),
     ...(request.stdin ? ['--stdin'] : []),
+    // The end of a terminal's input would be the end of the terminal.
+    ...(request.terminal || !request.stdinOnce ? ['--leave-stdin-open'] : []),
     ...['--log-level', 'warning'],
   ];
   const report = await runMonitor(tools.conmon, args, request.signal);

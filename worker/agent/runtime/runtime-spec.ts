@@ -13,6 +13,7 @@ export interface Spec {
 
 export interface SpecProcess {
   terminal: boolean;
+  consoleSize?: { height: number; width: number };
   user: SpecUser;
   args: string[];
   env: string[];
