@@ -3,7 +3,7 @@ import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { FastifyAdapter } from '@bull-board/fastify';
 import type { FastifyInstance } from 'fastify';
 import { listNodes } from '../../shared/node/registry.ts';
-import { fetchQueue, resolveQueue, unpackQueue } from '../../shared/queue/names.ts';
+import { unpackQueue, workerQueues } from '../../shared/queue/names.ts';
 import { boardCookie, boardPath } from './authorize.ts';
 import { problemOf } from './problem.ts';
 import type { Authorize } from './route.ts';
@@ -34,7 +34,7 @@ export async function serveBoard(
   adapter.setBasePath(boardPath);
   const adapterOf = (name: string) => new BullMQAdapter(queues.queue(name));
   const { replaceQueues } = createBullBoard({
-    queues: [resolveQueue, fetchQueue].map(adapterOf),
+    queues: workerQueues.map(adapterOf),
     serverAdapter: adapter,
     options: { uiConfig: { boardTitle: 'drayage: jobs' } },
   });
@@ -46,7 +46,7 @@ export async function serveBoard(
   const refresh = async () => {
     const nodes = await listNodes(redis, config.redis.prefix);
     const units = nodes.slice(0, shownNodes).map(({ name }) => unpackQueue(name));
-    const names = [resolveQueue, fetchQueue, ...units];
+    const names = [...workerQueues, ...units];
     if (names.join() === shown) return;
     replaceQueues(names.map(adapterOf));
     shown = names.join();

@@ -2,15 +2,17 @@ import { type Digest, splitDigest } from '../image/digest.ts';
 
 /** The queues. A node's unpack queue is its own, so that only its agent takes from it. */
 export const resolveQueue = 'resolve';
+/** Nodes that have ended say so, and workers let the next ones begin: the one queue of workers that agents add to. */
+export const advanceQueue = 'advance';
 export const fetchQueue = 'fetch-blob';
+/** Those that workers take from. */
+export const workerQueues = [resolveQueue, advanceQueue, fetchQueue];
 export function unpackQueue(node: string): string {
   return `unpack@${node}`;
 }
 /** Whether there can be such a queue. */
 export function isQueueName(name: string): boolean {
-  return (
-    [resolveQueue, fetchQueue].includes(name) || /^unpack@[a-z0-9][a-z0-9.-]{0,62}$/.test(name)
-  );
+  return workerQueues.includes(name) || /^unpack@[a-z0-9][a-z0-9.-]{0,62}$/.test(name);
 }
 
 /** BullMQ ids may not contain ":". */

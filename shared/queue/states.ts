@@ -2,7 +2,7 @@ import type { Job, Queue } from 'bullmq';
 import { isLost, type NodeInfo } from '../node/registry.ts';
 import { priorities } from '../pull/priority.ts';
 import { type JobQueues, queuePriority } from './jobs.ts';
-import { fetchQueue, resolveQueue, unpackQueue } from './names.ts';
+import { unpackQueue, workerQueues } from './names.ts';
 
 /** How a queue stands. */
 export interface QueueState {
@@ -23,7 +23,7 @@ const delayedSample = 200;
 const states = ['waiting', 'prioritized', 'active', 'delayed', 'failed'] as const;
 
 /**
- * The queues of the fleet as they stand: resolve, fetch-blob, and each node's own. An idle queue costs one command,
+ * The queues of the fleet as they stand: those of workers, and each node's own. An idle queue costs one command,
  * so that a thousand nodes can be looked at every few seconds.
  */
 export async function queueStates(
@@ -32,8 +32,7 @@ export async function queueStates(
 ): Promise<QueueState[]> {
   const now = new Date();
   return await Promise.all([
-    queueState(queues.queue(resolveQueue)),
-    queueState(queues.queue(fetchQueue)),
+    ...workerQueues.map((name) => queueState(queues.queue(name))),
     // Only its agent takes from a node's queue. Counting connections would list all of the fleet's for each node.
     ...nodes.map((node) =>
       queueState(queues.queue(unpackQueue(node.name)), isLost(node, now) ? 0 : 1),

@@ -32,7 +32,9 @@ async function startGuarded() {
   const acl = (await readFile(users, 'utf8'))
     // The test itself comes in by the unix socket.
     .replace('user default off', 'user default on nopass ~* &* +@all')
-    .replaceAll('NODE', 'n1');
+    .replace(/^user .*NODE.*$/m, (line) =>
+      ['n1', 'n2'].map((node) => line.replaceAll('NODE', node)).join('\n'),
+    );
   const port = await freePort();
   const ca = await file('ca.pem', authority.certificate);
   const redisArgs = [
@@ -86,7 +88,9 @@ test('each program of a fleet does its work as the Redis user of its role, over 
   const image = await pushImage(registry.host, 'app', 'v1', tars);
 
   await fleet.startWorker('w1', guarded.env('dray-worker', 'WORKER_PASSWORD'));
-  await fleet.startAgent('n1', guarded.env('dray-agent-n1', 'AGENT_PASSWORD'));
+  for (const node of ['n1', 'n2']) {
+    await fleet.startAgent(node, guarded.env(`dray-agent-${node}`, 'AGENT_PASSWORD'));
+  }
   // A password that stands in a file is in no environment.
   const api = {
     ...fleet.env,
@@ -101,6 +105,9 @@ test('each program of a fleet does its work as the Redis user of its role, over 
   await run('registry', 'limits', registry.host, '--rate', '100');
   assert.match(await run('nodes'), /n1/);
   assert.match(await run('pull', '--node', 'n1', image.reference), new RegExp(image.digest));
+  // A node that is done lets the next one begin.
+  const paced = { reference: image.reference, nodes: ['n1', 'n2'], pace: { parallelism: 1 } };
+  assert.equal((await fleet.ended(await fleet.pull(paced))).state, 'ready');
   assert.match(await run('pulls'), /ready/);
   assert.match(await run('images'), /app/);
   assert.match(await run('status'), /PONG/);

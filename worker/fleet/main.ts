@@ -6,7 +6,7 @@ import { PullRecords } from '../../shared/pull/records.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
 import { consume, isConsuming, stopConsuming } from '../../shared/queue/consume.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
-import { fetchQueue, resolveQueue } from '../../shared/queue/names.ts';
+import { advanceQueue, fetchQueue, resolveQueue } from '../../shared/queue/names.ts';
 import { parseFetchPayload, parseResolvePayload } from '../../shared/queue/payloads.ts';
 import { warnOfServer } from '../../shared/queue/server-check.ts';
 import { RegistryBudgets } from './budget/budgets.ts';
@@ -15,7 +15,7 @@ import { FetchLeases } from './lease.ts';
 import { noteOf } from './note.ts';
 import { reconcileForever } from './reconcile.ts';
 import { openRegistryClient } from './registry/open.ts';
-import { resolveGaveUp, resolveJob } from './resolve.ts';
+import { followUps, resolveGaveUp, resolveJob } from './resolve.ts';
 import type { FleetServices } from './services.ts';
 
 /** Milliseconds after which what dead workers left in the store is removed. */
@@ -53,6 +53,17 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
     },
     ends,
   );
+  const advances = consume(
+    {
+      queue: advanceQueue,
+      concurrency: config.worker.resolves,
+      parse: parseResolvePayload,
+      handle: (payload, context) => followUps(payload.pull, services, context),
+      // The reconciler lets them begin.
+      gaveUp: async () => [],
+    },
+    ends,
+  );
   const fetches = consume(
     {
       queue: fetchQueue,
@@ -74,10 +85,11 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
     },
     ends,
   );
+  const taking = [resolves, advances, fetches];
   cleanUp.defer(async () => {
-    await Promise.all([stopConsuming(resolves, redis), stopConsuming(fetches, redis)]);
+    await Promise.all(taking.map((worker) => stopConsuming(worker, redis)));
   });
-  await Promise.all([resolves.waitUntilReady(), fetches.waitUntilReady()]);
+  await Promise.all(taking.map((worker) => worker.waitUntilReady()));
   const reconciling = reconcileForever(
     { redis, records, store, queues, log },
     { signal: stopping },
@@ -92,7 +104,7 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
   cleanUp.defer(() => clearInterval(sweeping));
   log.info({ store: store.describe() }, 'worker takes jobs');
   return {
-    isAlive: () => [resolves, fetches].every((worker) => isConsuming(worker, redis)),
+    isAlive: () => taking.every((worker) => isConsuming(worker, redis)),
     isReady: () => redis.status === 'ready',
   };
 });

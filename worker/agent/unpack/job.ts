@@ -97,5 +97,5 @@ function nextOnes(
   { pull, node, priority }: { pull: string; node: string; priority: Priority },
 ): FollowUp[] {
   if (outcome === undefined || !outcome.isNext) return [];
-  return [{ queue: 'resolve', pull, after: node, priority }];
+  return [{ queue: 'advance', pull, node, priority }];
 }
