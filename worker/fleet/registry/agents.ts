@@ -67,7 +67,8 @@ export class Agents {
         uri: proxy.href,
         connectTimeout: timeout,
         requestTls: connectOptions(settings),
-        proxyTls: { lookup, ...connectOptions({ ca: this.#ca() }) },
+        // A SOCKS proxy would be taken for one that speaks TLS.
+        ...(isSocks(proxy) ? {} : { proxyTls: { lookup, ...connectOptions({ ca: this.#ca() }) } }),
         // The proxy answers to CONNECT when its connection stands.
         clientFactory: (origin, options) =>
           new Pool(origin, { ...pool, ...options, headersTimeout: timeout }),
@@ -127,4 +128,8 @@ export class Agents {
     const refused = found.find(({ address }) => !isAllowed(address, allowPrivate));
     if (refused !== undefined) throw addressRefused(url.hostname, refused.address);
   }
+}
+
+function isSocks(proxy: URL): boolean {
+  return proxy.protocol === 'socks5:';
 }

@@ -7,7 +7,7 @@ import { fetchBlob } from '../../../../worker/fleet/registry/fetch.ts';
 import { proxyRule } from '../../../../worker/fleet/registry/proxy.ts';
 import { makeAuthority } from '../../../support/authority.ts';
 import { startHostileRegistry } from '../../../support/hostile-registry.ts';
-import { startProxy } from '../../../support/proxy.ts';
+import { startProxy, startSocksProxy } from '../../../support/proxy.ts';
 import { registryUser, startRegistry } from '../../../support/registry.ts';
 import { requireTool } from '../../../support/requirements.ts';
 import { createClient, descriptorOf, failure, MemorySink, testNames } from './support.ts';
@@ -107,6 +107,52 @@ describe('through a proxy', () => {
     assert.ok(sink.bytes.equals(layer));
     assert.deepEqual([...new Set(proxy.asked)], [`CONNECT r.public.test:${port}`]);
   });
+
+  for (const kind of ['https', 'socks5'] as const) {
+    test(`a proxy that is spoken to by ${kind}: to a registry with TLS, and to one without`, async (t) => {
+      await using authority = await makeAuthority('dray tests');
+      const proxyTls = await authority.issue('proxy', ['DNS:localhost']);
+      const login = { user: 'pu', password: 'canary-proxy' };
+      const proxy = await (kind === 'https' ? startProxy(login, proxyTls) : startSocksProxy(login));
+      t.after(() => proxy.stop());
+      const serverTls = await authority.issue('r', ['DNS:r.public.test']);
+      const secure = await startHostileRegistry({ tls: serverTls });
+      const plain = await startHostileRegistry();
+      t.after(() => Promise.all([secure.stop(), plain.stop()]));
+      const env = { HTTPS_PROXY: proxy.url, HTTP_PROXY: proxy.url };
+      const client = createClient(t, {
+        ca: authority.certificate,
+        lookup: hidden,
+        proxy: proxyRule(env),
+        plainHttp: (registry) => registry.endsWith(`:${plain.port}`),
+      });
+      const descriptor = descriptorOf(layer);
+      for (const registry of [secure, plain]) {
+        registry.serve(`/v2/a/b/blobs/${descriptor.digest}`, layer);
+        const sink = new MemorySink();
+        const reference = parseReference(`r.public.test:${registry.port}/a/b`);
+        await fetchBlob(client, reference, descriptor, sink, { signal });
+        assert.ok(sink.bytes.equals(layer));
+        assert.equal(registry.requests[0]?.headers['proxy-authorization'], undefined);
+      }
+      const word = kind === 'https' ? 'CONNECT' : 'SOCKS';
+      const last =
+        kind === 'https'
+          ? `GET http://r.public.test:${plain.port}/v2/a/b/blobs/${descriptor.digest}`
+          : `SOCKS r.public.test:${plain.port}`;
+      assert.deepEqual(proxy.asked, [`${word} r.public.test:${secure.port}`, last]);
+
+      const wrong = proxyRule({ HTTPS_PROXY: proxy.url.replace('canary-proxy', 'canary-wrong') });
+      const refused = createClient(t, { ca: authority.certificate, lookup: hidden, proxy: wrong });
+      const reference = parseReference(`r.public.test:${secure.port}/a/b`);
+      await assert.rejects(refused.blob(reference, descriptor), (error) => {
+        failure('REGISTRY_UNAVAILABLE', { message: /through the proxy/, hint: /HTTPS_PROXY/ })(
+          error,
+        );
+        return !inspect(error, { depth: 9 }).includes('canary');
+      });
+    });
+  }
 
   test('plain http by its address, and NO_PROXY goes past it', async (t) => {
     const registry = await startHostileRegistry();
