@@ -46,6 +46,35 @@ describe('31. sha512', () => {
     }
   });
 
+  test('diffIDs, beside those in sha256: verified on the node, and a wrong one is refused', async (t) => {
+    if (!requireRoot(t) || !requireTool(t, 'docker-registry', 'redis-server')) return;
+    await using registry = await startRegistry();
+    const tars = await Promise.all(
+      ['a', 'b'].map((name) => tarOf([{ name, content: randomBytes(100_000) }])),
+    );
+    const [lower = Buffer.alloc(0), upper = Buffer.alloc(0)] = tars;
+    const layers = tars.map((tar) => gzipSync(tar));
+    const push = async (tag: string, ...diff_ids: string[]) => {
+      const { os, architecture } = hostPlatform();
+      const config = { os, architecture, config: {}, rootfs: { type: 'layers', diff_ids } };
+      await registry.push('diff', tag, { layers, config });
+      return `${registry.host}/diff:${tag}`;
+    };
+    const right = await push('right', digestOf(lower, 'sha512'), digestOf(upper));
+    const wrong = await push('wrong', digestOf(lower), digestOf(lower, 'sha512'));
+    await using fleet = await startFleet();
+    await Promise.all([fleet.startWorker('w1'), fleet.startAgent('n1')]);
+    const pull = async (reference: string) =>
+      await fleet.ended(await fleet.pull({ reference, nodes: ['n1'] }));
+    const status = await pull(right);
+    assert.equal(status.state, 'ready', JSON.stringify(status.error ?? status.nodes));
+    const refused = await pull(wrong);
+    assert.equal(refused.state, 'failed');
+    const [node] = refused.nodes;
+    assert.equal(node?.error?.code, 'DIFFID_MISMATCH', JSON.stringify(node));
+    assert.match(node?.error?.message ?? '', /^Layer 2 of 2 .*diffID sha512:.* found sha512:/);
+  });
+
   test('the manifest too, pinned by the reference; other bytes are refused', async (t) => {
     if (!requireTool(t, 'redis-server')) return;
     await using registry = await startHostileRegistry();

@@ -1,7 +1,7 @@
 import { stat, statfs } from 'node:fs/promises';
 import { isAbsolute } from 'node:path';
 import { DrayError } from '../../../shared/errors.ts';
-import type { DiffID } from '../../../shared/image/digest.ts';
+import type { DiffID, DigestAlgorithm } from '../../../shared/image/digest.ts';
 import type { Deferred } from './deferred.ts';
 import { Lane } from './lane.ts';
 import { defaultLimits, type LayerLimits, limitError } from './limits.ts';
@@ -11,6 +11,8 @@ export interface ApplyOptions {
   limits?: Partial<LayerLimits>;
   /** Bytes of the blob: what the disk must have room for at least. */
   compressedSize?: number;
+  /** Of the diffID that the caller compares; default sha256. */
+  algorithm?: DigestAlgorithm;
   /**
    * The folders of the layers below, nearest first: paths that go through their symlinks then lead where
    * those do. Without them {@link Deferred} tells what they may be needed for.
@@ -91,13 +93,13 @@ export class LayerApplier implements AsyncDisposable {
     lane: Lane,
     source: AsyncIterable<Uint8Array> | { file: string },
     target: string,
-    { signal, limits: given, lowerDirs = [], onProgress }: ApplyOptions,
+    { signal, limits: given, algorithm = 'sha256', lowerDirs = [], onProgress }: ApplyOptions,
   ): Promise<AppliedLayer> {
     const limits = { ...this.#limits, ...given };
     const aborted = () => lane.cancel();
     let idle = false;
     let moved = { at: performance.now(), fed: 0, written: 0 };
-    const running = lane.run({ source, target, lowerDirs, limits });
+    const running = lane.run({ source, target, algorithm, lowerDirs, limits });
     const timer = setInterval(() => {
       const { fed, written } = lane.progress;
       const now = performance.now();

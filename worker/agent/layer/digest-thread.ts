@@ -3,11 +3,11 @@ import { createHash } from 'node:crypto';
 import { serveThread } from './serve-thread.ts';
 import { consumer } from './thread-protocol.ts';
 
-serveThread((_job, output) => {
-  const digest = createHash('sha256');
+serveThread(({ algorithm }, output) => {
+  const digest = createHash(algorithm);
   for (let bytes = output.next(consumer.digest); bytes; bytes = output.next(consumer.digest)) {
     digest.update(bytes);
     output.release(consumer.digest);
   }
-  return { digest: `sha256:${digest.digest('hex')}` };
+  return { digest: `${algorithm}:${digest.digest('hex')}` };
 });

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { DrayError, decodeError } from '../../../shared/errors.ts';
-import { type DiffID, parseDiffID } from '../../../shared/image/digest.ts';
+import { type DiffID, type DigestAlgorithm, parseDiffID } from '../../../shared/image/digest.ts';
 import type { WrittenLayer } from './entry-writer.ts';
 import type { LayerLimits } from './limits.ts';
 import { Cancelled, createRing, Ring } from './ring.ts';
@@ -10,6 +10,7 @@ import type { ThreadJob, ThreadReady, ThreadReport } from './thread-protocol.ts'
 export interface LaneJob {
   source: AsyncIterable<Uint8Array> | { file: string };
   target: string;
+  algorithm: DigestAlgorithm;
   lowerDirs: readonly string[];
   limits: LayerLimits;
 }
@@ -82,7 +83,7 @@ export class Lane {
   }
 
   /** Applies one layer. When this settles, no thread touches the target any more. */
-  async run({ source, target, lowerDirs, limits }: LaneJob): Promise<LaneResult> {
+  async run({ source, target, algorithm, lowerDirs, limits }: LaneJob): Promise<LaneResult> {
     this.#inputRing.reset();
     this.#outputRing.reset();
     Atomics.store(this.#progress, 0, 0n);
@@ -92,6 +93,7 @@ export class Lane {
       output: this.#output,
       progress: this.#progress.buffer,
       target,
+      algorithm,
       lowerDirs,
       limits,
     };

@@ -1,4 +1,5 @@
 import type { EncodedError } from '../../../shared/errors.ts';
+import type { DigestAlgorithm } from '../../../shared/image/digest.ts';
 import type { WrittenLayer } from './entry-writer.ts';
 import type { LayerLimits } from './limits.ts';
 import type { RingMemory } from './ring.ts';
@@ -12,6 +13,8 @@ export interface ThreadJob {
   /** One word: the uncompressed bytes that were written so far. */
   progress: SharedArrayBuffer;
   target: string;
+  /** Of the diffID. */
+  algorithm: DigestAlgorithm;
   /** The layers below, where they are to be seen. */
   lowerDirs: readonly string[];
   limits: LayerLimits;

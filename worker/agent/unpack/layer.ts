@@ -1,6 +1,11 @@
 import { DrayError } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
-import type { ChainID, DiffID } from '../../../shared/image/digest.ts';
+import {
+  type ChainID,
+  type DiffID,
+  type DigestAlgorithm,
+  splitDigest,
+} from '../../../shared/image/digest.ts';
 import type { AppliedLayer } from '../layer/apply.ts';
 import { dependsOnParents } from '../layer/limits.ts';
 import { leadsThroughLower, rebaseLayer } from '../layer/rebase.ts';
@@ -24,6 +29,8 @@ export interface Applier {
     options: {
       /** The blob's size, in bytes. */
       compressedSize?: number;
+      /** Of the diffID. */
+      algorithm?: DigestAlgorithm;
       /** Layers below, nearest first, whose symlinks are to be followed. */
       lowerDirs?: readonly string[];
       signal?: AbortSignal;
@@ -103,7 +110,9 @@ async function applyAndVerify(
   const { directory } = staging;
   const apply = async (bytes: LayerSource, options: Parameters<Applier['apply']>[2]) => {
     const compressedSize = descriptor.size;
-    const applied = await applier.apply(bytes, directory, { ...options, compressedSize });
+    const { algorithm } = splitDigest(diffID);
+    const how = { ...options, compressedSize, algorithm };
+    const applied = await applier.apply(bytes, directory, how);
     if (applied.diffID === diffID) return applied;
     throw wrongDiffID(diffID, applied.diffID);
   };
