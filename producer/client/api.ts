@@ -199,6 +199,8 @@ export type PullRequest = {
   platform?: string;
   /** Who shall hold the image unpacked. None: the content store only. */
   nodes?: string[];
+  /** The login that the workers use, by its name there. Default: what they have for the registry */
+  credential?: string;
   /** low: for bulk pre-pulls; high: somebody waits for it. Default: normal */
   priority?: 'high' | 'normal' | 'low';
   /** When the registry is asked for a tag that the store has: always (the default), missing (never) or if-stale=DURATION, as in if-stale=12h */

@@ -36,10 +36,11 @@ export function pullRoutes(services: ApiServices): Route[] {
       headers: { 'Idempotency-Key': 'Up to 255 characters that the caller chose for this request' },
       answer: { status: 202, description: 'Accepted; Location leads to it', schema: pull },
       async handle({ body, request, reply, signal }) {
-        const { reference, platform, nodes = [], priority, policy } = body;
+        const { reference, platform, nodes = [], credential, priority, policy } = body;
         const wanted = {
           ...{ reference, nodes },
           ...(platform === undefined ? {} : { platform }),
+          ...(credential === undefined ? {} : { credential }),
           ...(priority === undefined ? {} : { priority }),
           ...(policy === undefined ? {} : { policy }),
         };

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { priorities } from '../../../shared/pull/priority.ts';
+import { isCredentialName } from '../../../shared/registry/credential-name.ts';
 import { descriptor, digest, fault, pagesOf, time } from './common.ts';
 
 const blob = z
@@ -115,6 +116,14 @@ export const pullRequest = z
       .max(10_000)
       .optional()
       .meta({ description: 'Who shall hold the image unpacked. None: the content store only.' }),
+    credential: z
+      .string()
+      .refine(isCredentialName, 'not the name of a credential')
+      .optional()
+      .meta({
+        description:
+          'The login that the workers use, by its name there. Default: what they have for the registry',
+      }),
     priority: z.enum(priorities).optional().meta({
       description: 'low: for bulk pre-pulls; high: somebody waits for it. Default: normal',
     }),

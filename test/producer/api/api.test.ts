@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,7 +8,7 @@ import { clientTypes } from '../../../producer/api/client-types.ts';
 import { createToken } from '../../../producer/api/tokens.ts';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
 import { pushImage, tarOf } from '../../support/push.ts';
-import { startRegistry, type TestRegistry } from '../../support/registry.ts';
+import { registryUser, startRegistry, type TestRegistry } from '../../support/registry.ts';
 import { type SlowLink, startSlowLink } from '../../support/slow-link.ts';
 import { startApi, type TestApi } from './support.ts';
 
@@ -28,7 +28,7 @@ describe('the HTTP API', () => {
     registry = await startRegistry();
     link = await startSlowLink(registry.host, { bytesPerSecond: 100_000_000 });
     fleet = await startFleet();
-    await fleet.startWorker('w1');
+    await fleet.startWorker('w1', { DRAY_CREDENTIALS: path.join(fleet.folder, 'names') });
     api = await startApi(fleet.env);
     const tar = await tarOf([{ name: 'file', content: randomBytes(2_000_000) }]);
     const image = await pushImage(registry.host, 'api', 'v1', [tar], { compression: 'none' });
@@ -88,6 +88,7 @@ describe('the HTTP API', () => {
       [{ reference, extra: 1 }, 'USAGE', 400],
       [{ reference: 7 }, 'USAGE', 400],
       [{ reference, nodes: ['nowhere'] }, 'NOT_FOUND', 404],
+      [{ reference, credential: '../../etc/passwd' }, 'USAGE', 400],
       [{ reference: 'x'.repeat(2_000_000) }, 'USAGE', 413],
     ] as const) {
       const answer = await api.call('POST', '/v1/pulls', { body });
@@ -98,6 +99,27 @@ describe('the HTTP API', () => {
     assert.equal((await api.call('GET', '/v1/pulls/nosuchpull')).status, 404);
     assert.equal((await api.call('GET', '/v1/pulls/..%2F..%2Fetc')).status, 400);
     assert.equal((await api.call('GET', '/nowhere')).status, 404);
+  });
+
+  test('a pull names the login that the workers use; one that they do not have fails it', async () => {
+    await using closed = await startRegistry({ htpasswd: true });
+    await closed.push('team/app', 'v1', { layers: [randomBytes(1_000)] });
+    const { username, password } = registryUser;
+    const auth = Buffer.from(`${username}:${password}`).toString('base64');
+    const folder = path.join(fleet.folder, 'names');
+    await mkdir(folder, { recursive: true });
+    await writeFile(
+      path.join(folder, 'team.json'),
+      JSON.stringify({ auths: { [closed.host]: { auth } } }),
+    );
+    const ended = async (credential?: string) => {
+      const body = { reference: `${closed.host}/team/app:v1`, credential };
+      return await fleet.ended(await create(body));
+    };
+    assert.equal((await ended()).error?.code, 'UNAUTHORIZED');
+    assert.equal((await ended('nobodys')).error?.code, 'NOT_FOUND');
+    const { state, error } = await ended('team');
+    assert.equal(state, 'ready', JSON.stringify(error));
   });
 
   test('events follow a pull to its end; who comes back gets what is newer', async () => {
