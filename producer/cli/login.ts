@@ -29,7 +29,9 @@ export function parseRegistry(written: string): string {
 
 /** Has a login checked and kept, or removed. @throws what is wrong with it */
 export async function changeLogin(request: LoginRequest): Promise<LoginOutcome> {
-  const child = spawn(process.execPath, [...process.execArgv, program], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [...process.execArgv, program], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   child.stdin.on('error', () => {});
   child.stdin.end(JSON.stringify(request));
   const [output] = await Promise.all([text(child.stdout), once(child, 'close')]);
