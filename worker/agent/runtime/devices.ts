@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { lstat, readdir, stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import type { DeviceRequest } from '../../../shared/agent/run-options.ts';
@@ -76,7 +77,7 @@ function toDevice(
   path: string,
   found: { mode: number; rdev: number; uid: number; gid: number },
 ): SpecDevice | undefined {
-  const type = deviceTypes[found.mode & 0o170000];
+  const type = typeOf(found.mode & constants.S_IFMT);
   if (type === undefined) return undefined;
   // glibc's major(3) and minor(3); what Node gives is exact below 2^53.
   const device = BigInt(found.rdev);
@@ -86,4 +87,7 @@ function toDevice(
   return { path, type, major, minor, fileMode: mode & 0o7777, uid, gid };
 }
 
-const deviceTypes: Readonly<Record<number, 'c' | 'b'>> = { 4802: 'c', 14406: 'b' };
+function typeOf(format: number): 'c' | 'b' | undefined {
+  if (format === constants.S_IFCHR) return 'c';
+  return format === constants.S_IFBLK ? 'b' : undefined;
+}

@@ -79,7 +79,7 @@ export interface TestNode extends AsyncDisposable {
 /** Opens a node's services on a root folder. Disposing them leaves the folder, and what runs. */
 export async function openNode(
   root: string,
-  image: () => ContainerImage = () => tinyImage(),
+  image: (name: string) => ContainerImage = () => tinyImage(),
 ): Promise<TestNode> {
   await using undo = new AsyncDisposableStack();
   const database = undo.use(NodeDatabase.open(root));
@@ -94,7 +94,7 @@ export async function openNode(
       root,
       database,
       snapshots,
-      images: { find: async () => image() },
+      images: { find: async (name) => image(name) },
       network: { ...loadConfig({ env: {} }).agent.network, default: 'host' },
       log: pino({ level: 'silent' }),
     }),
@@ -104,7 +104,7 @@ export async function openNode(
 }
 
 /** A node for one test, which at the end is left without container, mount and folder. */
-export async function temporaryNode(image?: () => ContainerImage): Promise<TestNode> {
+export async function temporaryNode(image?: (name: string) => ContainerImage): Promise<TestNode> {
   const root = await temporaryRoot();
   const node = await openNode(root, image);
   return {
