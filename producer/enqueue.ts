@@ -8,6 +8,8 @@ import {
 } from '../shared/image/platform.ts';
 import { formatReference, parseReference } from '../shared/image/reference.ts';
 import { listNodes } from '../shared/node/registry.ts';
+import { namedNodes, selectNodes } from '../shared/node/select.ts';
+import { formatSelector, parseSelector, type Requirement } from '../shared/node/selector.ts';
 import { parsePullPolicy } from '../shared/pull/policy.ts';
 import { PullRecords } from '../shared/pull/records.ts';
 import type { PullRequest } from '../shared/pull/status.ts';
@@ -21,7 +23,7 @@ const deadline = 5_000;
 /**
  * Accepts a pull: once this returns, it is not lost by the death of any process.
  * @returns the pull's id
- * @throws REFERENCE_INVALID, PLATFORM_INVALID, CONFLICT for a key that stands for another request, NOT_FOUND for a node that never registered, QUEUE_UNAVAILABLE
+ * @throws REFERENCE_INVALID, PLATFORM_INVALID, CONFLICT for a key that stands for another request, NOT_FOUND for a node that never registered or when no node can be chosen, USAGE, QUEUE_UNAVAILABLE
  */
 export async function enqueuePull(
   config: Config,
@@ -29,22 +31,26 @@ export async function enqueuePull(
   request: PullRequest,
   options: {
     signal?: AbortSignal;
+    /** Tells the caller what would surprise them: nodes that were left out. */
+    say?: (line: string) => void;
     /** The same key with the same request, as its caller sent it, is the same pull. */
     idempotency?: { key: string; request: string };
   } = {},
 ): Promise<string> {
   const reference = formatReference(parseReference(request.reference));
-  const platform = platformOf(request);
+  const selector = request.selector === undefined ? undefined : parseSelector(request.selector);
+  if (request.platform !== undefined && request.platform !== allPlatforms) {
+    parsePlatform(request.platform);
+  }
   const credential =
     request.credential === undefined ? undefined : parseCredentialName(request.credential);
   const { priority = 'normal', policy = 'always' } = request;
   parsePullPolicy(policy);
-  const nodes = [...new Set(request.nodes)];
   const limit = AbortSignal.timeout(deadline);
   const signal = options.signal === undefined ? limit : AbortSignal.any([options.signal, limit]);
   try {
     return await abortable(signal, async () => {
-      await checkNodes(nodes, redis, config.redis.prefix);
+      const { nodes, platform } = await placesOf({ ...request, selector }, config, redis, options);
       await using queues = new JobQueues(redis, config.redis.prefix);
       const records = new PullRecords(redis, config.redis.prefix);
       const { idempotency } = options;
@@ -53,6 +59,8 @@ export async function enqueuePull(
         ...{ reference, platform, nodes, want: request.want ?? 'image' },
         ...(credential === undefined ? {} : { credential }),
         ...{ priority, policy },
+        ...(request.pace === undefined ? {} : { pace: request.pace }),
+        ...(request.desired === undefined ? {} : { desired: request.desired }),
       };
       const id = await records.create(whole, reserved);
       await queues.add([{ queue: 'resolve', pull: id, priority, isNew: true }]);
@@ -64,26 +72,63 @@ export async function enqueuePull(
   }
 }
 
-function platformOf({ platform }: PullRequest): string {
-  if (platform === allPlatforms) return allPlatforms;
-  return formatPlatform(platform === undefined ? hostPlatform() : parsePlatform(platform));
+/**
+ * The nodes that a pull is for, and the platform of which they get the image: theirs, where a selector chose them and
+ * none was asked for.
+ */
+async function placesOf(
+  request: Omit<PullRequest, 'selector'> & { selector: readonly Requirement[] | undefined },
+  config: Config,
+  redis: Redis,
+  options: { say?: (line: string) => void },
+): Promise<{ nodes: string[]; platform: string }> {
+  const { selector } = request;
+  const asked =
+    request.platform === undefined || request.platform === allPlatforms
+      ? request.platform
+      : formatPlatform(parsePlatform(request.platform));
+  const names = [...new Set(request.nodes)];
+  if (selector === undefined) {
+    if (names.length > 0) namedNodes(await listNodes(redis, config.redis.prefix), names);
+    return { nodes: names, platform: asked ?? formatPlatform(hostPlatform()) };
+  }
+  if (names.length > 0) {
+    throw new DrayError('USAGE', 'Nodes are chosen by their names or by a selector, not by both', {
+      hint: 'A selector can name nodes, too: name in (node-a,node-b)',
+    });
+  }
+  const all = await listNodes(redis, config.redis.prefix);
+  const { chosen, leftOut } = selectNodes(
+    all,
+    selector,
+    asked === allPlatforms ? undefined : asked,
+  );
+  if (leftOut.length > 0) options.say?.(`left out: ${inWords(leftOut)}`);
+  const platforms = [...new Set(chosen.map(({ platform }) => platform))].toSorted();
+  if (asked === undefined && platforms.length > 1) {
+    throw new DrayError('USAGE', `The nodes are of ${platforms.join(' and ')}`, {
+      hint: 'Choose one of them with --platform: nodes of the others are left out then. Pull once for each.',
+    });
+  }
+  if (chosen.length === 0 && request.desired === undefined) {
+    throw new DrayError('NOT_FOUND', `No node can be chosen by "${formatSelector(selector)}"`, {
+      hint:
+        leftOut.length === 0
+          ? 'dray nodes -o wide shows the labels of all nodes.'
+          : `These would be, but can't: ${inWords(leftOut)}.`,
+    });
+  }
+  const [platform] = platforms;
+  return {
+    nodes: chosen.map(({ name }) => name),
+    platform: asked ?? platform ?? formatPlatform(hostPlatform()),
+  };
 }
 
-async function checkNodes(nodes: string[], redis: Redis, prefix: string): Promise<void> {
-  if (nodes.length === 0) return;
-  const known = (await listNodes(redis, prefix)).map((node) => node.name);
-  const unknown = nodes.filter((node) => !known.includes(node));
-  if (unknown.length === 0) return;
-  throw new DrayError(
-    'NOT_FOUND',
-    `No node ${unknown.map((n) => `"${n}"`).join(', ')} in the fleet`,
-    {
-      hint:
-        known.length === 0
-          ? 'No agent has registered yet. Start one with: dray agent --node NAME'
-          : `The nodes are: ${known.slice(0, 20).join(', ')}.`,
-    },
-  );
+function inWords(leftOut: readonly { name: string; why: string }[]): string {
+  const shown = leftOut.slice(0, 10).map(({ name, why }) => `${name} (${why})`);
+  if (leftOut.length > shown.length) shown.push(`and ${leftOut.length - shown.length} more`);
+  return shown.join(', ');
 }
 
 async function abortable<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { type NetworkMode, networkModes } from './agent/run-options.ts';
 import type { StoreConfig } from './content/open.ts';
 import { DrayError, errnoOf, messageOf } from './errors.ts';
+import { checkLabels, type Labels, parseLabels } from './node/labels.ts';
 import { parseRedisUrl, type RedisTarget } from './queue/address.ts';
 
 /** Everything that can be set, resolved. Environment beats file beats default. */
@@ -24,6 +25,8 @@ export interface Config {
   agent: {
     /** The node's name in the fleet. */
     node: string;
+    /** What selectors choose it by. */
+    labels: Labels;
     /** Snapshots, containers and the node's database. */
     root: string;
     /** The agent's local socket. */
@@ -170,6 +173,7 @@ const fileSchema = z.strictObject({
   agent: z
     .strictObject({
       node: nodeName.optional(),
+      labels: z.record(z.string(), z.string()).optional(),
       root: z.string().startsWith('/').optional(),
       socket: z.string().startsWith('/').optional(),
       applyThreads: count.optional(),
@@ -257,6 +261,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
       },
       agent: {
         node: nonEmpty(env.DRAY_NODE) ?? file.agent?.node,
+        labels: labelsOf(env.DRAY_LABELS) ?? file.agent?.labels,
         root: nonEmpty(env.DRAY_AGENT_ROOT) ?? file.agent?.root,
         socket: nonEmpty(env.DRAY_AGENT_SOCKET) ?? file.agent?.socket,
         applyThreads: nonEmpty(env.DRAY_APPLY_THREADS) ?? file.agent?.applyThreads,
@@ -308,6 +313,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
     worker: { fetches: merged.worker?.fetches ?? 4, resolves: merged.worker?.resolves ?? 8 },
     agent: {
       node: merged.agent?.node ?? defaultNodeName(),
+      labels: checkLabels(merged.agent?.labels ?? {}),
       root: merged.agent?.root ?? path.join(stateDirectory, 'node'),
       socket: merged.agent?.socket ?? path.join(stateDirectory, 'run', 'agent.sock'),
       applyThreads: merged.agent?.applyThreads ?? 2,
@@ -442,6 +448,12 @@ function tokenHosts(text: string | undefined): Record<string, string[]> | undefi
     hosts[registry] = [...(hosts[registry] ?? []), host];
   }
   return hosts;
+}
+
+/** `key=value,…` */
+function labelsOf(text: string | undefined): Labels | undefined {
+  const set = nonEmpty(text);
+  return set === undefined ? undefined : parseLabels(set);
 }
 
 function definedOnly(limits: z.infer<typeof limitsSchema>): LayerLimitsConfig {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter, Gauge } from 'prom-client';
-import { isLost, listNodes } from '../../shared/node/registry.ts';
+import { listNodes } from '../../shared/node/registry.ts';
 import { queueStates } from '../../shared/queue/states.ts';
 import { metrics, queueLabel } from '../../shared/telemetry/metrics.ts';
 import type { ApiServices } from './services.ts';
@@ -80,7 +80,7 @@ export function measureFleet({
         oldest.set({ queue, state: name }, ages.get(key) ?? 0);
       }
     }
-    const lost = registered.filter((node) => isLost(node, now)).length;
+    const lost = registered.filter(({ state }) => state === 'lost').length;
     nodes.set({ state: 'lost' }, lost);
     nodes.set({ state: 'ready' }, registered.length - lost);
     pulls.set(open.length);

@@ -196,7 +196,7 @@ export const catalogue: readonly CatalogueGroup[] = [
       },
       {
         name: 'nodes',
-        summary: 'list the nodes of the fleet',
+        summary: 'list, cordon, drain and remove the nodes of the fleet',
         load: () => import('./commands/nodes.ts'),
       },
       {

@@ -46,7 +46,7 @@ async function remoteStatus(context: Context, now: Date): Promise<PartStatus[]> 
   const { config } = context;
   const { redactUrl, redisFailure } = await import('../../shared/queue/connection.ts');
   const { checkServer } = await import('../../shared/queue/server-check.ts');
-  const { isLost, listNodes } = await import('../../shared/node/registry.ts');
+  const { listNodes } = await import('../../shared/node/registry.ts');
   const parts: PartStatus[] = [];
   await using queue = await context.openQueue();
   const name = 'redis';
@@ -57,12 +57,16 @@ async function remoteStatus(context: Context, now: Date): Promise<PartStatus[]> 
     const { warnings } = await bounded(checkServer(queue.redis));
     parts.push({ name, state: 'running', healthy: true, health: [health, ...warnings].join('; ') });
     for (const node of await bounded(listNodes(queue.redis, config.redis.prefix))) {
-      const lost = isLost(node, now);
+      const lost = node.state === 'lost';
       parts.push({
         name: `node ${node.name}`,
         state: lost ? 'lost' : 'running',
         healthy: !lost,
-        health: `seen ${formatAge(node.seenAt, now)}, ${node.platform}, ${node.version}`,
+        health: [
+          `seen ${formatAge(node.seenAt, now)}`,
+          ...[node.platform, node.version, ...(node.mark === undefined ? [] : [node.mark])],
+          ...node.problems,
+        ].join(', '),
       });
     }
   } catch (error) {

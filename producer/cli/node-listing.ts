@@ -1,26 +1,133 @@
-import { isLost, listNodes } from '../../shared/node/registry.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DrayError } from '../../shared/errors.ts';
+import { formatLabels } from '../../shared/node/labels.ts';
+import { imagesOfNodes } from '../../shared/node/node-images.ts';
+import { getNode, listNodes, markNode, type NodeInfo } from '../../shared/node/registry.ts';
+import { selectNodes } from '../../shared/node/select.ts';
+import { parseSelector } from '../../shared/node/selector.ts';
 import { queueError } from '../../shared/queue/connection.ts';
-import type { Context } from './context.ts';
-import { formatAge, type ListOptions, printList } from './output.ts';
+import { JobQueues } from '../../shared/queue/jobs.ts';
+import { unpackQueue } from '../../shared/queue/names.ts';
+import type { Context, QueueConnection } from './context.ts';
+import { formatAge, formatBytes, type ListOptions, printList } from './output.ts';
 
-/** `dray nodes` @throws QUEUE_UNAVAILABLE */
-export async function printNodes(context: Context, options: ListOptions): Promise<void> {
-  const { redis: settings } = context.config;
-  await using queue = await context.openQueue();
-  const now = new Date();
-  const nodes = await listNodes(queue.redis, settings.prefix).catch((error: unknown) => {
-    throw queueError(error, settings, queue.redis);
+/** Milliseconds that a drained node has to put down what it has in its hands. */
+const idleBound = 30_000;
+
+/** `dray nodes` @throws QUEUE_UNAVAILABLE, USAGE */
+export async function printNodes(
+  context: Context,
+  options: ListOptions & { selector?: string },
+): Promise<void> {
+  const selector = parseSelector(options.selector ?? '');
+  const found = await withQueue(context, async ({ redis }, prefix) => {
+    const nodes = await listNodes(redis, prefix);
+    const { chosen, leftOut } = selectNodes(nodes, selector);
+    const names = new Set([...chosen, ...leftOut].map(({ name }) => name));
+    const shown = nodes.filter(({ name }) => names.has(name));
+    const isWhole = options.output === 'json' || options.output === 'yaml';
+    const held = isWhole ? await imagesOfNodes(redis, prefix, [...names]) : undefined;
+    return shown.map((node) => ({
+      ...node,
+      ...(held === undefined ? {} : { holds: held.get(node.name) ?? [] }),
+    }));
   });
-  const rows = nodes.map((node) => ({ ...node, state: isLost(node, now) ? 'lost' : 'ready' }));
-  printList(rows, options, {
-    headings: ['NAME', 'STATE', 'PLATFORM', 'VERSION', 'SEEN'],
+  const now = new Date();
+  printList(found, options, {
+    headings: ['NAME', 'STATE', 'IMAGES', 'FREE', 'LABELS', 'SEEN'],
     row: (node) => [
       node.name,
-      node.state,
-      node.platform,
-      node.version,
+      stateOf(node),
+      String(node.images),
+      formatBytes(node.disk.diskFree),
+      formatLabels(node.labels) || '-',
       formatAge(node.seenAt, now),
     ],
     name: ({ name }) => name,
+    wide: {
+      headings: ['PLATFORM', 'VERSION', 'CPUS', 'MEMORY', 'DISK', 'CONTAINERS', 'PROBLEMS'],
+      row: ({ platform, version, capacity, disk, containers, problems }) => [
+        platform,
+        version,
+        String(capacity.cpus),
+        formatBytes(capacity.memoryBytes),
+        formatBytes(disk.diskSize),
+        String(containers),
+        problems.join('; ') || '-',
+      ],
+    },
   });
+}
+
+/** `dray nodes cordon` and `uncordon` @throws NOT_FOUND */
+export async function cordonNodes(
+  context: Context,
+  names: readonly string[],
+  isCordoned: boolean,
+): Promise<void> {
+  await withQueue(context, async ({ redis }, prefix) => {
+    for (const name of names) {
+      await markNode(redis, prefix, name, isCordoned ? 'cordoned' : undefined);
+      process.stdout.write(`${name}\n`);
+    }
+  });
+}
+
+/** `dray nodes drain` @throws NOT_FOUND; TIMEOUT when one does not put down its work */
+export async function drainNodes(context: Context, names: readonly string[]): Promise<void> {
+  const { drainNode } = await import('../drain-node.ts');
+  await withQueue(context, async (queue, prefix) => {
+    for (const name of names) {
+      const pulls = await drainNode(queue.redis, prefix, name);
+      if (pulls > 0) process.stderr.write(`${name}: ${pulls} pulls got its share taken away\n`);
+      const { state, containers } = await getNode(queue.redis, prefix, name);
+      if (state === 'ready') await untilIdle(queue, prefix, name);
+      if (containers > 0) process.stderr.write(`${name}: ${containers} containers run on\n`);
+      process.stdout.write(`${name}\n`);
+    }
+  });
+}
+
+/** `dray nodes rm` @throws NOT_FOUND; CONFLICT for one whose agent lives */
+export async function removeNodes(context: Context, names: readonly string[]): Promise<void> {
+  const { forgetNode } = await import('../drain-node.ts');
+  await withQueue(context, async ({ redis }, prefix) => {
+    for (const name of names) {
+      await forgetNode(redis, prefix, name);
+      process.stdout.write(`${name}\n`);
+    }
+  });
+}
+
+function stateOf({ state, mark, problems }: NodeInfo): string {
+  return [state, ...(mark === undefined ? [] : [mark]), ...(problems.length > 0 ? ['!'] : [])].join(
+    ', ',
+  );
+}
+
+async function untilIdle({ redis }: QueueConnection, prefix: string, name: string): Promise<void> {
+  await using queues = new JobQueues(redis, prefix);
+  const queue = queues.queue(unpackQueue(name));
+  const deadline = Date.now() + idleBound;
+  while ((await queue.getActiveCount()) > 0) {
+    if (Date.now() > deadline) {
+      throw new DrayError('TIMEOUT', `The node ${name} has not put down its work yet`, {
+        hint: `It gets nothing new. Look into the log of its agent, and again with: dray nodes drain ${name}`,
+      });
+    }
+    await sleep(200);
+  }
+}
+
+async function withQueue<T>(
+  context: Context,
+  work: (queue: QueueConnection, prefix: string) => Promise<T>,
+): Promise<T> {
+  const { redis: settings } = context.config;
+  await using queue = await context.openQueue();
+  try {
+    return await work(queue, settings.prefix);
+  } catch (error) {
+    throw queueError(error, settings, queue.redis);
+  }
 }

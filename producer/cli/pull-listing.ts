@@ -1,8 +1,7 @@
-import { DrayError } from '../../shared/errors.ts';
 import { Pulls } from '../../shared/pull/pulls.ts';
-import { PullRecords } from '../../shared/pull/records.ts';
 import { PullSummaries, type PullSummary } from '../../shared/pull/summary.ts';
 import { queueError } from '../../shared/queue/connection.ts';
+import { type Steering, steerPull } from '../steer-pull.ts';
 import type { Context } from './context.ts';
 import { failureOf, followPull, pullUnknown } from './follow-pull.ts';
 import {
@@ -96,19 +95,18 @@ export async function watchPull(
   process.stdout.write(`${pinnedReference(status)}\n`);
 }
 
-/** `dray cancel` @throws NOT_FOUND, and CONFLICT for a pull that had ended already */
-export async function cancelPulls(context: Context, ids: readonly string[]): Promise<void> {
+/** `dray pulls pause`, `resume` and `cancel` @throws NOT_FOUND, and CONFLICT for a pull that had ended already */
+export async function steerPulls(
+  context: Context,
+  ids: readonly string[],
+  steering: Steering,
+): Promise<void> {
   const { redis: settings } = context.config;
   await using queue = await context.openQueue();
-  const records = new PullRecords(queue.redis, settings.prefix);
   for (const id of ids) {
-    const state = await records.cancel(id).catch((error: unknown) => {
+    await steerPull(queue.redis, settings.prefix, id, steering).catch((error: unknown) => {
       throw queueError(error, settings, queue.redis);
     });
-    if (state === undefined) throw pullUnknown(id);
-    if (state !== 'cancelled') {
-      throw new DrayError('CONFLICT', `The pull ${id} can't be cancelled: it is ${state} already`);
-    }
     process.stdout.write(`${id}\n`);
   }
 }

@@ -1,4 +1,6 @@
 import { formatReference, parseReference } from '../../shared/image/reference.ts';
+import { parseSelector } from '../../shared/node/selector.ts';
+import type { Pace } from '../../shared/pull/pace.ts';
 import { parsePullPolicy } from '../../shared/pull/policy.ts';
 import type { Priority } from '../../shared/pull/priority.ts';
 import type { PullRequest, PullStatus, Want } from '../../shared/pull/status.ts';
@@ -19,6 +21,9 @@ export interface PullImageOptions {
   /** Default: high while somebody waits, else normal. */
   priority?: Priority;
   policy?: string;
+  /** Instead of `nodes`: those that fulfil it; empty: all. */
+  selector?: string;
+  pace?: Pace;
   progress?: ProgressForm;
 }
 
@@ -53,8 +58,9 @@ export async function pullDetached(context: Context, options: PullImageOptions):
 }
 
 /** Nothing is started for a reference or a name that is none. @throws REFERENCE_INVALID, USAGE */
-function check({ reference, credential, policy }: PullImageOptions): void {
+function check({ reference, credential, policy, selector }: PullImageOptions): void {
   parseReference(reference);
+  if (selector !== undefined) parseSelector(selector);
   if (credential !== undefined) parseCredentialName(credential);
   if (policy !== undefined) parsePullPolicy(policy);
 }
@@ -65,17 +71,20 @@ async function enqueue(
   options: PullImageOptions,
 ): Promise<string> {
   const { enqueuePull } = await import('../enqueue.ts');
-  const { reference, platform, credential, want, priority, policy } = options;
+  const { reference, platform, credential, want, priority, policy, selector, pace } = options;
   const request: PullRequest = {
     reference,
-    nodes: options.nodes ?? (await defaultNodes(context)),
+    nodes: options.nodes ?? (selector === undefined ? await defaultNodes(context) : []),
     ...(platform === undefined ? {} : { platform }),
     ...(credential === undefined ? {} : { credential }),
     ...(want === undefined ? {} : { want }),
     ...(priority === undefined ? {} : { priority }),
     ...(policy === undefined ? {} : { policy }),
+    ...(selector === undefined ? {} : { selector }),
+    ...(pace === undefined ? {} : { pace }),
   };
-  return await enqueuePull(context.config, queue.redis, request);
+  const say = (line: string) => process.stderr.write(`${line}\n`);
+  return await enqueuePull(context.config, queue.redis, request, { say });
 }
 
 async function defaultNodes(context: Context): Promise<string[]> {

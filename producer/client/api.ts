@@ -79,17 +79,62 @@ export type IngestList = {
 
 export type Node = {
   name: string;
+  /** lost: its agent was not heard of for 30 s */
   state: 'ready' | 'lost';
+  /** It gets nothing new */
+  mark?: 'cordoned' | 'drained';
   platform: string;
   version: string;
+  labels: Record<string, string>;
+  capacity: {
+    cpus: number;
+    memoryBytes: number;
+  };
+  /** Images that it holds, ready to run */
+  images: number;
+  /** Containers that run */
+  containers: number;
+  /** What is not well with it, for people */
+  problems: string[];
   seenAt: string;
   /** Committed snapshots, the bytes that they take, and those of the disk */
-  disk?: {
+  disk: {
     snapshots: number;
     bytes: number;
     diskSize: number;
     diskFree: number;
   };
+};
+
+export type NodeDetail = {
+  name: string;
+  /** lost: its agent was not heard of for 30 s */
+  state: 'ready' | 'lost';
+  /** It gets nothing new */
+  mark?: 'cordoned' | 'drained';
+  platform: string;
+  version: string;
+  labels: Record<string, string>;
+  capacity: {
+    cpus: number;
+    memoryBytes: number;
+  };
+  /** Images that it holds, ready to run */
+  images: number;
+  /** Containers that run */
+  containers: number;
+  /** What is not well with it, for people */
+  problems: string[];
+  seenAt: string;
+  /** Committed snapshots, the bytes that they take, and those of the disk */
+  disk: {
+    snapshots: number;
+    bytes: number;
+    diskSize: number;
+    diskFree: number;
+  };
+  /** The manifests of the images */
+  holds: string[];
 };
 
 /** An image that a node can run */
@@ -201,6 +246,9 @@ export type PullRequest = {
   nodes?: string[];
   /** The login that the workers use, by its name there. Default: what they have for the registry */
   credential?: string;
+  /** Instead of nodes: those whose labels fulfil it now, as in zone=a,gpu!=none or zone in (a,b); empty: all that are neither lost nor cordoned */
+  selector?: string;
+  pace?: Pace;
   /** low: for bulk pre-pulls; high: somebody waits for it. Default: normal */
   priority?: 'high' | 'normal' | 'low';
   /** When the registry is asked for a tag that the store has: always (the default), missing (never) or if-stale=DURATION, as in if-stale=12h */

@@ -70,6 +70,15 @@ export class DrayageClient {
     return await this.#requests.json('POST', `${pullPath(id)}/retry`, options);
   }
 
+  /** No further node of a pull begins until it is resumed. @throws CONFLICT when it has ended */
+  async pausePull(id: string, options: CallOptions = {}): Promise<Pull> {
+    return await this.#requests.json<Pull>('POST', `${pullPath(id)}/pause`, options);
+  }
+
+  async resumePull(id: string, options: CallOptions = {}): Promise<Pull> {
+    return await this.#requests.json<Pull>('POST', `${pullPath(id)}/resume`, options);
+  }
+
   /**
    * Follows a pull: each state as it comes, the last one being `ready`, `partial`, `failed` or `cancelled`. A stream that
    * breaks is taken up where it broke.

@@ -1,11 +1,43 @@
+import { DrayError } from '../errors.ts';
+import type { Digest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
+import type { Labels } from './labels.ts';
+
+/** The disk of a node's snapshots. */
+export interface NodeDisk {
+  /** Committed snapshots. */
+  snapshots: number;
+  /** What they take, in bytes. */
+  bytes: number;
+  /** What the disk has, and has left, in bytes. */
+  diskSize: number;
+  diskFree: number;
+}
 
 /** A node as its agent describes it. */
-export interface NodeInfo {
+export interface NodeDescription {
   name: string;
   platform: string;
   version: string;
+  labels: Labels;
+  capacity: { cpus: number; memoryBytes: number };
+  disk: NodeDisk;
+  /** Images that it holds, ready to run. */
+  images: number;
+  /** Containers that run. */
+  containers: number;
+  /** What is not well with it, for people; empty when all is. */
+  problems: string[];
+}
+
+/** What people have said of a node: it gets nothing new; or what it has under way is taken from it as well. */
+export type NodeMark = 'cordoned' | 'drained';
+
+export interface NodeInfo extends NodeDescription {
+  /** Lost: its agent was not heard of for 30 s. */
+  state: 'ready' | 'lost';
+  mark?: NodeMark;
   /** When its agent was last heard of. */
   seenAt: Date;
 }
@@ -15,34 +47,84 @@ export const heartbeatInterval = 10_000;
 /** A node that was silent for so many milliseconds is lost. */
 const lostAfter = 3 * heartbeatInterval;
 
-export function isLost(node: NodeInfo, now: Date): boolean {
-  return now.getTime() - node.seenAt.getTime() > lostAfter;
-}
+/** Times are Redis's: agents' clocks need not be right. */
+const heartbeatScript = `
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])
+return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+`;
 
-/** An agent's heartbeat; the first one registers the node. */
+/**
+ * An agent's heartbeat; the first one registers the node.
+ * @returns whether the fleet did not know the node (any more)
+ */
 export async function heartbeat(
   redis: Redis,
   prefix: string,
-  node: Omit<NodeInfo, 'seenAt'>,
-): Promise<void> {
-  const { name, platform, version } = node;
-  const value = JSON.stringify({ platform, version, seenAt: Date.now() });
-  await redis.hset(keysOf(prefix).nodes, name, value);
+  { name, ...description }: NodeDescription,
+): Promise<boolean> {
+  const keys = keysOf(prefix);
+  const value = JSON.stringify(description);
+  return (await redis.eval(heartbeatScript, 2, keys.nodes, keys.nodesSeen, name, value)) === 1;
 }
 
 /** Every node that registered, by name. */
 export async function listNodes(redis: Redis, prefix: string): Promise<NodeInfo[]> {
-  const values = await redis.hgetall(keysOf(prefix).nodes);
+  const keys = keysOf(prefix);
+  const [values, seen, marks, now] = await Promise.all([
+    redis.hgetall(keys.nodes),
+    redis.zrange(keys.nodesSeen, '0', '-1', 'WITHSCORES'),
+    redis.hgetall(keys.nodeMarks),
+    timeOf(redis),
+  ]);
+  const seenAt = new Map<string, number>();
+  for (let i = 0; i < seen.length; i += 2) seenAt.set(seen[i] ?? '', Number(seen[i + 1]));
   return Object.entries(values)
-    .map(([name, value]) => {
-      const { platform, version, seenAt } = JSON.parse(value) as {
-        platform: string;
-        version: string;
-        seenAt: number;
-      };
-      return { name, platform, version, seenAt: new Date(seenAt) };
-    })
-    .sort((a, b) => a.name.localeCompare(b.name));
+    .map(([name, value]) => nodeInfo(name, value, seenAt.get(name) ?? 0, marks[name], now))
+    .sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
+}
+
+/** One node. @throws NOT_FOUND with the names of some that there are */
+export async function getNode(redis: Redis, prefix: string, name: string): Promise<NodeInfo> {
+  const keys = keysOf(prefix);
+  const [value, seen, mark, now] = await Promise.all([
+    redis.hget(keys.nodes, name),
+    redis.zscore(keys.nodesSeen, name),
+    redis.hget(keys.nodeMarks, name),
+    timeOf(redis),
+  ]);
+  if (value === null) throw nodeUnknown([name], await redis.hkeys(keys.nodes));
+  return nodeInfo(name, value, Number(seen ?? 0), mark ?? undefined, now);
+}
+
+function nodeInfo(
+  name: string,
+  value: string,
+  seen: number,
+  mark: string | undefined,
+  now: number,
+): NodeInfo {
+  return {
+    name,
+    ...(JSON.parse(value) as Omit<NodeDescription, 'name'>),
+    state: now - seen > lostAfter ? 'lost' : 'ready',
+    ...(mark === undefined ? {} : { mark: mark as NodeMark }),
+    seenAt: new Date(seen),
+  };
+}
+
+/** What is said of nodes that never registered. */
+export function nodeUnknown(names: readonly string[], known: readonly string[]): DrayError {
+  return new DrayError(
+    'NOT_FOUND',
+    `No node ${names.map((name) => `"${name}"`).join(', ')} in the fleet`,
+    {
+      hint:
+        known.length === 0
+          ? 'No agent has registered yet. Start one with: dray agent --node NAME'
+          : `The nodes are: ${known.toSorted().slice(0, 20).join(', ')}${known.length > 20 ? ', …' : '.'}`,
+    },
+  );
 }
 
 /** When nodes were last heard of; one that is not in the fleet is missing. */
@@ -53,12 +135,50 @@ export async function nodeSeen(
 ): Promise<Map<string, { seenAt: Date; silentMs: number }>> {
   const seen = new Map<string, { seenAt: Date; silentMs: number }>();
   if (names.length === 0) return seen;
-  const values = await redis.hmget(keys.nodes, ...names);
+  const [scores, now] = await Promise.all([redis.zmscore(keys.nodesSeen, ...names), timeOf(redis)]);
   for (const [index, name] of names.entries()) {
-    const value = values[index];
-    if (value === null || value === undefined) continue;
-    const { seenAt } = JSON.parse(value) as { seenAt: number };
-    seen.set(name, { seenAt: new Date(seenAt), silentMs: Date.now() - seenAt });
+    const score = scores[index];
+    if (score === null || score === undefined) continue;
+    seen.set(name, { seenAt: new Date(Number(score)), silentMs: now - Number(score) });
   }
   return seen;
+}
+
+/** Sets or takes back what people say of a node. @throws NOT_FOUND */
+export async function markNode(
+  redis: Redis,
+  prefix: string,
+  name: string,
+  mark: NodeMark | undefined,
+): Promise<void> {
+  await getNode(redis, prefix, name);
+  const { nodeMarks } = keysOf(prefix);
+  if (mark === undefined) await redis.hdel(nodeMarks, name);
+  else await redis.hset(nodeMarks, name, mark);
+}
+
+/** Forgets a node. One whose agent lives registers itself again. @throws NOT_FOUND; CONFLICT for one that is not lost */
+export async function removeNode(redis: Redis, prefix: string, name: string): Promise<void> {
+  const { state } = await getNode(redis, prefix, name);
+  if (state !== 'lost') {
+    throw new DrayError('CONFLICT', `The node ${name} is in use: its agent was heard of just now`, {
+      hint: `Stop its agent first, and wait for half a minute. So that it gets nothing new meanwhile: dray nodes drain ${name}`,
+    });
+  }
+  const keys = keysOf(prefix);
+  const held = await redis.smembers(keys.nodeImages(name));
+  await redis
+    .pipeline()
+    .hdel(keys.nodes, name)
+    .zrem(keys.nodesSeen, name)
+    .hdel(keys.nodeMarks, name)
+    .del(keys.nodeImages(name))
+    .exec();
+  for (const digest of held) await redis.srem(keys.imageNodes(digest as Digest), name);
+}
+
+/** Redis's clock, in milliseconds. */
+async function timeOf(redis: Redis): Promise<number> {
+  const [seconds = 0, microseconds = 0] = await redis.time();
+  return Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
 }

@@ -84,6 +84,12 @@ export async function* followPull(
         isNew ||= record.state !== head.state;
         head = await headOf(record, records);
       }
+      // All that its nodes have said was said before its end.
+      if (isFinished(record.state)) {
+        const rest = await redis.xrange(stream, `(${change}`, '+');
+        events.push(...rest.map(([at, fields]) => ({ at, fields })));
+        change = events.at(-1)?.at ?? change;
+      }
       const before = new Map<string, NodeStatus>();
       for (const { fields } of events) {
         const [kind, name, , value] = fields;

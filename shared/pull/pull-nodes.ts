@@ -3,7 +3,6 @@ import type { Digest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import type { Keys } from '../queue/names.ts';
 import { decodeNode, encodeNode, failedNode, type NodeRecord } from './node-record.ts';
-import { type Priority, priorities } from './priority.ts';
 import { admitScript, atWorkScript, nodeScript, withdrawScript } from './scripts.ts';
 import { outcomeOf, type PullOutcome } from './settle.ts';
 import { isFinished, type NodeStatus, type PullState } from './status.ts';
@@ -19,7 +18,6 @@ const batch = 200;
 export interface Assignment {
   /** Nodes of the pull: the more, the less often each tells how far it is. */
   nodeCount: number;
-  priority: Priority;
   noProgressMs?: number;
 }
 
@@ -59,15 +57,14 @@ export class PullNodes {
   /** What a node is to do for a pull; undefined when it is not, or not any more, under way there. */
   async assignment(id: string, node: string): Promise<Assignment | undefined> {
     const [fields, score] = await Promise.all([
-      this.#redis.hmget(this.#keys.pull(id), 'state', 'total', 'priority', 'noProgressMs'),
+      this.#redis.hmget(this.#keys.pull(id), 'state', 'total', 'noProgressMs'),
       this.#redis.zscore(this.#keys.pullActive(id), node),
     ]);
-    const [state, total, priority, noProgressMs] = fields;
+    const [state, total, noProgressMs] = fields;
     if (score === null || state === undefined || state === null) return undefined;
     if (isFinished(state as PullState)) return undefined;
     return {
       nodeCount: Number(total ?? 1),
-      priority: priorities.find((each) => each === priority) ?? 'normal',
       ...(noProgressMs === undefined || noProgressMs === null
         ? {}
         : { noProgressMs: Number(noProgressMs) }),

@@ -17,6 +17,7 @@ import {
   createScript,
   keepFinished,
   resolvingScript,
+  resumeScript,
   settleScript,
 } from './scripts.ts';
 import { outcomeOf } from './settle.ts';
@@ -371,19 +372,17 @@ export class PullRecords {
 
   /** No further node begins until {@link resume}; those that are under way go on. @returns the state; undefined: no such pull */
   async pause(id: string): Promise<PullState | undefined> {
-    return await this.#pausing(id, () => this.#redis.hset(this.keys.pull(id), 'paused', 1));
-  }
-
-  /** Nodes begin again: the caller enqueues the pull's resolve job. @returns as {@link pause} */
-  async resume(id: string): Promise<PullState | undefined> {
-    return await this.#pausing(id, () => this.#redis.hdel(this.keys.pull(id), 'paused'));
-  }
-
-  async #pausing(id: string, change: () => Promise<unknown>): Promise<PullState | undefined> {
     const state = await this.state(id);
     if (state === undefined || isFinished(state)) return state;
-    await change();
+    await this.#redis.hset(this.keys.pull(id), 'paused', 1);
     await this.changed(id);
+    return state;
+  }
+
+  /** Nodes begin again. @returns as {@link pause} */
+  async resume(id: string): Promise<PullState | undefined> {
+    const state = await this.state(id);
+    if (state !== undefined && !isFinished(state)) await this.#run(resumeScript, id, id);
     return state;
   }
 

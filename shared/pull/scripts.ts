@@ -1,7 +1,7 @@
 /**
  * The steps of a pull that must happen at once, as Lua. What one node does costs the same however many nodes the
  * pull has: no step reads the others. All keys are declared, and share the prefix's hash tag.
- * KEYS of all of them: pull, missing, pending, active, nodes, events, open, blobs.
+ * KEYS of all of them: pull, missing, pending, active, nodes, events, open, blobs, next.
  */
 
 /** Seconds for which the record of a finished pull is kept. */
@@ -34,16 +34,15 @@ end
 /**
  * Derives a pull's state from its facts, so that whoever changes a fact, twice or in any order, gets the same
  * state. A failed blob ends the pull at once; a failed node does not keep the others from going on.
- * Returns the state, 1 when a node that waits may begin now, and, to the one call that ended the pull, when it was
- * created, planned and stored (0: never).
+ * When a node has ended and another one may begin by that, a worker is told.
+ * Returns the state, and, to the one call that ended the pull, when it was created, planned and stored (0: never).
  */
 const settle = `
-local function settle(id, now)
+local function settle(id, now, hasEnded)
   local state = field('state')
   if not state then return false end
-  if isOver(state) then return {state, 0} end
+  if isOver(state) then return {state} end
   local next = state
-  local isNext = 0
   local reason = field('error')
   if reason then
     next = cjson.decode(reason).code == 'CANCELLED' and 'cancelled' or 'failed'
@@ -54,30 +53,30 @@ local function settle(id, now)
     local waiting = pending + redis.call('ZCARD', KEYS[4])
     local isStored = redis.call('SCARD', KEYS[2]) == 0
     if isStored and field('named') then redis.call('HSETNX', KEYS[1], 'storedAt', now) end
-    if pending > 0 and not field('paused') then isNext = 1 end
+    if hasEnded and pending > 0 and not field('paused') then redis.call('RPUSH', KEYS[9], id) end
     if not isStored then next = 'fetching'
     elseif waiting > 0 or not field('named') then next = total > 0 and 'unpacking' or 'fetching'
     elseif ready == total then next = 'ready'
     elseif ready > 0 then next = 'partial'
     else next = 'failed' end
   end
-  if next == state then return {state, isNext} end
+  if next == state then return {state} end
   redis.call('HSET', KEYS[1], 'state', next)
   if not isOver(next) then
     tell('changed', next)
-    return {next, isNext}
+    return {next}
   end
   redis.call('HSET', KEYS[1], 'finishedAt', now)
   redis.call('ZREM', KEYS[7], id)
   tell('changed', next)
   for _, i in ipairs({1, 2, 3, 4, 5, 6, 8}) do redis.call('EXPIRE', KEYS[i], ${keepFinished}) end
   local times = redis.call('HMGET', KEYS[1], 'createdAt', 'plannedAt', 'storedAt')
-  return {next, 0, times[1] or '0', times[2] or '0', times[3] or '0'}
+  return {next, times[1] or '0', times[2] or '0', times[3] or '0'}
 end
 `;
 
 /** ARGV: id, now. Returns as settle does; false when there is no such pull. */
-export const settleScript = `${common}${settle}return settle(ARGV[1], ARGV[2])`;
+export const settleScript = `${common}${settle}return settle(ARGV[1], ARGV[2], false)`;
 
 /** Creates a pull unless it is there. ARGV: id, now, when somebody looks after it, its nodes as JSON, its fields. */
 export const createScript = `
@@ -93,6 +92,13 @@ export const resolvingScript = `${common}
 if field('state') ~= 'queued' then return end
 redis.call('HSET', KEYS[1], 'state', 'resolving')
 tell('changed', 'resolving')
+`;
+
+/** Lets nodes begin again: a worker is told. ARGV: id. */
+export const resumeScript = `${common}
+if redis.call('HDEL', KEYS[1], 'paused') == 0 then return end
+redis.call('RPUSH', KEYS[9], ARGV[1])
+tell('changed', '1')
 `;
 
 /** Wakes whoever follows the pull. */
@@ -137,7 +143,7 @@ if state == 'unpacking' then
 end
 redis.call('ZREM', KEYS[4], node)
 redis.call('HINCRBY', KEYS[1], state, 1)
-return settle(id, now)
+return settle(id, now, true)
 `;
 
 /**
@@ -163,5 +169,5 @@ if gone == 0 then return false end
 redis.call('HSET', KEYS[5], ARGV[3], ARGV[4])
 redis.call('HINCRBY', KEYS[1], 'failed', 1)
 tell('node', ARGV[3], 'value', ARGV[4])
-return settle(ARGV[1], ARGV[2])
+return settle(ARGV[1], ARGV[2], true)
 `;

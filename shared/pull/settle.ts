@@ -5,14 +5,12 @@ import { isFinished, type PullState } from './status.ts';
 export interface PullOutcome {
   state: PullState;
   isOver: boolean;
-  /** A node that waits may begin now. */
-  isNext: boolean;
 }
 
 /** Reads what a script that settles a pull has returned; the one call that ended it measures it. */
 export function outcomeOf(result: unknown, now: number): PullOutcome | undefined {
   if (!Array.isArray(result)) return undefined;
-  const [state, next, ...times] = result as [PullState, number, ...string[]];
+  const [state, ...times] = result as [PullState, ...string[]];
   if (times.length > 0) measurePull(state, [...times.map(Number), now]);
-  return { state, isOver: isFinished(state), isNext: next === 1 };
+  return { state, isOver: isFinished(state) };
 }

@@ -19,6 +19,8 @@ export interface PullRequest {
   platform?: string;
   /** The nodes that shall hold the image unpacked. Empty: fetch into the content store only. */
   nodes: string[];
+  /** Instead of `nodes`: those that fulfil it when the pull is accepted, as parseSelector reads it; empty: all. */
+  selector?: string;
   /** The name of the credential that the workers use for it; default: what they have for the registry. */
   credential?: string;
   /** Default: image. */

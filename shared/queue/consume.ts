@@ -31,11 +31,8 @@ export interface Consumer<Payload> {
    * @returns the jobs to follow, which are enqueued before the job counts as done
    */
   handle: (payload: Payload, context: JobContext) => Promise<FollowUp[]>;
-  /**
-   * The job failed for good: say so to whoever waits for it. Called before the job is marked failed.
-   * @returns the jobs to follow
-   */
-  gaveUp: (payload: Payload, error: DrayError) => Promise<FollowUp[]>;
+  /** The job failed for good: say so to whoever waits for it. Called before the job is marked failed. */
+  gaveUp: (payload: Payload, error: DrayError) => Promise<void>;
   /** The job will be tried again. @param tries that failed so far, of how many; undefined when it was put off only */
   retrying?: (payload: Payload, error: DrayError, tries?: Tries) => Promise<void>;
   /** The job has left the queue, done or failed: a job of the same deduplication id can be added again. */
@@ -143,7 +140,7 @@ export function consume<Payload>(
       outcome = 'failed';
       context.log.error({ err: error }, 'job failed');
       if (payload !== undefined) {
-        await services.queues.add(await consumer.gaveUp(payload, error));
+        await consumer.gaveUp(payload, error);
       }
       throw new UnrecoverableError(`${error.code}: ${error.message}`);
     } finally {

@@ -4,18 +4,16 @@ import type { Digest } from '../image/digest.ts';
 import { type Priority, rankOf } from '../pull/priority.ts';
 import { queueTelemetry } from '../telemetry/trace.ts';
 import type { Redis } from './connection.ts';
-import { advanceQueue, fetchQueue, jobIdOf, resolveQueue, unpackQueue } from './names.ts';
+import { fetchQueue, jobIdOf, resolveQueue, unpackQueue } from './names.ts';
 import { payloadVersion } from './payloads.ts';
 
 /**
  * A job to follow. Handlers return these as data; {@link JobQueues.add} is the one place that enqueues.
- * `advance`: a node has ended, and the next ones may begin; each node has a job of its own for that, since one that
- * runs already may have looked before. `isNew`: there is no such resolve job yet; or a fetch-blob job that is there may
- * not know of the place where this pull gets the blob, and need not wait for the one that it knows.
+ * `isNew`: there is no such resolve job yet; or a fetch-blob job that is there may not know of the place where this
+ * pull gets the blob, and need not wait for the one that it knows.
  */
 export type FollowUp = { priority: Priority } & (
   | { queue: 'resolve'; pull: string; isNew?: boolean }
-  | { queue: 'advance'; pull: string; node: string }
   | { queue: 'fetch-blob'; digest: Digest; isNew?: boolean }
   | { queue: 'unpack'; node: string; pull: string; manifest: Descriptor }
 );
@@ -100,12 +98,6 @@ export class JobQueues implements AsyncDisposable {
             attempts: job.priority === 'high' ? watchedAttempts : jobAttempts,
           },
         );
-      case 'advance':
-        return await this.queue(advanceQueue).add(
-          'advance',
-          { v: payloadVersion, pull: job.pull },
-          { ...options, jobId: `${job.pull}.${job.node}` },
-        );
       case 'fetch-blob':
         // Deduplication ends with the job; a job id of a failed job that is kept would block the digest.
         return await this.queue(fetchQueue).add(
@@ -158,8 +150,6 @@ function nameOf(job: FollowUp): string {
   switch (job.queue) {
     case 'resolve':
       return resolveQueue;
-    case 'advance':
-      return advanceQueue;
     case 'fetch-blob':
       return fetchQueue;
     case 'unpack':

@@ -2,11 +2,9 @@ import { type Digest, splitDigest } from '../image/digest.ts';
 
 /** The queues. A node's unpack queue is its own, so that only its agent takes from it. */
 export const resolveQueue = 'resolve';
-/** Nodes that have ended say so, and workers let the next ones begin: the one queue of workers that agents add to. */
-export const advanceQueue = 'advance';
 export const fetchQueue = 'fetch-blob';
 /** Those that workers take from. */
-export const workerQueues = [resolveQueue, advanceQueue, fetchQueue];
+export const workerQueues = [resolveQueue, fetchQueue];
 export function unpackQueue(node: string): string {
   return `unpack@${node}`;
 }
@@ -48,7 +46,10 @@ export function keysOf(prefix: string) {
       ...['missing', 'pending', 'active', 'nodes', 'events'].map((n) => `${own}:pull:${id}:${n}`),
       `${own}:open`,
       `${own}:pull:${id}:blobs`,
+      `${own}:next`,
     ],
+    /** List: pulls of which nodes that wait may begin now, for the next worker that has time. */
+    next: `${own}:next`,
     /** Hash: how far the transfer of a blob is. */
     blob: (digest: Digest) => `${own}:blob:${digest}`,
     /** Set: the pulls that wait for a blob. */
@@ -57,12 +58,16 @@ export function keysOf(prefix: string) {
     fetchLease: (digest: Digest) => `${own}:lease:${digest}`,
     /** What a caller's key stands for: the pull, and the digest of the request. */
     idempotency: (key: string) => `${own}:idempotency:${key}`,
-    /** Hash: every node that ever registered → when it was last seen, and what it is. */
+    /** Hash: every node that registered → what its agent says of it. */
     nodes: `${own}:nodes`,
-    /** Hash: node → what its disk has. */
-    nodeDisks: `${own}:nodes:disks`,
-    /** Hash: node → the chainIDs of its snapshots. */
-    nodeSnapshots: `${own}:nodes:snapshots`,
+    /** Sorted set: nodes by when they were last heard of. */
+    nodesSeen: `${own}:nodes:seen`,
+    /** Hash: node → what people have said of it: cordoned or drained. */
+    nodeMarks: `${own}:nodes:marks`,
+    /** Set: digests of the manifests whose images a node holds, ready to run. */
+    nodeImages: (node: string) => `${own}:node:${node}:images`,
+    /** Set: the nodes that hold the image of a manifest. */
+    imageNodes: (manifest: Digest) => `${own}:image:${manifest}:nodes`,
     /** Hash: registry → what the fleet may ask of it. */
     limits: `${own}:limits`,
     /** Sorted set: registries that asked for a pause, by its end. For those who look. */

@@ -1,5 +1,5 @@
 import type { Job, Queue } from 'bullmq';
-import { isLost, type NodeInfo } from '../node/registry.ts';
+import type { NodeInfo } from '../node/registry.ts';
 import { priorities } from '../pull/priority.ts';
 import { type JobQueues, queuePriority } from './jobs.ts';
 import { unpackQueue, workerQueues } from './names.ts';
@@ -30,12 +30,11 @@ export async function queueStates(
   queues: JobQueues,
   nodes: readonly NodeInfo[],
 ): Promise<QueueState[]> {
-  const now = new Date();
   return await Promise.all([
     ...workerQueues.map((name) => queueState(queues.queue(name))),
     // Only its agent takes from a node's queue. Counting connections would list all of the fleet's for each node.
     ...nodes.map((node) =>
-      queueState(queues.queue(unpackQueue(node.name)), isLost(node, now) ? 0 : 1),
+      queueState(queues.queue(unpackQueue(node.name)), node.state === 'lost' ? 0 : 1),
     ),
   ]);
 }

@@ -22,7 +22,7 @@ export interface TestFleet extends AsyncDisposable {
   startAgent: (node: string, env?: NodeJS.ProcessEnv) => Promise<TestProgram>;
   /** The folder of a node's agent. */
   nodeRoot: (node: string) => string;
-  pull: (request: PullRequest) => Promise<string>;
+  pull: (request: PullRequest, options?: { say?: (line: string) => void }) => Promise<string>;
   /** Waits until a pull has ended. */
   ended: (id: string, timeoutMs?: number) => Promise<PullStatus>;
 }
@@ -58,7 +58,7 @@ export async function startFleet(
     startAgent: (node, own) =>
       add(startAgent({ state: state(node), env: { ...env, DRAY_NODE: node, ...own } })),
     nodeRoot: (node) => path.join(state(node), 'node'),
-    pull: (request) => enqueuePull(config, redis, request),
+    pull: (request, own) => enqueuePull(config, redis, request, own),
     ended: async (id, timeoutMs = 60_000) => {
       let last: PullStatus | undefined;
       const signal = AbortSignal.timeout(timeoutMs);

@@ -11,13 +11,14 @@ import { isConsuming } from '../../shared/queue/consume.ts';
 import { createAgentServer, listenOnSocket } from './api/server.ts';
 import { Containers } from './containers/containers.ts';
 import { imagesOf } from './containers/image.ts';
+import { measureNodeNow } from './describe-node.ts';
 import { LayerApplier } from './layer/apply.ts';
 import { applyToFolder } from './layer/apply-to-folder.ts';
 import { measureNode } from './metrics.ts';
 import { NodeDatabase } from './node-database.ts';
-import { keepReporting } from './report.ts';
 import { Snapshots } from './snapshot/snapshots.ts';
 import { takeJobs } from './take-jobs.ts';
+import { heldRecords } from './unpack/held-images.ts';
 import { unpackImage } from './unpack/image.ts';
 import { findManifest, readImage, requireLayers } from './unpack/stored-image.ts';
 
@@ -34,7 +35,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
   }
   // Layers say what the mode of each file is.
   process.umask(0);
-  const { node, root, socket, applyThreads, limits, network } = config.agent;
+  const { node, labels, root, socket, applyThreads, limits, network } = config.agent;
 
   const database = cleanUp.use(NodeDatabase.open(root));
   const snapshots = await Snapshots.open({ root, database, signal: stopping });
@@ -47,6 +48,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
     isClaimed: (target) => containers.isClaimed(target),
     signal: stopping,
   });
+  const held = heldRecords(database);
   const applier = cleanUp.use(new LayerApplier({ threads: applyThreads, limits }));
 
   const redis = connectRedis(config.redis, { name: `agent-${node}`, patient: true });
@@ -59,11 +61,8 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
     images,
     log,
     unpack: async (digest, options) => {
-      const { manifest, config: image } = await readImage(
-        store.content,
-        await findManifest(store.content, digest, options),
-        options,
-      );
+      const descriptor = await findManifest(store.content, digest, options);
+      const { manifest, config: image } = await readImage(store.content, descriptor, options);
       if (image === undefined) {
         throw new DrayError('MANIFEST_UNSUPPORTED', `${digest} is an artifact, not an image`, {
           hint: 'Only images are unpacked. Its blobs can be had with: dray content get DIGEST',
@@ -71,32 +70,36 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
       }
       const content = store.content;
       await requireLayers(content, manifest, options);
-      return {
-        chainID: await unpackImage(
-          { snapshots, applier, content, manifest, config: image },
-          options,
-        ),
-      };
+      const chainID = await unpackImage(
+        { snapshots, applier, content, manifest, config: image },
+        options,
+      );
+      held.put({ manifest: descriptor.digest, chainID });
+      return { chainID };
     },
     apply: (layer, target, options) => applyToFolder(applier, layer, target, options),
   });
   cleanUp.defer(() => server.close());
   await listenOnSocket(server, socket);
 
+  const escapes = runcWarning(await containers.runtimeVersion().catch(() => ''));
+  if (escapes !== undefined) log.warn(escapes);
+  const problems = escapes === undefined ? [] : [escapes];
   const unpacking = await takeJobs(
-    { name: node, platform: formatPlatform(hostPlatform()), version },
+    { name: node, platform: formatPlatform(hostPlatform()), version, labels },
     {
       ...{ redis, prefix: config.redis.prefix, store, snapshots, applier },
+      held,
+      measure: () => {
+        const running = containers.list().filter(({ state }) => state === 'running').length;
+        return measureNodeNow({ root, snapshots, containers: running, problems });
+      },
       log,
       stopping,
       cleanUp,
     },
   );
-  const { prefix } = config.redis;
-  cleanUp.defer(keepReporting({ node, root, redis, prefix, snapshots, log }));
   measureNode({ root, snapshots, containers });
-  const escapes = runcWarning(await containers.runtimeVersion().catch(() => ''));
-  if (escapes !== undefined) log.warn(escapes);
   log.info({ node, root, socket, store: store.describe() }, 'agent takes jobs');
   applier.warm();
   return { isAlive: () => isConsuming(unpacking, redis), isReady: () => redis.status === 'ready' };

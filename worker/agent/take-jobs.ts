@@ -1,6 +1,7 @@
 import type { Store } from '../../shared/content/store.ts';
 import type { Logger } from '../../shared/logging.ts';
-import { heartbeat, heartbeatInterval, type NodeInfo } from '../../shared/node/registry.ts';
+import type { Labels } from '../../shared/node/labels.ts';
+import { heartbeat, heartbeatInterval } from '../../shared/node/registry.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
 import type { Redis } from '../../shared/queue/connection.ts';
 import { consume, stopConsuming } from '../../shared/queue/consume.ts';
@@ -9,6 +10,8 @@ import { JobQueues } from '../../shared/queue/jobs.ts';
 import { unpackQueue } from '../../shared/queue/names.ts';
 import { parseUnpackPayload } from '../../shared/queue/payloads.ts';
 import { checkServer } from '../../shared/queue/server-check.ts';
+import type { NodeMeasures } from './describe-node.ts';
+import { HeldImages, type HeldRecords } from './unpack/held-images.ts';
 import { Hints } from './unpack/hints.ts';
 import type { ImageServices } from './unpack/image.ts';
 import { unpackGaveUp, unpackJob } from './unpack/job.ts';
@@ -16,7 +19,19 @@ import { unpackGaveUp, unpackJob } from './unpack/job.ts';
 /** Images that one node unpacks at once. One that waits for its blobs costs next to nothing. */
 const concurrentImages = 64;
 
+/** What a node is, for as long as its agent runs. */
+export interface NodeIdentity {
+  name: string;
+  platform: string;
+  version: string;
+  labels: Labels;
+}
+
 export interface NodeServices extends ImageServices {
+  /** How the node is now. */
+  measure: () => Promise<NodeMeasures>;
+  /** What it remembers of the images that it holds. */
+  held: HeldRecords;
   redis: Redis;
   prefix: string;
   store: Store;
@@ -28,17 +43,22 @@ export interface NodeServices extends ImageServices {
 
 /** Registers the node with the fleet, and takes the jobs of its queue from then on, until `cleanUp`. */
 export async function takeJobs(
-  info: Omit<NodeInfo, 'seenAt'>,
+  identity: NodeIdentity,
   services: NodeServices,
 ): Promise<ConsumerWorker> {
-  const { redis, prefix, log, stopping, cleanUp } = services;
+  const { redis, prefix, log, stopping, cleanUp, snapshots } = services;
+  const node = identity.name;
   const records = new PullRecords(redis, prefix);
   const queues = cleanUp.use(new JobQueues(redis, prefix));
   const hints = cleanUp.use(new Hints(redis, records.keys));
-  const jobs = { ...services, node: info.name, records, hints };
+  const held = new HeldImages({
+    ...{ redis, keys: records.keys, node, snapshots, records: services.held },
+    onAdded: () => beatSoon(),
+  });
+  const jobs = { ...services, node, records, hints, held };
   const unpacking = consume(
     {
-      queue: unpackQueue(info.name),
+      queue: unpackQueue(node),
       concurrency: concurrentImages,
       parse: parseUnpackPayload,
       handle: (payload, context) => unpackJob(payload, jobs, context),
@@ -48,10 +68,29 @@ export async function takeJobs(
     { redis, prefix, queues, log, stopping, isServerKnown: (await checkServer(redis)).isKnown },
   );
   cleanUp.defer(() => stopConsuming(unpacking, redis));
-  const beat = () =>
-    heartbeat(redis, prefix, info).catch((error: unknown) => {
+  const beat = async () => {
+    try {
+      await held.refresh();
+      const measures = await services.measure();
+      const description = { ...identity, ...measures, images: held.count };
+      const isUnknown = await heartbeat(redis, prefix, description);
+      if (!isUnknown) return;
+      // Redis may have been wiped.
+      held.forgotten();
+      await held.refresh();
+    } catch (error) {
       log.debug({ err: error }, 'heartbeat');
-    });
+    }
+  };
+  let soon: NodeJS.Timeout | undefined;
+  // What the node holds, and what is free, is of interest then: once, however many images have come.
+  const beatSoon = () => {
+    soon ??= setTimeout(() => {
+      soon = undefined;
+      void beat();
+    }, 1_000);
+  };
+  cleanUp.defer(() => clearTimeout(soon));
   const beating = setInterval(beat, heartbeatInterval);
   cleanUp.defer(() => clearInterval(beating));
   await Promise.all([unpacking.waitUntilReady(), beat()]);

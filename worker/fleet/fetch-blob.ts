@@ -77,12 +77,11 @@ export async function fetchBlobGaveUp(
   payload: FetchPayload,
   services: Pick<FleetServices, 'records'>,
   error: DrayError,
-): Promise<FollowUp[]> {
+): Promise<void> {
   const failure = withDigest(error, payload.digest);
   const pulls = await services.records.waiting(payload.digest);
   await Promise.all(pulls.map((pull) => services.records.fail(pull, failure)));
   await services.records.transferEnded(payload.digest);
-  return [];
 }
 
 async function transfer(

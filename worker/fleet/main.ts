@@ -6,16 +6,17 @@ import { PullRecords } from '../../shared/pull/records.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
 import { consume, isConsuming, stopConsuming } from '../../shared/queue/consume.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
-import { advanceQueue, fetchQueue, resolveQueue } from '../../shared/queue/names.ts';
+import { fetchQueue, resolveQueue } from '../../shared/queue/names.ts';
 import { parseFetchPayload, parseResolvePayload } from '../../shared/queue/payloads.ts';
 import { warnOfServer } from '../../shared/queue/server-check.ts';
+import { advanceForever } from './advance.ts';
 import { RegistryBudgets } from './budget/budgets.ts';
 import { fetchBlobGaveUp, fetchBlobJob } from './fetch-blob.ts';
 import { FetchLeases } from './lease.ts';
 import { noteOf } from './note.ts';
 import { reconcileForever } from './reconcile.ts';
 import { openRegistryClient } from './registry/open.ts';
-import { followUps, resolveGaveUp, resolveJob } from './resolve.ts';
+import { resolveGaveUp, resolveJob } from './resolve.ts';
 import type { FleetServices } from './services.ts';
 
 /** Milliseconds after which what dead workers left in the store is removed. */
@@ -53,17 +54,6 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
     },
     ends,
   );
-  const advances = consume(
-    {
-      queue: advanceQueue,
-      concurrency: config.worker.resolves,
-      parse: parseResolvePayload,
-      handle: (payload, context) => followUps(payload.pull, services, context),
-      // The reconciler lets them begin.
-      gaveUp: async () => [],
-    },
-    ends,
-  );
   const fetches = consume(
     {
       queue: fetchQueue,
@@ -85,16 +75,18 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
     },
     ends,
   );
-  const taking = [resolves, advances, fetches];
+  const taking = [resolves, fetches];
   cleanUp.defer(async () => {
     await Promise.all(taking.map((worker) => stopConsuming(worker, redis)));
   });
   await Promise.all(taking.map((worker) => worker.waitUntilReady()));
-  const reconciling = reconcileForever(
-    { redis, records, store, queues, log },
-    { signal: stopping },
+  const mending = { redis, records, store, queues, log };
+  const looking = [reconcileForever, advanceForever].map((look) =>
+    look(mending, { signal: stopping }),
   );
-  cleanUp.defer(() => reconciling);
+  cleanUp.defer(async () => {
+    await Promise.all(looking);
+  });
   const sweep = () =>
     store.content
       .sweep({ olderThanMs: abandonedAfter, signal: stopping })

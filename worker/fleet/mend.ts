@@ -105,7 +105,7 @@ async function ranOut(record: PullRecord, services: MendServices): Promise<boole
   if (still <= noProgressMs) return false;
   const what = planned ? 'its content' : 'resolving its reference';
   const why = `The pull made no progress with ${what} for ${inWords(noProgressMs)}${record.note === undefined ? '' : `: ${record.note}`}`;
-  await records.fail(id, new DrayError('TIMEOUT', why, { hint: moreTime('--no-progress') }));
+  await records.fail(id, new DrayError('TIMEOUT', why, { hint: moreTime('--progress-deadline') }));
   return true;
 }
 

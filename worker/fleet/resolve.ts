@@ -57,11 +57,10 @@ export async function resolveGaveUp(
   { pull }: ResolvePayload,
   { records, log }: Pick<FleetServices, 'records' | 'log'>,
   error: DrayError,
-): Promise<FollowUp[]> {
+): Promise<void> {
   const record = await records.get(pull);
   if (record?.planned ?? false) log.warn({ err: error, pull }, 'the next steps of a pull wait');
   else await records.fail(pull, error);
-  return [];
 }
 
 /**

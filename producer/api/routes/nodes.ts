@@ -1,15 +1,26 @@
 import { z } from 'zod';
-import { DrayError } from '../../../shared/errors.ts';
-import { nodeDisks, nodeSnapshots } from '../../../shared/node/holdings.ts';
-import { isLost, listNodes } from '../../../shared/node/registry.ts';
+import { selectableLabels } from '../../../shared/node/labels.ts';
+import { imagesOfNodes } from '../../../shared/node/node-images.ts';
+import { getNode, listNodes, markNode, type NodeMark } from '../../../shared/node/registry.ts';
+import { matches, parseSelector } from '../../../shared/node/selector.ts';
+import { drainNode, forgetNode } from '../../drain-node.ts';
 import { type Route, route } from '../route.ts';
 import { listOf } from '../schemas/common.ts';
-import { node, nodeImageList } from '../schemas/node.ts';
+import { node, nodeDetail, nodeImageList } from '../schemas/node.ts';
 import type { ApiServices } from '../services.ts';
 
-const byName = z.strictObject({ node: z.string().regex(/^[a-z0-9][a-z0-9.-]{0,62}$/, 'no node') });
+const byName = z.strictObject({
+  name: z.string().regex(/^[a-z0-9.-]{1,63}$/, 'not the name of a node'),
+});
+const chosen = z.strictObject({
+  selector: z
+    .string()
+    .max(4_096)
+    .optional()
+    .meta({ description: 'Only nodes whose labels fulfil it, as in zone=a,gpu!=none' }),
+});
 
-/** The nodes of the fleet: list, and what each holds. */
+/** The nodes of the fleet: list, get, cordon, uncordon, drain, remove. */
 export function nodeRoutes({
   config,
   redis,
@@ -17,6 +28,21 @@ export function nodeRoutes({
   facts,
 }: Pick<ApiServices, 'config' | 'redis' | 'store' | 'facts'>): Route[] {
   const { prefix } = config.redis;
+  const marking = (verb: string, summary: string, mark: NodeMark | undefined) =>
+    route({
+      id: `${verb}Node`,
+      method: 'POST',
+      path: `/v1/nodes/{name}/${verb}`,
+      summary,
+      scope: 'admin',
+      params: byName,
+      answer: { status: 200, description: 'The node', schema: node },
+      async handle({ params: { name } }) {
+        if (mark === 'drained') await drainNode(redis, prefix, name);
+        else await markNode(redis, prefix, name, mark);
+        return await getNode(redis, prefix, name);
+      },
+    });
   return [
     route({
       id: 'listNodes',
@@ -24,45 +50,66 @@ export function nodeRoutes({
       path: '/v1/nodes',
       summary: 'List the nodes of the fleet',
       scope: 'read',
+      query: chosen,
       answer: { status: 200, description: 'All of them', schema: listOf(node) },
-      async handle() {
-        const now = new Date();
-        const [nodes, disks] = await Promise.all([
-          listNodes(redis, prefix),
-          nodeDisks(redis, prefix),
-        ]);
-        return {
-          items: nodes.map((found) => {
-            const disk = disks.get(found.name);
-            const state = isLost(found, now) ? 'lost' : 'ready';
-            return { ...found, state, ...(disk === undefined ? {} : { disk }) };
-          }),
-        };
+      async handle({ query: { selector = '' } }) {
+        const conditions = parseSelector(selector);
+        const nodes = await listNodes(redis, prefix);
+        return { items: nodes.filter((each) => matches(conditions, selectableLabels(each))) };
+      },
+    }),
+    route({
+      id: 'getNode',
+      method: 'GET',
+      path: '/v1/nodes/{name}',
+      summary: 'Get a node, and what it holds',
+      scope: 'read',
+      params: byName,
+      answer: { status: 200, description: 'The node', schema: nodeDetail },
+      async handle({ params: { name } }) {
+        const found = await getNode(redis, prefix, name);
+        const held = await imagesOfNodes(redis, prefix, [name]);
+        return { ...found, holds: held.get(name) ?? [] };
+      },
+    }),
+    marking('cordon', 'Give a node nothing new; what is under way there goes on', 'cordoned'),
+    marking('uncordon', 'Have a node take work again', undefined),
+    marking(
+      'drain',
+      'Give a node nothing new, and take from it what pulls still want of it; containers run on',
+      'drained',
+    ),
+    route({
+      id: 'removeNode',
+      method: 'DELETE',
+      path: '/v1/nodes/{name}',
+      summary: 'Forget a node that is lost',
+      scope: 'admin',
+      params: byName,
+      answer: { status: 204, description: 'It is forgotten' },
+      async handle({ params: { name } }) {
+        await forgetNode(redis, prefix, name);
       },
     }),
     route({
       id: 'listNodeImages',
       method: 'GET',
-      path: '/v1/nodes/{node}/images',
+      path: '/v1/nodes/{name}/images',
       summary: 'List the images that a node holds unpacked: it can run them at once',
       description: 'As its agent said within the last seconds, of those that have a name.',
       scope: 'read',
       asksStore: true,
       params: byName,
       answer: { status: 200, description: 'All of them, by name', schema: nodeImageList },
-      async handle({ params, signal }) {
-        const nodes = await listNodes(redis, prefix);
-        if (!nodes.some(({ name }) => name === params.node)) {
-          throw new DrayError('NOT_FOUND', `No node "${params.node}" in the fleet`, {
-            hint: 'GET /v1/nodes lists those that there are.',
-          });
-        }
-        const held = await nodeSnapshots(redis, prefix, params.node);
-        const items: { name: string; digest: string; size: number }[] = [];
+      async handle({ params: { name }, signal }) {
+        await getNode(redis, prefix, name);
+        const held = new Set((await imagesOfNodes(redis, prefix, [name])).get(name));
+        const items: { name: string; digest: string; size?: number }[] = [];
         for (const image of await store.images.list({ signal })) {
-          const fact = await facts.of(image, { signal });
-          if (fact?.chainID === undefined || !held.has(fact.chainID)) continue;
-          items.push({ name: image.name, digest: image.target.digest, size: fact.size });
+          if (!held.has(image.manifest.digest)) continue;
+          const size = (await facts.of(image, { signal }))?.size;
+          const of = { name: image.name, digest: image.target.digest };
+          items.push({ ...of, ...(size === undefined ? {} : { size }) });
         }
         return { items: items.sort((a, b) => (a.name < b.name ? -1 : 1)) };
       },

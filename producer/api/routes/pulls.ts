@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { DrayError } from '../../../shared/errors.ts';
+import type { Pace } from '../../../shared/pull/pace.ts';
 import type { Pulls } from '../../../shared/pull/pulls.ts';
-import type { PullRecords } from '../../../shared/pull/records.ts';
 import { enqueuePull } from '../../enqueue.ts';
+import { type Steering, steerPull } from '../../steer-pull.ts';
 import { streamEvents } from '../events.ts';
 import { idempotencyKey } from '../idempotency.ts';
 import { cutPage, pageOf } from '../paging.ts';
@@ -23,6 +24,21 @@ const maxStreams = 1_000;
 export function pullRoutes(services: ApiServices): Route[] {
   const { config, redis, pulls, summaries, records } = services;
   let streams = 0;
+  const steering = (verb: Steering, summary: string, description = '') =>
+    route({
+      id: `${verb}Pull`,
+      method: 'POST',
+      path: `/v1/pulls/{id}/${verb}`,
+      summary,
+      description: `${description} Doing so twice is no error.`.trim(),
+      scope: 'pull',
+      params: byId,
+      answer: { status: 200, description: 'The pull as it stands then', schema: pull },
+      async handle({ params: { id } }) {
+        await steerPull(redis, config.redis.prefix, id, verb);
+        return await found(pulls, id);
+      },
+    });
   return [
     route({
       id: 'createPull',
@@ -36,13 +52,16 @@ export function pullRoutes(services: ApiServices): Route[] {
       headers: { 'Idempotency-Key': 'Up to 255 characters that the caller chose for this request' },
       answer: { status: 202, description: 'Accepted; Location leads to it', schema: pull },
       async handle({ body, request, reply, signal }) {
-        const { reference, platform, nodes = [], credential, priority, policy } = body;
+        const { reference, platform, nodes = [], selector, pace } = body;
+        const { credential, priority, policy } = body;
         const wanted = {
           ...{ reference, nodes },
           ...(platform === undefined ? {} : { platform }),
           ...(credential === undefined ? {} : { credential }),
           ...(priority === undefined ? {} : { priority }),
           ...(policy === undefined ? {} : { policy }),
+          ...(selector === undefined ? {} : { selector }),
+          ...(pace === undefined ? {} : { pace: pace as Pace }),
         };
         const key = idempotencyKey(request);
         const id = await enqueuePull(config, redis, wanted, {
@@ -80,18 +99,17 @@ export function pullRoutes(services: ApiServices): Route[] {
       answer: { status: 200, description: 'The pull', schema: pull },
       handle: ({ params: { id } }) => found(pulls, id),
     }),
-    route({
-      id: 'cancelPull',
-      method: 'POST',
-      path: '/v1/pulls/{id}/cancel',
-      summary: 'Cancel a pull',
-      description:
-        'Workers and nodes stop within 2 s what they do for it alone. Cancelling twice is no error.',
-      scope: 'pull',
-      params: byId,
-      answer: { status: 200, description: 'The pull, cancelled', schema: pull },
-      handle: ({ params: { id } }) => cancel({ records, pulls }, id),
-    }),
+    steering(
+      'cancel',
+      'Cancel a pull',
+      'Workers and nodes stop within 2 s what they do for it alone.',
+    ),
+    steering(
+      'pause',
+      'Let no further node of a pull begin',
+      'Nodes that are under way go on, and so do deadlines.',
+    ),
+    steering('resume', 'Let nodes of a pull begin again'),
     route({
       id: 'retryPull',
       method: 'POST',
@@ -147,15 +165,6 @@ async function found(pulls: Pulls, id: string) {
   const status = await pulls.get(id);
   if (status === undefined) throw unknown(id);
   return status;
-}
-
-async function cancel(services: { records: PullRecords; pulls: Pulls }, id: string) {
-  const state = await services.records.cancel(id);
-  if (state === undefined) throw unknown(id);
-  if (state !== 'cancelled') {
-    throw new DrayError('CONFLICT', `The pull ${id} can't be cancelled: it is ${state} already`);
-  }
-  return await found(services.pulls, id);
 }
 
 function unknown(id: string): DrayError {

@@ -124,6 +124,11 @@ export const pullRequest = z
         description:
           'The login that the workers use, by its name there. Default: what they have for the registry',
       }),
+    selector: z.string().max(4_096).optional().meta({
+      description:
+        'Instead of nodes: those whose labels fulfil it now, as in zone=a,gpu!=none or zone in (a,b); empty: all that are neither lost nor cordoned',
+    }),
+    pace: pace.optional(),
     priority: z.enum(priorities).optional().meta({
       description: 'low: for bulk pre-pulls; high: somebody waits for it. Default: normal',
     }),

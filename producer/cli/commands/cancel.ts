@@ -11,7 +11,7 @@ export function register(program: Command): void {
     .addHelpText('after', '\nExamples:\n  dray cancel $(dray pulls -q -n 1)')
     .action(async (ids: string[], _options: object, command: Command) => {
       const { openContext } = await import('../context.ts');
-      const { cancelPulls } = await import('../pull-listing.ts');
-      await cancelPulls(await openContext(command), ids);
+      const { steerPulls } = await import('../pull-listing.ts');
+      await steerPulls(await openContext(command), ids, 'cancel');
     });
 }

@@ -9,9 +9,10 @@ import {
   progressOption,
   pullPolicyOption,
 } from '../options.ts';
+import { paceOf, type RolloutOptions, rolloutOptions, selectorOf } from '../pace-options.ts';
 import type { ProgressForm } from '../progress/view.ts';
 
-interface Options extends PlatformOptions {
+interface Options extends PlatformOptions, RolloutOptions {
   node?: string[];
   credential?: string;
   pull: string;
@@ -22,19 +23,21 @@ interface Options extends PlatformOptions {
 
 /** `dray pull`: brings an image to nodes, ready to run. */
 export function register(program: Command): void {
-  platformOptions(
+  const pull = platformOptions(
     program
       .command('pull')
       .description(
         'Bring an image to nodes, ready to run. Progress goes to standard error; the result, the reference with its digest, to standard output.',
       )
       .argument('<reference>', '[host[:port]/]repository[:tag][@digest]'),
-  )
-    .option(
+  );
+  rolloutOptions(
+    pull.option(
       '--node <name>',
       'a node that shall hold the image; may be repeated (default: this one)',
       collect,
-    )
+    ),
+  )
     .addOption(credentialOption())
     .addOption(pullPolicyOption('always'))
     .addOption(
@@ -50,9 +53,14 @@ export function register(program: Command): void {
       `
 Ctrl-C stops the looking, not the pull.
 
+Exit codes: 0 every node is ready, 1 it failed, 3 it is partial: some nodes are
+ready, the others failed or never began.
+
 Examples:
   dray pull docker.io/library/redis:latest
   dray pull --node node-a --node node-b ghcr.io/org/app:1.2
+  dray pull --all-nodes --canary 2 --parallelism 50 --max-failures 5 ghcr.io/org/app:1.2
+  dray pull --selector 'zone in (a,b),gpu!=none' --timeout 1h ghcr.io/org/app:1.2
   dray pull --platform linux/arm64 --progress plain alpine
   dray pull --pull if-stale=12h alpine
   dray pull --detach --priority low --node node-a alpine
@@ -63,6 +71,7 @@ Examples:
       const { pinnedReference, pullDetached, pullImage } = await import('../pull.ts');
       const context = await openContext(command);
       const { node: nodes, credential, progress, priority, pull: policy } = options;
+      const selector = selectorOf(options);
       const request = {
         reference,
         progress,
@@ -71,6 +80,8 @@ Examples:
         ...platformOf(options),
         ...(credential === undefined ? {} : { credential }),
         ...(nodes === undefined ? {} : { nodes }),
+        ...(selector === undefined ? {} : { selector }),
+        pace: paceOf(options),
       };
       const result =
         options.detach === true

@@ -25,6 +25,7 @@ const colors: Partial<Record<LineState, 'green' | 'cyan' | 'red' | 'gray' | 'yel
   done: 'green',
   ready: 'green',
   failed: 'red',
+  partial: 'yellow',
   stopped: 'yellow',
 };
 

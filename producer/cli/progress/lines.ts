@@ -3,6 +3,7 @@ import { type Digest, splitDigest } from '../../../shared/image/digest.ts';
 import type {
   BlobStatus,
   LayerState,
+  NodeCounts,
   NodeStatus,
   PullStatus,
 } from '../../../shared/pull/status.ts';
@@ -17,6 +18,7 @@ export type LineState =
   | 'exists'
   | 'done'
   | 'ready'
+  | 'partial'
   | 'failed'
   | 'stopped';
 
@@ -40,6 +42,8 @@ export interface ProgressLine {
 export interface LineOptions {
   /** The node that this command runs on: a pull to it alone shows no line for it. */
   localNode?: string;
+  /** Of many nodes, so many of a kind are shown one by one. Default: five. */
+  shown?: { failed: number; behind: number };
 }
 
 /** The lines of a pull: its reference, its blobs in order, and its nodes unless only the local one is asked. */
@@ -50,8 +54,55 @@ export function progressLines(status: PullStatus, options: LineOptions = {}): Pr
   return [
     referenceLine(status),
     ...status.blobs.map((blob) => blobLine(blob, own)),
-    ...(isLocal ? [] : status.nodes.map((node) => nodeLine(node, status))),
+    ...(isLocal ? [] : nodeLines(status, options.shown ?? shownOfMany)),
   ];
+}
+
+/** With more nodes than these, most are only counted. */
+export const manyNodes = 16;
+const shownOfMany = { failed: 5, behind: 5 };
+
+/** All nodes; of many, how many are how far, the first that failed, and those under way that are behind. */
+function nodeLines(status: PullStatus, most: { failed: number; behind: number }): ProgressLine[] {
+  const { nodes } = status;
+  if (nodes.length <= manyNodes) return nodes.map((node) => nodeLine(node, status));
+  const failed = nodes.filter(({ state }) => state === 'failed');
+  const behind = nodes
+    .filter(({ state }) => state === 'unpacking')
+    .toSorted((a, b) => progressOf(a) - progressOf(b));
+  const shown = [...failed.slice(0, most.failed), ...behind.slice(0, most.behind)];
+  return [countLine(status), ...shown.map((node) => nodeLine(node, status))];
+}
+
+function countLine({ state, nodes, counts }: PullStatus): ProgressLine {
+  const { ready, failed, unpacking, waiting, stopped } = counts;
+  const parts = Object.entries({ ready, failed, unpacking, waiting, stopped });
+  return {
+    key: 'nodes',
+    kind: 'node',
+    label: `${nodes.length} nodes`,
+    fullLabel: `${nodes.length} nodes`,
+    state: countState(state, counts),
+    done: ready + failed + stopped,
+    total: nodes.length,
+    detail: parts
+      .filter(([, count]) => count > 0)
+      .map(([name, count]) => `${count} ${name}`)
+      .join(', '),
+  };
+}
+
+function countState(state: PullStatus['state'], { waiting, stopped }: NodeCounts): LineState {
+  if (state === 'ready' || state === 'failed' || state === 'partial') return state;
+  if (state === 'cancelled') return 'stopped';
+  return waiting + stopped === 0 || state === 'unpacking' ? 'unpacking' : 'waiting';
+}
+
+/** How far a node that unpacks is: layers that are done, then bytes. */
+function progressOf({ layers }: NodeStatus): number {
+  const done = layers.filter(({ state }) => state === 'done').length;
+  const bytes = layers.reduce((sum, layer) => sum + layer.bytes, 0);
+  return done + bytes / (bytes + 1);
 }
 
 function referenceLine({ reference, state, target, askedAt, error }: PullStatus): ProgressLine {

@@ -15,7 +15,7 @@ const silent = new Set<LineState>(['waiting', 'downloaded']);
 /** One line for each change of state, for logs. */
 export class PlainView implements ProgressView {
   readonly #options: PlainOptions;
-  readonly #states = new Map<string, LineState>();
+  readonly #states = new Map<string, string>();
   #note: string | undefined;
 
   constructor(options: PlainOptions) {
@@ -24,9 +24,11 @@ export class PlainView implements ProgressView {
 
   update(status: PullStatus): void {
     const { stream } = this.#options;
-    for (const line of progressLines(status, this.#options)) {
-      if (this.#states.get(line.key) === line.state) continue;
-      this.#states.set(line.key, line.state);
+    const shown = { failed: status.nodes.length, behind: 0 };
+    for (const line of progressLines(status, { ...this.#options, shown })) {
+      const mark = markOf(line);
+      if (this.#states.get(line.key) === mark) continue;
+      this.#states.set(line.key, mark);
       if (!silent.has(line.state)) stream.write(`${describe(line)}\n`);
     }
     if (status.note !== undefined && status.note !== this.#note) {
@@ -42,6 +44,11 @@ export class PlainView implements ProgressView {
   }
 
   [Symbol.dispose](): void {}
+}
+
+/** What a line is said again for: another state; of many nodes, another tenth of them. */
+function markOf({ key, state, done = 0, total = 0 }: ProgressLine): string {
+  return key === 'nodes' && total > 0 ? `${state} ${Math.floor((10 * done) / total)}` : state;
 }
 
 function describe(line: ProgressLine): string {

@@ -9,7 +9,7 @@ import { formatPlatform, hostPlatform } from '../../../shared/image/platform.ts'
 import { createLogger } from '../../../shared/logging.ts';
 import { connectRedis } from '../../../shared/queue/connection.ts';
 import { takeJobs } from '../../../worker/agent/take-jobs.ts';
-import { simulatedNode } from './simulated-node.ts';
+import { simulatedMeasures, simulatedNode } from './simulated-node.ts';
 
 /** Milliseconds that a layer takes, once its bytes are there. */
 const applyMs = 800;
@@ -26,8 +26,17 @@ async function start(name: string): Promise<void> {
   cleanUp.defer(() => redis.disconnect());
   const { prefix } = config.redis;
   await takeJobs(
-    { name, platform: formatPlatform(hostPlatform()), version: 'simulated' },
-    { ...simulatedNode({ applyMs }), redis, prefix, store, log, stopping: stop.signal, cleanUp },
+    { name, platform: formatPlatform(hostPlatform()), version: 'simulated', labels: {} },
+    {
+      ...simulatedNode({ applyMs }),
+      ...simulatedMeasures(),
+      redis,
+      prefix,
+      store,
+      log,
+      stopping: stop.signal,
+      cleanUp,
+    },
   );
 }
 

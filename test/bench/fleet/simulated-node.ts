@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ChainID, DiffID } from '../../../shared/image/digest.ts';
+import type { NodeMeasures } from '../../../worker/agent/describe-node.ts';
 import { Claims } from '../../../worker/agent/snapshot/claims.ts';
 import type { Snapshot } from '../../../worker/agent/snapshot/snapshot.ts';
+import type { HeldImage, HeldRecords } from '../../../worker/agent/unpack/held-images.ts';
 import type { ImageServices } from '../../../worker/agent/unpack/image.ts';
 import type { Applier, LayerSnapshots } from '../../../worker/agent/unpack/layer.ts';
 import type { LayerSource } from '../../../worker/agent/unpack/stored-layer.ts';
@@ -11,6 +13,23 @@ import type { LayerSource } from '../../../worker/agent/unpack/stored-layer.ts';
 /** What a node unpacks with, without a disk: layers are read and their diffIDs verified, snapshots are names. */
 export function simulatedNode(options: { applyMs: number }): ImageServices {
   return { snapshots: namedSnapshots(), applier: readingApplier(options) };
+}
+
+/** What a node says of itself, made up. */
+export function simulatedMeasures(): { measure: () => Promise<NodeMeasures>; held: HeldRecords } {
+  const held = new Map<string, HeldImage>();
+  return {
+    measure: async () => ({
+      capacity: { cpus: 1, memoryBytes: 2 ** 30 },
+      disk: { snapshots: 0, bytes: 0, diskSize: 2 ** 30, diskFree: 2 ** 29 },
+      ...{ containers: 0, problems: [] },
+    }),
+    held: {
+      list: () => [...held.values()],
+      put: (image) => void held.set(image.manifest, image),
+      remove: (manifest) => void held.delete(manifest),
+    },
+  };
 }
 
 function namedSnapshots(): LayerSnapshots {

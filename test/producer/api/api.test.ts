@@ -161,7 +161,6 @@ describe('the HTTP API', () => {
       queues.map(({ name, workers }) => [name, workers]),
       [
         ['resolve', 1],
-        ['advance', 1],
         ['fetch-blob', 1],
       ],
     );

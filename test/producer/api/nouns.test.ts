@@ -131,6 +131,10 @@ describe('what the API shows and changes beside pulls', () => {
     }
     const held = [{ name: reference, digest, size: image?.size }];
     assert.deepEqual(await client.listNodeImages('n1'), held);
+    for (let tries = 0; (await client.listNodes())[0]?.images !== 1; tries++) {
+      assert.ok(tries < 100, 'the node said nothing of its disk');
+      await sleep(100);
+    }
     const [node] = await client.listNodes();
     assert.equal(node?.state, 'ready');
     assert.equal(node?.disk?.snapshots, 1);

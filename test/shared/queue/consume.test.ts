@@ -38,7 +38,7 @@ describe('taking jobs', () => {
         queue: fetchQueue,
         concurrency: 4,
         parse: parseFetchPayload,
-        gaveUp: async () => [],
+        gaveUp: async () => {},
         ...consumer,
       },
       {
@@ -96,7 +96,6 @@ describe('taking jobs', () => {
         },
         gaveUp: async ({ digest }) => {
           given.push(digest);
-          return [];
         },
       },
       (queues) =>
@@ -154,7 +153,6 @@ describe('taking jobs', () => {
         },
         gaveUp: async () => {
           given++;
-          return [];
         },
       },
       async (queues, controller) => {

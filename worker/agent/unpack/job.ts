@@ -1,12 +1,11 @@
 import type { Store } from '../../../shared/content/store.ts';
 import { DrayError } from '../../../shared/errors.ts';
-import type { Digest } from '../../../shared/image/digest.ts';
+import type { ChainID, Digest } from '../../../shared/image/digest.ts';
 import type { Logger } from '../../../shared/logging.ts';
-import type { Priority } from '../../../shared/pull/priority.ts';
 import type { PullRecords } from '../../../shared/pull/records.ts';
-import type { PullOutcome } from '../../../shared/pull/settle.ts';
 import type { FollowUp } from '../../../shared/queue/jobs.ts';
 import type { UnpackPayload } from '../../../shared/queue/payloads.ts';
+import type { HeldImages } from './held-images.ts';
 import type { Hints } from './hints.ts';
 import { type ImageServices, unpackImage } from './image.ts';
 import { lostBlobOf, refetchBlob } from './lost-blob.ts';
@@ -19,6 +18,7 @@ export interface UnpackServices extends ImageServices {
   store: Store;
   records: PullRecords;
   hints: Hints;
+  held: Pick<HeldImages, 'add'>;
   log: Logger;
 }
 
@@ -28,7 +28,7 @@ export async function unpackJob(
   services: UnpackServices,
   options: { signal: AbortSignal },
 ): Promise<FollowUp[]> {
-  const { records, node, store, hints, log } = services;
+  const { records, node, store, hints, held, log } = services;
   const { nodes } = records;
   const { pull } = payload;
   const assignment = await nodes.assignment(pull, node);
@@ -36,9 +36,13 @@ export async function unpackJob(
 
   const refetch = (digest: Digest, why: string) => refetchBlob(services, pull, digest, why);
   const { manifest, config } = await read();
-  const { nodeCount, priority } = assignment;
+  const { nodeCount } = assignment;
   await using progress = new NodeProgress({ nodes, node, log }, pull, manifest, nodeCount);
-  const ready = async () => nextOnes(await progress.ready(), { pull, node, priority });
+  const ready = async (chainID?: ChainID): Promise<FollowUp[]> => {
+    await held.add({ manifest: payload.manifest.digest, chainID });
+    await progress.ready();
+    return [];
+  };
   if (config === undefined) return await ready();
   const ended = new AbortController();
   const signal = AbortSignal.any([options.signal, ended.signal]);
@@ -47,11 +51,11 @@ export async function unpackJob(
   );
   const stopListening = hints.onEnded(pull, () => watch.look());
   try {
-    await unpackImage(
+    const chainID = await unpackImage(
       { ...services, content: store.content, manifest, config },
       { signal, onLayer: progress.layer, advanced: (digest) => hints.advanced(digest), refetch },
     );
-    return await ready();
+    return await ready(chainID);
   } catch (error) {
     const isUnwanted = ended.signal.aborted && ended.signal.reason === unwanted;
     if (isUnwanted && !options.signal.aborted) return [];
@@ -82,20 +86,6 @@ export async function unpackGaveUp(
   payload: UnpackPayload,
   services: Pick<UnpackServices, 'node' | 'records'>,
   error: DrayError,
-): Promise<FollowUp[]> {
-  const { records, node } = services;
-  const { pull } = payload;
-  const assignment = await records.nodes.assignment(pull, node);
-  if (assignment === undefined) return [];
-  const outcome = await records.nodes.fail(pull, node, error);
-  return nextOnes(outcome, { pull, node, priority: assignment.priority });
-}
-
-/** A node has ended: others that wait for their turn may begin. */
-function nextOnes(
-  outcome: PullOutcome | undefined,
-  { pull, node, priority }: { pull: string; node: string; priority: Priority },
-): FollowUp[] {
-  if (outcome === undefined || !outcome.isNext) return [];
-  return [{ queue: 'advance', pull, node, priority }];
+): Promise<void> {
+  await services.records.nodes.fail(payload.pull, services.node, error);
 }

@@ -1,0 +1,56 @@
+import { DrayError } from '../errors.ts';
+import { selectableLabels } from './labels.ts';
+import { type NodeInfo, nodeUnknown } from './registry.ts';
+import { matches, type Requirement } from './selector.ts';
+
+/** Nodes that a selector chose, and those that it would have chosen. */
+export interface Selection {
+  chosen: NodeInfo[];
+  leftOut: { name: string; why: string }[];
+}
+
+/**
+ * The nodes that fulfil a selector and can be given something: not lost, not cordoned, and of the platform, where one
+ * is asked for.
+ */
+export function selectNodes(
+  nodes: readonly NodeInfo[],
+  selector: readonly Requirement[],
+  platform?: string,
+): Selection {
+  const chosen: NodeInfo[] = [];
+  const leftOut: Selection['leftOut'] = [];
+  for (const node of nodes) {
+    if (!matches(selector, selectableLabels(node))) continue;
+    const why = obstacle(node, platform);
+    if (why === undefined) chosen.push(node);
+    else leftOut.push({ name: node.name, why });
+  }
+  return { chosen, leftOut };
+}
+
+function obstacle({ state, mark, platform: own }: NodeInfo, platform?: string): string | undefined {
+  if (state === 'lost') return 'lost';
+  if (mark !== undefined) return mark;
+  return platform === undefined || platform === own ? undefined : own;
+}
+
+/**
+ * The nodes of some names, in their order. One that is lost is among them: it may come back in time.
+ * @throws NOT_FOUND for a name that never registered, CONFLICT for a node that is cordoned
+ */
+export function namedNodes(nodes: readonly NodeInfo[], names: readonly string[]): NodeInfo[] {
+  const known = new Map(nodes.map((node) => [node.name, node]));
+  const unknown = names.filter((name) => !known.has(name));
+  if (unknown.length > 0) throw nodeUnknown(unknown, [...known.keys()]);
+  const found = names.flatMap((name) => known.get(name) ?? []);
+  const marked = found.find(({ mark }) => mark !== undefined);
+  if (marked === undefined) return found;
+  throw new DrayError(
+    'CONFLICT',
+    `The node ${marked.name} is ${marked.mark}: it gets nothing new`,
+    {
+      hint: `To have it take work again: dray nodes uncordon ${marked.name}`,
+    },
+  );
+}
