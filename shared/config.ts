@@ -36,6 +36,17 @@ export interface Config {
     /** What one layer may cost; what is not set has the agent's default. */
     limits: LayerLimitsConfig;
     network: NodeNetworkConfig;
+    /** Where it can be reached from other machines; undefined: only by its socket. */
+    remote: AgentRemoteConfig | undefined;
+  };
+  /** How this machine shows itself to the agents of others. Paths of files. */
+  nodes: {
+    /** Authorities of the agents' certificates; undefined: those of the system. */
+    authority: string | undefined;
+    /** A certificate and its key, for agents that want one. */
+    client: { cert: string; key: string } | undefined;
+    /** Holds a token. */
+    token: string | undefined;
   };
   registries: {
     /** `host[:port]` that are spoken to by plain http. Loopback ones fall back to it unasked. */
@@ -68,6 +79,14 @@ export interface Config {
     endpoint: string | undefined;
   };
   log: { level: LogLevel };
+}
+
+export interface AgentRemoteConfig {
+  /** `host:port`, spoken to by https only. */
+  listen: string;
+  /** `host:port` that others are told; undefined: that of `listen`, or the host's name. */
+  advertise: string | undefined;
+  tls: NonNullable<Config['api']['tls']>;
 }
 
 /** The networks of a node's containers. */
@@ -140,6 +159,12 @@ const networkSchema = z.strictObject({
   plugins: z.array(z.string().startsWith('/')).optional(),
 });
 
+const tlsSchema = z.strictObject({
+  cert: absolutePath.optional(),
+  key: absolutePath.optional(),
+  clientAuthority: absolutePath.optional(),
+});
+
 const fileSchema = z.strictObject({
   stateDirectory: z.string().startsWith('/').optional(),
   redis: z
@@ -178,7 +203,18 @@ const fileSchema = z.strictObject({
       socket: z.string().startsWith('/').optional(),
       applyThreads: count.optional(),
       limits: limitsSchema.optional(),
+      listen: address.optional(),
+      advertise: address.optional(),
+      tls: tlsSchema.optional(),
       network: networkSchema.optional(),
+    })
+    .optional(),
+  nodes: z
+    .strictObject({
+      authority: absolutePath.optional(),
+      cert: absolutePath.optional(),
+      key: absolutePath.optional(),
+      token: absolutePath.optional(),
     })
     .optional(),
   registries: z
@@ -195,13 +231,7 @@ const fileSchema = z.strictObject({
       listen: address.optional(),
       tokens: z.string().startsWith('/').optional(),
       rate: z.coerce.number().int().min(1).max(1_000_000).optional(),
-      tls: z
-        .strictObject({
-          cert: z.string().startsWith('/').optional(),
-          key: z.string().startsWith('/').optional(),
-          clientAuthority: z.string().startsWith('/').optional(),
-        })
-        .optional(),
+      tls: tlsSchema.optional(),
     })
     .optional(),
   metrics: z.strictObject({ listen: address.optional() }).optional(),
@@ -266,12 +296,25 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
         socket: nonEmpty(env.DRAY_AGENT_SOCKET) ?? file.agent?.socket,
         applyThreads: nonEmpty(env.DRAY_APPLY_THREADS) ?? file.agent?.applyThreads,
         limits: file.agent?.limits,
+        listen: nonEmpty(env.DRAY_AGENT_LISTEN) ?? file.agent?.listen,
+        advertise: nonEmpty(env.DRAY_AGENT_ADVERTISE) ?? file.agent?.advertise,
+        tls: {
+          cert: nonEmpty(env.DRAY_AGENT_TLS_CERT) ?? file.agent?.tls?.cert,
+          key: nonEmpty(env.DRAY_AGENT_TLS_KEY) ?? file.agent?.tls?.key,
+          clientAuthority: nonEmpty(env.DRAY_AGENT_CLIENT_CA) ?? file.agent?.tls?.clientAuthority,
+        },
         network: {
           default: nonEmpty(env.DRAY_NETWORK) ?? file.agent?.network?.default,
           bridge: nonEmpty(env.DRAY_BRIDGE) ?? file.agent?.network?.bridge,
           subnet: nonEmpty(env.DRAY_SUBNET) ?? file.agent?.network?.subnet,
           plugins: nonEmpty(env.DRAY_CNI_PATH)?.split(':') ?? file.agent?.network?.plugins,
         },
+      },
+      nodes: {
+        authority: nonEmpty(env.DRAY_NODES_CA) ?? file.nodes?.authority,
+        cert: nonEmpty(env.DRAY_NODES_CERT) ?? file.nodes?.cert,
+        key: nonEmpty(env.DRAY_NODES_KEY) ?? file.nodes?.key,
+        token: nonEmpty(env.DRAY_NODES_TOKEN) ?? file.nodes?.token,
       },
       registries: {
         plainHttp:
@@ -324,7 +367,9 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
         subnet: merged.agent?.network?.subnet ?? '10.66.0.0/16',
         plugins: merged.agent?.network?.plugins ?? defaultPlugins,
       },
+      remote: agentRemote(merged.agent ?? {}),
     },
+    nodes: nodesClient(merged.nodes ?? {}),
     registries: {
       plainHttp: merged.registries?.plainHttp ?? [],
       allowPrivate: merged.registries?.allowPrivate ?? [],
@@ -336,7 +381,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
       listen: merged.api?.listen ?? '127.0.0.1:7070',
       tokens: merged.api?.tokens ?? path.join(stateDirectory, 'tokens.json'),
       rate: merged.api?.rate ?? 1_000,
-      tls: apiTls(merged.api?.tls ?? {}),
+      tls: tlsFiles('API', merged.api?.tls ?? {}),
     },
     metrics: { listen: merged.metrics?.listen },
     traces: { endpoint: tracesEndpoint(env, merged) },
@@ -386,13 +431,45 @@ function storeConfig(merged: FileConfig, stateDirectory: string): StoreConfig {
   };
 }
 
-function apiTls({ cert, key, clientAuthority }: ApiTls): Config['api']['tls'] {
+/** @throws USAGE where an agent would listen without https */
+function agentRemote({
+  listen,
+  advertise,
+  tls,
+}: NonNullable<FileConfig['agent']>): Config['agent']['remote'] {
+  const files = tlsFiles('AGENT', tls ?? {});
+  if (listen === undefined) return undefined;
+  if (files !== undefined) return { listen, advertise, tls: files };
+  throw new DrayError('USAGE', `The agent has no certificate to listen on ${listen} with`, {
+    hint: 'Set DRAY_AGENT_TLS_CERT and DRAY_AGENT_TLS_KEY to the files of a certificate for the name of the node.',
+  });
+}
+
+function nodesClient({
+  authority,
+  cert,
+  key,
+  token,
+}: NonNullable<FileConfig['nodes']>): Config['nodes'] {
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new DrayError('USAGE', 'A certificate for agents needs its key', {
+      hint: 'Set DRAY_NODES_CERT and DRAY_NODES_KEY to their files.',
+    });
+  }
+  const client = cert === undefined || key === undefined ? undefined : { cert, key };
+  return { authority, client, token };
+}
+
+function tlsFiles(
+  whose: 'API' | 'AGENT',
+  { cert, key, clientAuthority }: ApiTls,
+): Config['api']['tls'] {
   if (cert !== undefined && key !== undefined) {
     return { cert, key, ...(clientAuthority === undefined ? {} : { clientAuthority }) };
   }
   if (cert === undefined && key === undefined && clientAuthority === undefined) return undefined;
-  throw new DrayError('USAGE', 'For https the API needs both a certificate and its key', {
-    hint: 'Set DRAY_API_TLS_CERT and DRAY_API_TLS_KEY to their files.',
+  throw new DrayError('USAGE', 'For https both a certificate and its key are needed', {
+    hint: `Set DRAY_${whose}_TLS_CERT and DRAY_${whose}_TLS_KEY to their files.`,
   });
 }
 

@@ -37,12 +37,27 @@ const connectBound = 10_000;
 /** The largest answer that is read whole: lists of snapshots and containers. */
 const maxAnswerBytes = 64 * 1024 * 1024;
 
+/** Where an agent answers: on its socket, or at an address, by https. */
+export type AgentEndpoint =
+  | { socketPath: string }
+  | {
+      /** Its certificate must have this name: where the address came from need not be trusted. */
+      node: string;
+      /** `host:port`. */
+      address: string;
+      /** PEM; undefined: the system's. */
+      authority?: Buffer;
+      /** PEM. */
+      client?: { cert: Buffer; key: Buffer };
+      token?: string;
+    };
+
 /** The typed client of one agent's API. Each call has a connection of its own, so that none waits for another. */
 export class AgentClient {
-  readonly socketPath: string;
+  readonly #endpoint: AgentEndpoint;
 
-  constructor(options: { socketPath: string }) {
-    this.socketPath = options.socketPath;
+  constructor(endpoint: AgentEndpoint) {
+    this.#endpoint = endpoint;
   }
 
   health(options: CallOptions = {}): Promise<{ status: string; node: string; version: string }> {
@@ -236,9 +251,11 @@ export class AgentClient {
     body?: object,
   ): Promise<{ body: AsyncIterable<Uint8Array>; headers: IncomingHttpHeaders }> {
     signal?.throwIfAborted();
-    const connection = new Client('http://agent', {
-      socketPath: this.socketPath,
-      connect: { timeout: connectBound },
+    const endpoint = this.#endpoint;
+    const isLocal = 'socketPath' in endpoint;
+    const connection = new Client(isLocal ? 'http://agent' : `https://${endpoint.address}`, {
+      ...(isLocal ? { socketPath: endpoint.socketPath } : {}),
+      connect: { timeout: connectBound, ...(isLocal ? {} : secureOptions(endpoint)) },
       // Waiting for a container, and following its output, takes as long as it runs.
       headersTimeout: 0,
       bodyTimeout: 0,
@@ -249,9 +266,13 @@ export class AgentClient {
       const answer = await connection.request({
         method,
         path,
-        ...(body === undefined
-          ? {}
-          : { body: isStream ? body : JSON.stringify(body), headers: { 'content-type': type } }),
+        headers: {
+          ...(body === undefined ? {} : { 'content-type': type }),
+          ...(isLocal || endpoint.token === undefined
+            ? {}
+            : { authorization: `Bearer ${endpoint.token}` }),
+        },
+        ...(body === undefined ? {} : { body: isStream ? body : JSON.stringify(body) }),
         ...(signal === undefined ? {} : { signal }),
       });
       if (answer.statusCode >= 400) throw decodeAnswer(await answer.body.text());
@@ -276,22 +297,20 @@ export class AgentClient {
   }
 
   #unavailable(error: unknown): DrayError {
+    if (!('socketPath' in this.#endpoint)) return unreachable(this.#endpoint, error);
+    const { socketPath } = this.#endpoint;
     const errno = errnoOf(error);
     if (errno === 'EACCES') {
-      return new DrayError(
-        'AGENT_UNAVAILABLE',
-        `The agent at ${this.socketPath} is not yours to use`,
-        {
-          hint: 'Use sudo, or join the group of the socket.',
-          cause: error,
-        },
-      );
+      return new DrayError('AGENT_UNAVAILABLE', `The agent at ${socketPath} is not yours to use`, {
+        hint: 'Use sudo, or join the group of the socket.',
+        cause: error,
+      });
     }
     const isDown = errno === 'ENOENT' || errno === 'ECONNREFUSED';
     const why = isDown ? 'no agent listens there' : messageOf(error);
     return new DrayError(
       'AGENT_UNAVAILABLE',
-      `The agent at ${this.socketPath} does not answer: ${why}`,
+      `The agent at ${socketPath} does not answer: ${why}`,
       {
         retryable: true,
         hint: 'dray status shows what runs; dray up starts it.',
@@ -299,6 +318,34 @@ export class AgentClient {
       },
     );
   }
+}
+
+type RemoteEndpoint = Exclude<AgentEndpoint, { socketPath: string }>;
+
+function secureOptions({ node, authority, client }: RemoteEndpoint): object {
+  return {
+    servername: node,
+    minVersion: 'TLSv1.2',
+    ...(authority === undefined ? {} : { ca: authority }),
+    ...client,
+  };
+}
+
+function unreachable({ node, address }: RemoteEndpoint, error: unknown): DrayError {
+  const errno = errnoOf(error);
+  const why = errno === 'ECONNREFUSED' ? 'nothing listens there' : messageOf(error).split(';')[0];
+  const isTrust = /CERT|SELF_SIGNED|ISSUER|VERIFY|SSL|TLS/.test(errno ?? '');
+  return new DrayError(
+    'AGENT_UNAVAILABLE',
+    `The agent of node ${node} at ${address} does not answer: ${why}`,
+    {
+      retryable: !isTrust,
+      hint: isTrust
+        ? 'DRAY_NODES_CA says whose certificates of agents are trusted; DRAY_NODES_CERT and DRAY_NODES_KEY are shown to them.'
+        : 'dray nodes shows which nodes were heard of.',
+      cause: error,
+    },
+  );
 }
 
 async function* closing(

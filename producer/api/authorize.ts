@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
+import { allows, type TokenFile, unauthorized } from '../../shared/access/tokens.ts';
 import { DrayError } from '../../shared/errors.ts';
 import type { Authorize } from './route.ts';
-import { allows, type TokenFile, unauthorized } from './tokens.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {

@@ -1,6 +1,8 @@
 /** The program `dray serve`: the HTTP API. */
 import { existsSync, readFileSync } from 'node:fs';
 import type { Server } from 'node:https';
+import { followCertificates } from '../../shared/access/tls.ts';
+import { TokenFile } from '../../shared/access/tokens.ts';
 import { type Config, loadConfig } from '../../shared/config.ts';
 import { openStore } from '../../shared/content/open.ts';
 import { DrayError, errnoOf, messageOf } from '../../shared/errors.ts';
@@ -14,8 +16,6 @@ import { warnOfServer } from '../../shared/queue/server-check.ts';
 import { ImageFacts } from './image-facts.ts';
 import { measureFleet } from './metrics.ts';
 import { createApiServer } from './server.ts';
-import { followCertificates } from './tls.ts';
-import { TokenFile } from './tokens.ts';
 
 const config = loadConfig();
 const { version } = JSON.parse(

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
+import type { Scope } from '../../shared/access/tokens.ts';
 import { DrayError } from '../../shared/errors.ts';
-import type { Scope } from './tokens.ts';
 
 /** What a handler gets: checked, and with a signal that aborts when the caller is gone. */
 export interface Call<Params, Query, Body> {

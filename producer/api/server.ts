@@ -6,6 +6,7 @@ import {
   fastify,
   LogController,
 } from 'fastify';
+import { tlsOptions } from '../../shared/access/tls.ts';
 import { DrayError } from '../../shared/errors.ts';
 import { queueError } from '../../shared/queue/connection.ts';
 import { serveDashboard } from '../dashboard/serve.ts';
@@ -29,7 +30,6 @@ import { nodeRoutes } from './routes/nodes.ts';
 import { pullRoutes } from './routes/pulls.ts';
 import { queueRoutes } from './routes/queues.ts';
 import type { ApiServices } from './services.ts';
-import { tlsOptions } from './tls.ts';
 
 export function apiRoutes(services: ApiServices): Route[] {
   return [

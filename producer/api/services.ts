@@ -1,3 +1,4 @@
+import type { TokenFile } from '../../shared/access/tokens.ts';
 import type { Config } from '../../shared/config.ts';
 import type { Store } from '../../shared/content/store.ts';
 import type { Logger } from '../../shared/logging.ts';
@@ -7,7 +8,6 @@ import type { PullSummaries } from '../../shared/pull/summary.ts';
 import type { Redis } from '../../shared/queue/connection.ts';
 import type { JobQueues } from '../../shared/queue/jobs.ts';
 import type { ImageFacts } from './image-facts.ts';
-import type { TokenFile } from './tokens.ts';
 
 /** What the API stands on. */
 export interface ApiServices {

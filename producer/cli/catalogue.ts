@@ -9,6 +9,8 @@ export interface CatalogueEntry {
 
 export interface CatalogueGroup {
   heading: string;
+  /** Whether its commands take `--node`. */
+  onNode?: boolean;
   commands: CatalogueEntry[];
 }
 
@@ -116,6 +118,7 @@ export const catalogue: readonly CatalogueGroup[] = [
   },
   {
     heading: 'Containers:',
+    onNode: true,
     commands: [
       {
         name: 'run',

@@ -18,7 +18,9 @@ export interface Context {
   readonly config: Config;
   /** The embedded fleet is up, where this machine has no other. Costs next to nothing when it is. */
   fleet(options?: CallOptions): Promise<void>;
-  /** The agent of this machine; that of the embedded fleet is started where it is missing. */
+  /** The node that was asked for by `--node`. */
+  readonly node?: string;
+  /** The agent of that node, or of this machine; that of the embedded fleet is started where it is missing. */
   agent(options?: CallOptions): Promise<AgentClient>;
   /** The agent of this machine where there is one: nothing is started. */
   agentIfAny(): Promise<AgentClient | undefined>;
@@ -29,16 +31,16 @@ export interface Context {
 
 /** Reads the configuration that a command was called with. @throws USAGE */
 export async function openContext(command: Command): Promise<Context> {
-  const { config: file } = command.optsWithGlobals<{ config?: string }>();
+  const { config: file, node } = command.optsWithGlobals<{ config?: string; node?: unknown }>();
   if (file !== undefined) {
     const { resolve } = await import('node:path');
     // The programs of the embedded fleet read the same file.
     process.env.DRAY_CONFIG = resolve(file);
   }
-  return contextOf(loadConfig());
+  return contextOf(loadConfig(), typeof node === 'string' ? node : undefined);
 }
 
-export function contextOf(config: Config): Context {
+export function contextOf(config: Config, node?: string): Context {
   const say = (line: string) => process.stderr.write(`${line}\n`);
 
   async function fleet(options: CallOptions = {}): Promise<void> {
@@ -52,12 +54,21 @@ export function contextOf(config: Config): Context {
     return new AgentClient({ socketPath: config.agent.socket });
   }
 
-  return {
+  async function isHere(): Promise<boolean> {
+    const { existsSync } = await import('node:fs');
+    return node === undefined || (node === config.agent.node && existsSync(config.agent.socket));
+  }
+
+  const context: Context = {
     config,
+    ...(node === undefined ? {} : { node }),
     fleet,
     async agent(options = {}) {
       await fleet(options);
-      return await agentClient();
+      if (node === undefined || (await isHere())) return await agentClient();
+      const { openRemoteAgent } = await import('../agent/remote.ts');
+      await using queue = await context.openQueue(options);
+      return await openRemoteAgent(config, queue.redis, node);
     },
     async agentIfAny() {
       const { existsSync } = await import('node:fs');
@@ -82,4 +93,5 @@ export function contextOf(config: Config): Context {
       return await openStore(config.store, options);
     },
   };
+  return context;
 }

@@ -44,12 +44,14 @@ async function main(args: string[]): Promise<number> {
     .configureOutput({ outputError: (text, write) => write(`dray: ${text}`) })
     .exitOverride();
   const called = calledCommand(args);
-  for (const { heading, commands } of catalogue) {
+  for (const { heading, commands, onNode = false } of catalogue) {
     for (const { name, summary, load } of commands) {
       // What completes all of them has to know all of them.
       if (name === called || called === 'completion') {
         (await load()).register(program);
-        program.commands.at(-1)?.helpGroup(heading).summary(summary);
+        const command = program.commands.at(-1)?.helpGroup(heading).summary(summary);
+        if (onNode)
+          command?.option('--node <name>', 'on another node of the fleet (default: here)');
       } else {
         program.command(name).description(summary).helpGroup(heading);
       }

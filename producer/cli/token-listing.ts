@@ -1,6 +1,12 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { createToken, readTokens, removeToken, type Scope, scopes } from '../api/tokens.ts';
+import {
+  createToken,
+  readTokens,
+  removeToken,
+  type Scope,
+  scopes,
+} from '../../shared/access/tokens.ts';
 import type { Context } from './context.ts';
 import { formatAge, type ListOptions, printList } from './output.ts';
 

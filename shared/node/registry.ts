@@ -20,6 +20,8 @@ export interface NodeDescription {
   name: string;
   platform: string;
   version: string;
+  /** `host:port` where its agent answers other machines, if it does. */
+  address?: string;
   labels: Labels;
   capacity: { cpus: number; memoryBytes: number };
   disk: NodeDisk;

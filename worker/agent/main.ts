@@ -8,7 +8,8 @@ import { runcWarning } from '../../shared/node/runc-version.ts';
 import { runProgram } from '../../shared/program.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
 import { isConsuming } from '../../shared/queue/consume.ts';
-import { createAgentServer, listenOnSocket } from './api/server.ts';
+import { listenForOthers } from './api/remote.ts';
+import { type AgentServices, createAgentServer, listenOnSocket } from './api/server.ts';
 import { Containers } from './containers/containers.ts';
 import { imagesOf } from './containers/image.ts';
 import { measureNodeNow } from './describe-node.ts';
@@ -53,7 +54,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
 
   const redis = connectRedis(config.redis, { name: `agent-${node}`, patient: true });
   cleanUp.defer(() => redis.disconnect());
-  const server = createAgentServer({
+  const api: AgentServices = {
     node,
     version,
     containers,
@@ -78,15 +79,21 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
       return { chainID };
     },
     apply: (layer, target, options) => applyToFolder(applier, layer, target, options),
-  });
+  };
+  const server = createAgentServer(api);
   cleanUp.defer(() => server.close());
   await listenOnSocket(server, socket);
+  const remote = await listenForOthers(config, api);
+  if (remote !== undefined) cleanUp.use(remote);
 
   const escapes = runcWarning(await containers.runtimeVersion().catch(() => ''));
   if (escapes !== undefined) log.warn(escapes);
   const problems = escapes === undefined ? [] : [escapes];
   const unpacking = await takeJobs(
-    { name: node, platform: formatPlatform(hostPlatform()), version, labels },
+    {
+      ...{ name: node, platform: formatPlatform(hostPlatform()), version, labels },
+      ...(remote === undefined ? {} : { address: remote.address }),
+    },
     {
       ...{ redis, prefix: config.redis.prefix, store, snapshots, applier },
       held,

@@ -117,6 +117,7 @@ async function createContainer(
     reference,
     policy,
     ...(platform === undefined ? {} : { platform }),
+    ...(context.node === undefined ? {} : { nodes: [context.node] }),
   });
   if (pull.error !== undefined) throw decodeError(pull.error);
   const image = pull.manifest?.digest ?? create.image;

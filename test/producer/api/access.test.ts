@@ -5,7 +5,7 @@ import { request as httpsRequest, type RequestOptions as TlsOptions } from 'node
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { createToken } from '../../../producer/api/tokens.ts';
+import { createToken } from '../../../shared/access/tokens.ts';
 import { type Issued, makeAuthority } from '../../support/authority.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 import { startApi } from './support.ts';

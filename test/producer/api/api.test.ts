@@ -5,7 +5,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { clientTypes } from '../../../producer/api/client-types.ts';
-import { createToken } from '../../../producer/api/tokens.ts';
+import { createToken } from '../../../shared/access/tokens.ts';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
 import { pushImage, tarOf } from '../../support/push.ts';
 import { registryUser, startRegistry, type TestRegistry } from '../../support/registry.ts';

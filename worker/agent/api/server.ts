@@ -1,6 +1,13 @@
 import { chmod, mkdir, rm } from 'node:fs/promises';
+import type { ServerOptions } from 'node:https';
 import { dirname } from 'node:path';
-import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+  fastify,
+  LogController,
+} from 'fastify';
 import type { Logger } from '../../../shared/logging.ts';
 import type { Containers } from '../containers/containers.ts';
 import { containerRoutes } from './container-routes.ts';
@@ -16,9 +23,20 @@ export interface AgentServices extends StorageServices {
   log: Logger;
 }
 
-/** The agent's API, version 1: JSON over HTTP, errors as `{ error: EncodedError }`. It does not listen yet. */
-export function createAgentServer(services: AgentServices): FastifyInstance {
+/** For those who come over the network: nothing but https, and only who may. */
+export interface RemoteAccess {
+  https: ServerOptions;
+  /** @throws UNAUTHORIZED, DENIED */
+  authorize: (request: FastifyRequest) => Promise<void>;
+}
+
+/**
+ * The agent's API, version 1: JSON over HTTP, errors as `{ error: EncodedError }`. It does not listen yet.
+ * Without `remote` it is for a socket whose file says who may.
+ */
+export function createAgentServer(services: AgentServices, remote?: RemoteAccess): FastifyInstance {
   const server = fastify({
+    ...(remote === undefined ? {} : { https: remote.https }),
     loggerInstance: services.log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     // A caller that follows an output must not hold up the end of the program.
@@ -26,6 +44,7 @@ export function createAgentServer(services: AgentServices): FastifyInstance {
     routerOptions: { maxParamLength: 512 },
   });
   server.setErrorHandler(sendError);
+  if (remote !== undefined) server.addHook('onRequest', remote.authorize);
   server.setNotFoundHandler((request, reply) => {
     const message = `The agent has no ${request.method} ${request.url.slice(0, 200)}`;
     void reply.code(404).send({ error: { code: 'NOT_FOUND', message, retryable: false } });

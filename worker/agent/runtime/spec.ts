@@ -114,6 +114,7 @@ async function createProcess(request: SpecRequest): Promise<SpecProcess> {
   const apparmorProfile = await apparmorFor(security.apparmor);
   return {
     terminal,
+    ...consoleSize(options),
     user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids, umask },
     args,
     env,
@@ -218,4 +219,9 @@ async function workingDirectory(rootfs: string, wanted: string): Promise<string>
 
 function signalOf({ signal }: SpecRequest): { signal?: AbortSignal } {
   return signal === undefined ? {} : { signal };
+}
+
+function consoleSize({ terminal, terminalSize }: RunOptions): Pick<SpecProcess, 'consoleSize'> {
+  if (terminal !== true || terminalSize === undefined) return {};
+  return { consoleSize: { height: terminalSize.rows, width: terminalSize.columns } };
 }

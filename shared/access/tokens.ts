@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { chmod, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { DrayError, errnoOf, messageOf } from '../../shared/errors.ts';
+import { DrayError, errnoOf, messageOf } from '../errors.ts';
 
 /** What a token allows. `admin` includes the others, and `pull` and `run` include `read`. */
 export const scopes = ['read', 'pull', 'run', 'admin'] as const;

@@ -1,10 +1,10 @@
 import { readFileSync, statSync } from 'node:fs';
 import type { Server, ServerOptions } from 'node:https';
-import type { Config } from '../../shared/config.ts';
-import { DrayError, messageOf } from '../../shared/errors.ts';
-import type { Logger } from '../../shared/logging.ts';
+import type { Config } from '../config.ts';
+import { DrayError, messageOf } from '../errors.ts';
+import type { Logger } from '../logging.ts';
 
-type TlsConfig = NonNullable<Config['api']['tls']>;
+export type TlsConfig = NonNullable<Config['api']['tls']>;
 
 /** Milliseconds between two looks at the files. */
 const lookInterval = 10_000;
@@ -56,7 +56,7 @@ function read(file: string): Buffer {
   } catch (error) {
     throw new DrayError('USAGE', `${file} can't be read: ${messageOf(error)}`, {
       cause: error,
-      hint: 'Check DRAY_API_TLS_CERT, DRAY_API_TLS_KEY and DRAY_API_CLIENT_CA, and the rights of the files.',
+      hint: 'Check the settings of the certificates, and the rights of the files.',
     });
   }
 }

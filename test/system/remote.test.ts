@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { text } from 'node:stream/consumers';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createToken } from '../../shared/access/tokens.ts';
+import { type Authority, makeAuthority } from '../support/authority.ts';
+import { startFleet, type TestFleet } from '../support/fleet.ts';
+import type { TestProgram } from '../support/programs.ts';
+import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { requireRoot, requireTool } from '../support/requirements.ts';
+import { pushShellImage } from '../support/shell-image.ts';
+import { startOnTerminal } from '../support/terminal.ts';
+
+const launcher = path.resolve(import.meta.dirname, '../../producer/cli/dray');
+const canRun = process.getuid?.() === 0;
+const requireAll = (t: TestContext) =>
+  requireRoot(t) && requireTool(t, 'runc', 'conmon', 'busybox', 'redis-server', 'openssl');
+
+interface Ended {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+describe('containers on other nodes', { concurrency: false }, () => {
+  let registry: TestRegistry;
+  let authority: Authority;
+  let fleet: TestFleet;
+  let agents: Record<'node-a' | 'node-b', TestProgram>;
+  let image: string;
+  /** Of a person whose machine is none of the nodes. */
+  let env: NodeJS.ProcessEnv;
+  let tokens: Record<'read' | 'run', string>;
+
+  before(async () => {
+    if (!canRun) return;
+    registry = await startRegistry();
+    fleet = await startFleet();
+    authority = await makeAuthority('agents');
+    image = (await pushShellImage(registry.host)).reference;
+    await fleet.startWorker('worker');
+    const file = async (name: string, content: string) => {
+      const target = path.join(fleet.folder, name);
+      await writeFile(target, content, { mode: 0o600 });
+      return target;
+    };
+    const tokenFile = path.join(fleet.folder, 'tokens.json');
+    const make = async (scope: 'read' | 'run') =>
+      await file(scope, `${await createToken(tokenFile, { name: scope, scopes: [scope] })}\n`);
+    tokens = { read: await make('read'), run: await make('run') };
+    const ca = await file('ca.pem', authority.certificate);
+    const listening = async (name: string) => {
+      const { certificate, key } = await authority.issue(name, [`DNS:${name}`]);
+      return {
+        DRAY_AGENT_LISTEN: '127.0.0.1:0',
+        DRAY_AGENT_TLS_CERT: await file(`${name}.pem`, certificate),
+        DRAY_AGENT_TLS_KEY: await file(`${name}.key`, key),
+      };
+    };
+    // One wants a token, the other a certificate.
+    agents = {
+      'node-a': await fleet.startAgent('node-a', {
+        ...(await listening('node-a')),
+        DRAY_API_TOKENS: tokenFile,
+      }),
+      'node-b': await fleet.startAgent('node-b', {
+        ...(await listening('node-b')),
+        DRAY_AGENT_CLIENT_CA: ca,
+      }),
+    };
+    const own = await authority.issue('somebody');
+    await mkdir(path.join(fleet.folder, 'cli'), { recursive: true });
+    env = {
+      ...process.env,
+      ...fleet.env,
+      DRAY_CONFIG: await file('config.json', '{}'),
+      DRAY_NODES_CA: ca,
+      DRAY_NODES_TOKEN: tokens.run,
+      DRAY_NODES_CERT: await file('own.pem', own.certificate),
+      DRAY_NODES_KEY: await file('own.key', own.key),
+    };
+  });
+  after(async () => {
+    if (!canRun) return;
+    for (const node of ['node-a', 'node-b']) {
+      const ids = (await dray(['ps', '-aq', '--node', node])).stdout.split('\n').filter(Boolean);
+      if (ids.length > 0) await dray(['rm', '-f', '--node', node, ...ids]);
+    }
+    await fleet[Symbol.asyncDispose]();
+    await authority[Symbol.asyncDispose]();
+    await registry[Symbol.asyncDispose]();
+  });
+
+  async function dray(args: string[], more: NodeJS.ProcessEnv = {}, input = ''): Promise<Ended> {
+    const child = spawn(launcher, args, { env: { ...env, ...more } });
+    child.stdin.on('error', () => {}).end(input);
+    const [stdout, stderr] = await Promise.all([
+      text(child.stdout),
+      text(child.stderr),
+      once(child, 'close'),
+    ]);
+    return { code: child.exitCode, stdout, stderr };
+  }
+
+  test('dray run --node pulls there and runs there: streams and exit code', async (t) => {
+    if (!requireAll(t)) return;
+    for (const node of ['node-a', 'node-b']) {
+      const script = 'cat; echo err >&2; hostname; exit 3';
+      const run = ['run', '--rm', '-i', '--hostname', `on-${node}`, '--net', 'none'];
+      const ended = await dray([...run, '--node', node, image, 'sh', '-c', script], {}, 'hello\n');
+      assert.deepEqual([ended.code, ended.stdout], [3, `hello\non-${node}\n`], ended.stderr);
+      assert.match(ended.stderr, /^err$/m);
+    }
+  });
+
+  test('the verbs work on the node that they are asked for', async (t) => {
+    if (!requireAll(t)) return;
+    const on = (node: string, ...args: string[]) =>
+      dray([args[0] ?? '', '--node', node, ...args.slice(1)]);
+    const started = await on(
+      'node-a',
+      'run',
+      '-d',
+      '--name',
+      'far',
+      image,
+      'sh',
+      '-c',
+      'echo here; sleep 1000',
+    );
+    assert.deepEqual([started.code, started.stdout], [0, 'far\n'], started.stderr);
+    assert.match((await on('node-a', 'ps')).stdout, /^far /m);
+    assert.doesNotMatch((await on('node-b', 'ps', '-a')).stdout, /far/);
+    assert.equal((await on('node-a', 'logs', 'far')).stdout, 'here\n');
+    assert.equal((await on('node-a', 'exec', 'far', 'echo', 'inside')).stdout, 'inside\n');
+    assert.equal((await on('node-b', 'exec', 'far', 'true')).code, 125);
+    assert.match((await on('node-a', 'inspect', 'far')).stdout, /"state": "running"/);
+    assert.equal((await on('node-a', 'stop', '-t', '0', 'far')).code, 0);
+    assert.equal((await on('node-a', 'wait', 'far')).stdout, '137\n');
+  });
+
+  test('a terminal on another node', async (t) => {
+    if (!requireAll(t)) return;
+    const args = ['run', '-it', '--rm', '--node', 'node-b', image];
+    using screen = startOnTerminal(launcher, args, { env, columns: 91, rows: 27 });
+    await screen.shows(/# $/);
+    screen.type('stty size\r');
+    await screen.shows(/\n27 91\r\n/);
+    screen.type('sleep 1000\r');
+    await sleep(300);
+    screen.type('\x03');
+    await screen.shows(/\^C\r\n[^\n]*# $/);
+    screen.type('exit 4\r');
+    assert.equal(await screen.ended, 4);
+  });
+
+  test('who may not is told so, and nothing but https answers', async (t) => {
+    if (!requireAll(t)) return;
+    const readOnly = { DRAY_NODES_TOKEN: tokens.read };
+    assert.equal((await dray(['ps', '--node', 'node-a'], readOnly)).code, 0);
+    const denied = await dray(['run', '--node', 'node-a', image, 'true'], readOnly);
+    assert.equal(denied.code, 125);
+    assert.match(denied.stderr, /The token read has no scope run/);
+    const without = await dray(['ps', '--node', 'node-a'], { DRAY_NODES_TOKEN: '' });
+    assert.match(without.stderr, /The agent wants a token/);
+    const noCertificate = { DRAY_NODES_CERT: '', DRAY_NODES_KEY: '' };
+    const refused = await dray(['ps', '--node', 'node-b'], noCertificate);
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /The agent of node node-b at 127\.0\.0\.1:\d+ does not answer/);
+    const distrusted = await dray(['ps', '--node', 'node-a'], { DRAY_NODES_CA: '' });
+    assert.match(distrusted.stderr, /DRAY_NODES_CA says whose certificates/);
+    assert.match((await dray(['ps', '--node', 'node-x'])).stderr, /No node "node-x"/);
+    const { stdout } = await dray(['nodes', '-o', 'json']);
+    const [first] = JSON.parse(stdout) as { name: string; address: string }[];
+    await assert.rejects(fetch(`http://${first?.address}/v1/health`));
+    const socket = await stat(path.join(fleet.folder, 'node-a', 'run', 'agent.sock'));
+    assert.equal(socket.mode & 0o777, 0o660);
+  });
+
+  test('an agent that stands at the address of another is not obeyed', async (t) => {
+    if (!requireAll(t)) return;
+    const nodes = await fleet.redis.hgetall('{dray}:dray:nodes');
+    const other = JSON.parse(nodes['node-b'] ?? '{}') as object;
+    await fleet.redis.hset('{dray}:dray:nodes', 'node-c', JSON.stringify(other));
+    const ended = await dray(['ps', '--node', 'node-c']);
+    assert.equal(ended.code, 1);
+    assert.match(ended.stderr, /node node-c .* does not answer: .*altnames/);
+  });
+
+  test('an agent that is killed while its output is followed from afar: no line is lost', async (t) => {
+    if (!requireAll(t)) return;
+    const script = 'for i in $(seq 1 60); do echo $i; sleep 0.1; done';
+    await dray([
+      'run',
+      '-d',
+      '--node',
+      'node-b',
+      '--name',
+      'far-ticker',
+      image,
+      'sh',
+      '-c',
+      script,
+    ]);
+    const following = dray(['logs', '-f', '--node', 'node-b', 'far-ticker']);
+    await sleep(1500);
+    await agents['node-b'].kill();
+    const ca = path.join(fleet.folder, 'ca.pem');
+    await fleet.startAgent('node-b', {
+      DRAY_AGENT_LISTEN: '127.0.0.1:0',
+      DRAY_AGENT_TLS_CERT: path.join(fleet.folder, 'node-b.pem'),
+      DRAY_AGENT_TLS_KEY: path.join(fleet.folder, 'node-b.key'),
+      DRAY_AGENT_CLIENT_CA: ca,
+    });
+    const { code, stdout, stderr } = await following;
+    assert.equal(stdout, Array.from({ length: 60 }, (_, n) => `${n + 1}\n`).join(''), stderr);
+    assert.equal(code, 0);
+  });
+});
