@@ -40,6 +40,7 @@ function namedSnapshots(): LayerSnapshots {
     claim: (chainID, options) => claims.take(chainID, options),
     hold: () => ({ [Symbol.dispose]: () => {} }),
     lowerDirectories: () => [],
+    freeBytes: async () => Number.MAX_SAFE_INTEGER,
     stage: async (chainID) => ({
       directory: '/nowhere',
       commit: async ({ diffID, bytes, entries }) => {

@@ -1,4 +1,3 @@
-import { stat, statfs } from 'node:fs/promises';
 import { isAbsolute } from 'node:path';
 import { DrayError } from '../../../shared/errors.ts';
 import type { DiffID, DigestAlgorithm } from '../../../shared/image/digest.ts';
@@ -9,8 +8,6 @@ import { Cancelled } from './ring.ts';
 
 export interface ApplyOptions {
   limits?: Partial<LayerLimits>;
-  /** Bytes of the blob: what the disk must have room for at least. */
-  compressedSize?: number;
   /** Of the diffID that the caller compares; default sha256. */
   algorithm?: DigestAlgorithm;
   /**
@@ -80,7 +77,6 @@ export class LayerApplier implements AsyncDisposable {
     const { signal } = options;
     if (!isAbsolute(target)) throw new TypeError('the target of a layer is an absolute path');
     signal?.throwIfAborted();
-    await requireRoom(source, target, options);
     const lane = await this.#take(signal);
     try {
       return await this.#run(lane, source, target, options);
@@ -197,21 +193,4 @@ export function openLayerApplier(
   options: { threads?: number; limits?: Partial<LayerLimits> } = {},
 ): LayerApplier {
   return new LayerApplier(options);
-}
-
-/** A layer takes at least its compressed size: better to know before anything was written. @throws NO_SPACE */
-async function requireRoom(
-  source: AsyncIterable<Uint8Array> | { file: string },
-  target: string,
-  { compressedSize, signal }: ApplyOptions,
-): Promise<void> {
-  const size = compressedSize ?? ('file' in source ? (await stat(source.file)).size : 0);
-  const { bavail, bsize } = await statfs(target);
-  signal?.throwIfAborted();
-  if (bavail * bsize >= size) return;
-  throw new DrayError(
-    'NO_SPACE',
-    `The layer takes at least ${size} bytes; the disk of ${target} has ${bavail * bsize} left`,
-    { retryable: true, hint: 'Free space on the disk of the agent, then pull again.' },
-  );
 }

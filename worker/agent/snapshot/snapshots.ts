@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, readdir, realpath, stat, utimes } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, realpath, stat, statfs, utimes } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { DrayError } from '../../../shared/errors.ts';
 import type { ChainID } from '../../../shared/image/digest.ts';
@@ -113,6 +113,12 @@ export class Snapshots {
       commit: (commit) => this.#commit(id, chainID, commit),
       [Symbol.asyncDispose]: () => this.#discard(id),
     };
+  }
+
+  /** Bytes that the disk of the snapshots has left. */
+  async freeBytes(): Promise<number> {
+    const { bavail, bsize } = await statfs(this.#folder);
+    return bavail * bsize;
   }
 
   /** The folders of a stack of layers, nearest first: the order of overlay's lowerdir. @throws NOT_FOUND */

@@ -8,6 +8,7 @@ import { bytes } from '../../../shared/telemetry/metrics.ts';
 import { traced } from '../../../shared/telemetry/trace.ts';
 import { type Applier, type LayerSnapshots, stageLayer } from './layer.ts';
 import type { LayerEvent } from './progress.ts';
+import { requireRoom } from './room.ts';
 import type { StoredContent, StoredOptions } from './stored-layer.ts';
 
 /** What of the node unpacking uses. */
@@ -42,9 +43,10 @@ const layerTypes = [
 /**
  * Makes the committed snapshots of an image's layers, and waits for blobs that are still on their way in.
  * Layers are applied in parallel, in the order in which their bytes come; they are completed and committed in the
- * order of the chain, each after its diffID was verified; one is completed while those below are flushed. Snapshots that are there are kept, and one that another
- * call in this process is making is waited for. When one layer fails the others are aborted: what was
- * committed below stays, whole, and nothing else does.
+ * order of the chain, each after its diffID was verified; one is completed while those below are flushed. Snapshots
+ * that are there are kept, and one that another call in this process is making is waited for. When one layer fails
+ * the others are aborted: what was committed below stays, whole, and nothing else does. What can't fit on the disk is
+ * refused before anything is written.
  * @returns the chainID of the image's file system, or undefined when it has no layers
  * @throws LAYER_INVALID, LAYER_LIMIT, DIFFID_MISMATCH, CONFIG_INVALID, BLOB_UNKNOWN, NO_SPACE, STORE_UNAVAILABLE, or the signal's reason
  */
@@ -65,6 +67,13 @@ export async function unpackImage(
   setMaxListeners(0, signal);
   using holds = new DisposableStack();
 
+  const { snapshots, content } = image;
+  const missing = layers.filter((_, index) => {
+    const chainID = chain[index];
+    return chainID !== undefined && snapshots.committed(chainID) === undefined;
+  });
+  await requireRoom(missing, content, { freeBytes: () => snapshots.freeBytes(), signal });
+
   let below: LayerBelow = { folders: Promise.resolve([]), committed: Promise.resolve() };
   const unpacking = layers.flatMap((descriptor, index) => {
     const [diffID, chainID, parent] = [diffIDs[index], chain[index], chain[index - 1]];
@@ -79,7 +88,7 @@ export async function unpackImage(
       unpackLayer(image, layer, { holds, failed }, { ...options, signal }),
     );
     committed.then(
-      () => complete.resolve(image.snapshots.lowerDirectories(chainID)),
+      () => complete.resolve(snapshots.lowerDirectories(chainID)),
       (error: unknown) => {
         failed.abort(error);
         complete.reject(error);

@@ -27,8 +27,6 @@ export interface Applier {
     source: LayerSource,
     target: string,
     options: {
-      /** The blob's size, in bytes. */
-      compressedSize?: number;
       /** Of the diffID. */
       algorithm?: DigestAlgorithm;
       /** Layers below, nearest first, whose symlinks are to be followed. */
@@ -43,7 +41,7 @@ export interface Applier {
 /** What of the node's snapshots unpacking uses. */
 export type LayerSnapshots = Pick<
   Snapshots,
-  'committed' | 'claim' | 'hold' | 'stage' | 'lowerDirectories'
+  'committed' | 'claim' | 'hold' | 'stage' | 'lowerDirectories' | 'freeBytes'
 >;
 
 export interface StageOptions {
@@ -109,10 +107,8 @@ async function applyAndVerify(
   const staging: Staging = stack.use(await snapshots.stage(chainID, { signal }));
   const { directory } = staging;
   const apply = async (bytes: LayerSource, options: Parameters<Applier['apply']>[2]) => {
-    const compressedSize = descriptor.size;
     const { algorithm } = splitDigest(diffID);
-    const how = { ...options, compressedSize, algorithm };
-    const applied = await applier.apply(bytes, directory, how);
+    const applied = await applier.apply(bytes, directory, { ...options, algorithm });
     if (applied.diffID === diffID) return applied;
     throw wrongDiffID(diffID, applied.diffID);
   };
