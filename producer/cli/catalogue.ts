@@ -233,6 +233,11 @@ export const catalogue: readonly CatalogueGroup[] = [
         summary: 'print what a shell needs to complete commands',
         load: () => import('./commands/completion.ts'),
       },
+      {
+        name: 'doctor',
+        summary: 'check what drayage stands on, and say what to do',
+        load: () => import('./commands/doctor.ts'),
+      },
       { name: 'version', summary: 'print versions', load: () => import('./commands/version.ts') },
     ],
   },

@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { connectRedis } from '../../../shared/queue/connection.ts';
+import { startRedis, type TestRedis } from '../../support/redis.ts';
+import { dray } from './dray.ts';
+
+interface Result {
+  name: string;
+  state: string;
+  found: string;
+  hint?: string;
+}
+
+describe('dray doctor', () => {
+  let folder: string;
+  let server: TestRedis;
+  let env: NodeJS.ProcessEnv;
+
+  before(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'dray-doctor-'));
+    server = await startRedis();
+    env = {
+      REDIS_URL: server.url,
+      DRAY_STORE: `folder:${path.join(folder, 'content')}`,
+      DRAY_STATE: path.join(folder, 'state'),
+    };
+  });
+  after(async () => {
+    await server[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const examine = async (args: string[], own: NodeJS.ProcessEnv = {}) => {
+    const { code, stdout, stderr } = await dray(['doctor', '-o', 'json', ...args], {
+      env: { ...env, ...own },
+    });
+    assert.equal(stderr, '');
+    const results = JSON.parse(stdout) as Result[];
+    return { code, of: (name: string) => results.find((each) => each.name === name) };
+  };
+
+  test('a fleet that is well', async () => {
+    const { code, of } = await examine([]);
+    for (const name of ['redis', 'redis settings', 'redis memory', 'clock', 'store']) {
+      assert.equal(of(name)?.state, 'ok', JSON.stringify(of(name)));
+    }
+    assert.equal(of('node')?.state, 'skipped');
+    assert.equal(code, 0);
+    // What it put into the store is gone again.
+    const left = await readdir(path.join(folder, 'content'), { recursive: true });
+    assert.deepEqual(
+      left.filter((name) => /[0-9a-f]{64}/.test(name)),
+      [],
+    );
+  });
+
+  test('each wrong setting of Redis is named, with what mends it', async () => {
+    const redis = connectRedis({ url: server.url, prefix: '' }, { name: 'test' });
+    const cases = [
+      ['maxmemory-policy', 'allkeys-lru', 'noeviction'],
+      ['appendonly', 'no', 'yes'],
+    ] as const;
+    try {
+      for (const [setting, wrong, right] of cases) {
+        await redis.call('CONFIG', 'SET', setting, wrong);
+        const { code, of } = await examine([]);
+        assert.equal(code, 1);
+        assert.equal(of('redis settings')?.state, 'failed');
+        assert.ok(of('redis settings')?.found.includes(setting));
+        assert.ok(of('redis settings')?.hint?.includes(`config set ${setting} ${right}`));
+        await redis.call('CONFIG', 'SET', setting, right);
+      }
+    } finally {
+      redis.disconnect();
+    }
+  });
+
+  test('what can not be reached is said, without its password, and the rest is checked', async () => {
+    const { code, of } = await examine([], { REDIS_URL: 'redis://:canary@127.0.0.1:1' });
+    assert.equal(code, 1);
+    assert.match(of('redis')?.found ?? '', /127\.0\.0\.1:1 can't be used: connect ECONNREFUSED/);
+    assert.doesNotMatch(JSON.stringify(of('redis')), /canary/);
+    assert.ok(of('redis')?.hint);
+    assert.equal(of('store')?.state, 'ok');
+    const away = await examine([], {
+      DRAY_STORE: 's3://bucket/prefix',
+      AWS_ENDPOINT_URL_S3: 'http://127.0.0.1:1',
+      AWS_ACCESS_KEY_ID: 'a',
+      AWS_SECRET_ACCESS_KEY: 'b',
+    });
+    assert.deepEqual([away.of('store')?.state, away.of('redis')?.state], ['failed', 'ok']);
+    assert.equal(away.of('store conditions')?.state, 'failed');
+  });
+
+  test('a node is checked for what it needs', async () => {
+    const { of } = await examine(['--node'], {
+      DRAY_CNI_PATH: path.join(folder, 'none'),
+      PATH: `${path.dirname(process.execPath)}:/bin:/usr/bin`,
+    });
+    assert.equal(of('root')?.state, process.getuid?.() === 0 ? 'ok' : 'failed');
+    assert.match(of('kernel')?.found ?? '', /^Linux \d+\..*overlayfs/);
+    assert.match(of('disk')?.found ?? '', /free at/);
+    const plugins = of('CNI plugins');
+    assert.equal(plugins?.state, 'warning');
+    assert.match(plugins?.hint ?? '', /containernetworking-plugins/);
+    const { of: shared } = await examine(['--no-node'], {});
+    assert.equal(shared('kernel'), undefined);
+  });
+
+  test('people get a line each, and what to do below it', async () => {
+    const { stdout, code } = await dray(['doctor'], {
+      env: { ...env, REDIS_URL: 'redis://127.0.0.1:1' },
+    });
+    assert.equal(code, 1);
+    assert.match(stdout, /^failed {3}redis +Redis at .*\n +→ Check that Redis runs there/m);
+    assert.match(stdout, /^ok {7}store /m);
+    assert.match(stdout, /\n4 failed/);
+  });
+});
