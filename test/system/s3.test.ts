@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { openStore } from '../../shared/content/open.ts';
 import { digestOf } from '../../shared/image/digest.ts';
+import { dray } from '../producer/cli/dray.ts';
 import { startFleet } from '../support/fleet.ts';
 import { pushImage, tarOf } from '../support/push.ts';
 import { radosgwTools, startRadosgw } from '../support/radosgw.ts';
@@ -68,5 +69,10 @@ describe('a fleet whose content store is a bucket', () => {
     const chunks: Uint8Array[] = [];
     for await (const chunk of store.content.read(layer.digest)) chunks.push(chunk);
     assert.equal(digestOf(Buffer.concat(chunks)), layer.digest);
+
+    const examined = await dray(['doctor', '--no-node', '-o', 'json'], { env: fleet.env });
+    const results = JSON.parse(examined.stdout) as { name: string; state: string }[];
+    const states = new Map(results.map(({ name, state }) => [name, state]));
+    assert.deepEqual([states.get('store'), states.get('store conditions')], ['ok', 'ok']);
   });
 });
