@@ -133,7 +133,8 @@ export async function describeEnd(
   );
   if (oomKilled) {
     const limit = container.options.resources?.memory;
-    const message = `It needed more memory than ${limit === undefined ? 'there was' : `its limit of ${limit} bytes`}: the kernel ended a process of it (OOM)`;
+    const what = limit === undefined ? 'there was' : `its limit of ${limit / 2 ** 20} MiB`;
+    const message = `It needed more memory than ${what}: the kernel ended a process of it (OOM)`;
     return { ...ended(container, exitCode, message), oomKilled };
   }
   if (exitCode === 1) {

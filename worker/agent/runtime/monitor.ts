@@ -55,7 +55,7 @@ export async function createMonitored(
     ...(request.terminal || !request.stdinOnce ? ['--leave-stdin-open'] : []),
     ...['--log-level', 'warning'],
   ];
-  const report = await runMonitor(tools.conmon, args, request.signal);
+  const report = await runMonitor(tools.conmon, args, request);
   if (report.data > 0) return report.data;
   throw creationError(id, runtimeMessage(report.message ?? '') || 'the runtime gave no reason');
 }
@@ -70,7 +70,7 @@ interface Report {
 async function runMonitor(
   path: string,
   args: readonly string[],
-  signal: AbortSignal | undefined,
+  { bundle, signal }: Pick<MonitorRequest, 'bundle' | 'signal'>,
 ): Promise<Report> {
   const bound = AbortSignal.any([
     AbortSignal.timeout(creationBound),
@@ -78,7 +78,8 @@ async function runMonitor(
   ]);
   bound.throwIfAborted();
   const child = spawn(path, args, {
-    cwd: '/',
+    // Where it notes that the kernel ended a process of the container for its memory.
+    cwd: bundle,
     // None of the agent's own variables: they may have secrets.
     env: { PATH: systemPath, _OCI_SYNCPIPE: '3' },
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],

@@ -38,6 +38,11 @@ const applets = [
   'pwd',
   'seq',
   'grep',
+  'nc',
+  'ip',
+  'touch',
+  'test',
+  'rm',
 ];
 
 /** Whether containers can run here; otherwise the test is skipped. */
@@ -95,7 +100,7 @@ export async function openNode(
       database,
       snapshots,
       images: { find: async (name) => image(name) },
-      network: { ...loadConfig({ env: {} }).agent.network, default: 'host' },
+      network: { ...loadConfig().agent.network, default: 'host' },
       log: pino({ level: 'silent' }),
     }),
   );

@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ContainerStatus } from '../../../../shared/agent/containers.ts';
+import type { RunOptions } from '../../../../shared/agent/run-options.ts';
+import type { Container } from '../../../../worker/agent/containers/container.ts';
+import { nextHealth } from '../../../../worker/agent/containers/health.ts';
+import { planRestart } from '../../../../worker/agent/containers/restarts.ts';
+import { startTestAgent } from './agent.ts';
+import { imageName, outputOf, requireContainers, temporaryNode, tinyImage } from './node.ts';
+
+const shell = (script: string) => ['/bin/sh', '-c', script];
+
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; !(await holds()); tries++) {
+    assert(tries < 400, `${what} did not come about`);
+    await sleep(25);
+  }
+}
+
+describe('restart policies', () => {
+  const ended = (more: Partial<Container>): Container =>
+    ({
+      state: 'exited',
+      exitCode: 1,
+      restarts: 0,
+      stopRequested: false,
+      backoff: 0,
+      options: {},
+      ...more,
+    }) as Container;
+  const policy = (name: 'no' | 'on-failure' | 'always', maxRetries?: number): RunOptions => ({
+    restart: { name, ...(maxRetries === undefined ? {} : { maxRetries }) },
+  });
+
+  test('who is started again, and when', () => {
+    const table: [Partial<Container>, number | undefined][] = [
+      [{}, undefined],
+      [{ options: policy('no') }, undefined],
+      [{ options: policy('always'), exitCode: 0 }, 100],
+      [{ options: policy('always'), stopRequested: true }, undefined],
+      [{ options: policy('on-failure') }, 100],
+      [{ options: policy('on-failure'), exitCode: 0 }, undefined],
+      [{ options: policy('on-failure', 2), restarts: 1 }, 100],
+      [{ options: policy('on-failure', 2), restarts: 2 }, undefined],
+      [{ options: policy('always'), backoff: 100 }, 200],
+      [{ options: policy('always'), backoff: 40_000 }, 60_000],
+      [
+        {
+          options: policy('always'),
+          backoff: 40_000,
+          startedAt: new Date(0),
+          finishedAt: new Date(10_000),
+        },
+        100,
+      ],
+    ];
+    for (const [more, wanted] of table) {
+      const planned = planRestart(ended(more));
+      assert.equal(planned?.backoff, wanted, JSON.stringify(more));
+      if (planned !== undefined) assert.equal(planned.restarts, (more.restarts ?? 0) + 1);
+    }
+  });
+
+  test('on-failure:2 starts it twice more; whoever waits hears of the last end', async (t) => {
+    if (!requireContainers(t)) return;
+    await using node = await temporaryNode();
+    const { containers } = node;
+    const options = { args: shell('echo run; exit 3'), ...policy('on-failure', 2) };
+    await containers.create({ id: 'fails', image: imageName, options });
+    const output = outputOf(containers, 'fails');
+    await containers.start('fails');
+    assert.equal((await containers.wait('fails')).exitCode, 3);
+    assert.equal((await output).stdout.toString(), 'run\nrun\nrun\n');
+    const { restarts, state } = containers.inspect('fails');
+    assert.deepEqual([restarts, state], [2, 'exited']);
+    await containers.start('fails');
+    assert.equal(containers.inspect('fails').restarts, 0, 'who starts it begins anew');
+  });
+
+  test('always: killed, it is back; stopped or killed by a person, it stays ended', async (t) => {
+    if (!requireContainers(t)) return;
+    await using node = await temporaryNode();
+    const { containers } = node;
+    const options = { args: shell('sleep 60'), ...policy('always') };
+    await containers.create({ id: 'service', image: imageName, options });
+    const { pid = 0 } = await containers.start('service');
+    process.kill(pid, 'SIGKILL');
+    await until('a restart', () => containers.inspect('service').restarts === 1);
+    await until('it', () => containers.inspect('service').state === 'running');
+    await containers.kill('service', 'SIGKILL');
+    assert.equal((await containers.wait('service')).exitCode, 137);
+    await sleep(400);
+    assert.equal(containers.inspect('service').state, 'exited');
+  });
+
+  test('stop: the stop signal, then SIGKILL; one that waits for its restart ends too', async (t) => {
+    if (!requireContainers(t)) return;
+    await using node = await temporaryNode(() => tinyImage({ StopSignal: 'SIGUSR1' }));
+    const { containers } = node;
+    const polite = shell('trap "exit 7" USR1; while :; do sleep 0.05; done');
+    const run = async (id: string, args: string[], more: RunOptions = {}) => {
+      await containers.create({ id, image: imageName, options: { args, ...more } });
+      await containers.start(id);
+    };
+    await run('polite', polite);
+    await sleep(200);
+    assert.equal((await containers.stop('polite')).exitCode, 7);
+    await run('stubborn', shell('trap "" USR1; while :; do sleep 0.05; done'), { stopTimeout: 1 });
+    await sleep(200);
+    const begun = Date.now();
+    assert.equal((await containers.stop('stubborn')).exitCode, 137);
+    assert(Date.now() - begun >= 1000);
+    assert.equal((await containers.stop('stubborn')).exitCode, 137, 'it has ended: success');
+    await run('looping', ['true'], policy('always'));
+    await until('the wait', () => {
+      const { state, restarts } = containers.inspect('looping');
+      return state === 'restarting' && restarts > 2;
+    });
+    await containers.stop('looping');
+    assert.equal(containers.inspect('looping').state, 'exited');
+  });
+
+  test('hold while the agent is away: started again by the next agent', async (t) => {
+    if (!requireContainers(t)) return;
+    await using agent = await startTestAgent();
+    const { client } = agent;
+    const options = { args: shell('echo run; sleep 60'), ...policy('always') };
+    await client.createContainer({ id: 'service', image: imageName, options });
+    await client.createContainer({ id: 'rests', image: imageName, options });
+    const { pid = 0 } = await client.startContainer('service');
+    await client.startContainer('rests');
+    await client.stopContainer('rests', { timeout: 0 });
+    await agent.kill();
+    process.kill(pid, 'SIGKILL');
+    await sleep(200);
+    await agent.start();
+    let found: ContainerStatus | undefined;
+    await until('a restart', async () => {
+      found = await client.inspectContainer('service');
+      return found.state === 'running' && found.restarts === 1;
+    });
+    assert.notEqual(found?.pid, pid);
+    assert.equal((await client.inspectContainer('rests')).state, 'exited');
+  });
+});
+
+describe('paused containers', () => {
+  test('are frozen, also for the next agent, and end when they are stopped', async (t) => {
+    if (!requireContainers(t)) return;
+    await using agent = await startTestAgent();
+    const { client } = agent;
+    const options = {
+      args: shell('trap "exit 5" TERM; i=0; while :; do echo $i; sleep 0.05; done'),
+    };
+    await client.createContainer({ id: 'tick', image: imageName, options });
+    await client.startContainer('tick');
+    assert.equal((await client.pauseContainer('tick')).state, 'paused');
+    const length = async () => {
+      let bytes = 0;
+      const { output } = await client.containerLogs('tick');
+      for await (const chunk of output) bytes += chunk.bytes.length;
+      return bytes;
+    };
+    const before = await length();
+    await agent.kill();
+    await agent.start();
+    await sleep(300);
+    assert.equal((await client.inspectContainer('tick')).state, 'paused');
+    assert.equal(await length(), before);
+    await assert.rejects(client.pauseContainer('tick'), { code: 'CONFLICT' });
+    await client.unpauseContainer('tick');
+    await until('output', async () => (await length()) > before);
+    await client.pauseContainer('tick');
+    assert.equal((await client.stopContainer('tick')).exitCode, 5);
+  });
+});
+
+describe('health', () => {
+  test('failures count after the start period, and a success ends them', () => {
+    const check = { startPeriod: 1000, retries: 2 };
+    const startedAt = new Date(0);
+    const at = (milliseconds: number, exitCode: number) => ({
+      at: new Date(milliseconds).toISOString(),
+      exitCode,
+      output: '',
+    });
+    let health = nextHealth({ startedAt }, check, at(500, 1));
+    assert.deepEqual([health.state, health.failures], ['starting', 0]);
+    const states = [];
+    for (const [time, code] of [
+      [1500, 1],
+      [2000, 1],
+      [2500, 0],
+      [3000, 1],
+      [3500, 1],
+    ] as const) {
+      health = nextHealth({ startedAt, health }, check, at(time, code));
+      states.push(`${health.state} ${health.failures}`);
+    }
+    assert.deepEqual(states, [
+      'starting 1',
+      'unhealthy 2',
+      'healthy 0',
+      'healthy 1',
+      'unhealthy 2',
+    ]);
+  });
+
+  test('starting, healthy, unhealthy and healthy again, by the check of the image', async (t) => {
+    if (!requireContainers(t)) return;
+    const ms = 1_000_000;
+    await using node = await temporaryNode(() =>
+      tinyImage({
+        Healthcheck: {
+          Test: ['CMD-SHELL', 'umask; test -e /tmp/well || exit 4'],
+          Interval: 100 * ms,
+          Retries: 2,
+        },
+      }),
+    );
+    const { containers } = node;
+    const args = shell(
+      'touch /tmp/well; sleep 1; rm /tmp/well; sleep 1.5; touch /tmp/well; sleep 60',
+    );
+    await containers.create({ id: 'sick', image: imageName, options: { args } });
+    await containers.start('sick');
+    const health = () => containers.inspect('sick').health;
+    assert.equal(health()?.state, 'starting');
+    await until('health', () => health()?.state === 'healthy');
+    assert.equal(health()?.last?.output, '0022\n');
+    await until('sickness', () => health()?.state === 'unhealthy');
+    assert.equal(health()?.last?.exitCode, 4);
+    await until('health again', () => health()?.state === 'healthy');
+  });
+
+  test('a check that takes too long is ended, and has failed', async (t) => {
+    if (!requireContainers(t)) return;
+    await using node = await temporaryNode();
+    const { containers } = node;
+    const healthcheck = { test: ['CMD', 'sleep', '77'], interval: 50, timeout: 300, retries: 1 };
+    const options = { args: shell('sleep 60'), healthcheck };
+    await containers.create({ id: 'slow', image: imageName, options });
+    await containers.start('slow');
+    await until('sickness', () => containers.inspect('slow').health?.state === 'unhealthy');
+    assert.match(containers.inspect('slow').health?.last?.output ?? '', /took longer than 300 ms/);
+    await containers.stop('slow', { timeout: 0 });
+  });
+});
