@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const root = path.resolve(import.meta.dirname, '../..');
 
-/** A worker or agent as a process of its own, with its own state folder. */
+/** A program of a fleet as a process of its own, with its own state folder. */
 export interface TestProgram extends AsyncDisposable {
   pid: number;
   /** Everything that it logged so far. */
@@ -29,6 +29,11 @@ export async function startWorker(options: ProgramOptions): Promise<TestProgram>
 
 export async function startAgent(options: ProgramOptions): Promise<TestProgram> {
   return await startProgram('agent', 'worker/agent/main.ts', options);
+}
+
+/** The HTTP API. Its address is in `env.DRAY_API_LISTEN`. */
+export async function startApi(options: ProgramOptions): Promise<TestProgram> {
+  return await startProgram('serve', 'producer/api/main.ts', options);
 }
 
 async function startProgram(
