@@ -7,6 +7,7 @@ import type { Redis } from './connection.ts';
 import { ConsumerWorker } from './consumer-worker.ts';
 import type { FollowUp, JobQueues } from './jobs.ts';
 import { asExpected, jobAttempts } from './jobs.ts';
+import { fenceLocks } from './lock-fence.ts';
 import { rateMinutes } from './rates.ts';
 
 export interface JobContext {
@@ -53,6 +54,8 @@ export interface ConsumerServices {
 /** Milliseconds. A worker that died loses its jobs after the lock's duration; another one takes them. */
 const lockDuration = 10_000;
 const stalledInterval = 3_000;
+/** A worker takes a lock for lost a little before Redis does. */
+const lockMargin = 1_000;
 /** A kill is no failure of the job: only a job that takes its workers down over and over is given up. */
 const maxStalledCount = 50;
 const newerPayloadDelay = 60_000;
@@ -160,6 +163,7 @@ export function consume<Payload>(
   };
   worker.on('completed', left);
   worker.on('failed', left);
+  fenceLocks(worker, lockDuration - lockMargin);
   worker.on('lockRenewalFailed', (ids: string[]) => {
     for (const id of ids) worker.cancelJob(id, 'its lock was lost');
   });

@@ -60,6 +60,30 @@ describe('taking jobs', () => {
     }
   }
 
+  test('a job whose lock could not be renewed in time is ended before another worker may have it, and runs again', async () => {
+    const ends: number[] = [];
+    await run(
+      {
+        handle: async (_payload, { signal }) => {
+          if (ends.length > 0) {
+            ends.push(0);
+            return [];
+          }
+          process.kill(server.pid(), 'SIGSTOP');
+          const begun = performance.now();
+          await new Promise((resolve) => signal.addEventListener('abort', resolve));
+          ends.push(performance.now() - begun);
+          process.kill(server.pid(), 'SIGCONT');
+          throw signal.reason;
+        },
+      },
+      (queues) => queues.add([{ queue: 'fetch-blob', priority: 'normal', digest: digestOf('f') }]),
+      () => ends.length > 1,
+    );
+    // The lock is for ten seconds.
+    assert.ok((ends[0] ?? 0) < 10_000, `after ${ends[0]} ms`);
+  });
+
   test('ten requests for one digest are one job while it is queued or runs', async () => {
     let runs = 0;
     let ended = 0;
