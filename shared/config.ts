@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { type NetworkMode, networkModes } from './agent/run-options.ts';
 import type { StoreConfig } from './content/open.ts';
 import { DrayError, errnoOf, messageOf } from './errors.ts';
+import { type GcConfig, gcConfig, gcSchema } from './gc/settings.ts';
 import { checkLabels, type Labels, parseLabels } from './node/labels.ts';
 import { parseRedisUrl, type RedisTarget } from './queue/address.ts';
 
@@ -78,6 +79,8 @@ export interface Config {
     /** The URL that traces are sent to (OTLP over HTTP); undefined: there are none. */
     endpoint: string | undefined;
   };
+  /** When content, names and snapshots go that nobody needs. */
+  gc: GcConfig;
   log: { level: LogLevel };
 }
 
@@ -237,6 +240,7 @@ const fileSchema = z.strictObject({
   metrics: z.strictObject({ listen: address.optional() }).optional(),
   /** A collector, as OTEL_EXPORTER_OTLP_ENDPOINT names it: `/v1/traces` is added. */
   traces: z.strictObject({ endpoint: z.url({ protocol: /^https?$/ }).optional() }).optional(),
+  gc: gcSchema.optional(),
   log: z.strictObject({ level: z.enum(logLevels).optional() }).optional(),
 });
 
@@ -341,6 +345,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
       },
       metrics: { listen: nonEmpty(env.DRAY_METRICS_LISTEN) ?? file.metrics?.listen },
       traces: { endpoint: nonEmpty(env.OTEL_EXPORTER_OTLP_ENDPOINT) ?? file.traces?.endpoint },
+      gc: file.gc,
       log: { level: nonEmpty(env.DRAY_LOG_LEVEL) ?? file.log?.level },
     },
     'the environment',
@@ -385,6 +390,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
     },
     metrics: { listen: merged.metrics?.listen },
     traces: { endpoint: tracesEndpoint(env, merged) },
+    gc: gcConfig(merged.gc),
     log: { level: merged.log?.level ?? 'info' },
   };
 }

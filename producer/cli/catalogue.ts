@@ -100,6 +100,11 @@ export const catalogue: readonly CatalogueGroup[] = [
         load: () => import('./commands/active.ts'),
       },
       {
+        name: 'gc',
+        summary: 'remove what nobody needs any more',
+        load: () => import('./commands/gc.ts'),
+      },
+      {
         name: 'unpack',
         summary: 'unpack an image that is in the content store',
         load: () => import('./commands/unpack.ts'),

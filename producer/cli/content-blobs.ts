@@ -77,6 +77,41 @@ export async function removeContent(context: Context, texts: readonly string[]):
   }
 }
 
+/** `dray content verify` @throws DIGEST_MISMATCH when a blob is wrong, NOT_FOUND */
+export async function verifyContent(
+  context: Context,
+  texts: readonly string[],
+  { dryRun = false }: { dryRun?: boolean },
+): Promise<void> {
+  const named = texts.map(parseDigest);
+  using interrupt = new Interrupt();
+  const { signal } = interrupt;
+  await using store = await context.openStore({ signal });
+  const wrong: Digest[] = [];
+  const missing: Digest[] = [];
+  const verify = async (digest: Digest) => {
+    const verdict = await store.content.verify(digest, { signal, readOnly: dryRun });
+    process.stdout.write(`${digest}   ${verdict}\n`);
+    if (verdict === 'wrong') wrong.push(digest);
+    // One that was removed since it was listed is none that somebody asked for.
+    if (verdict === 'missing' && named.length > 0) missing.push(digest);
+  };
+  if (named.length > 0) for (const digest of named) await verify(digest);
+  else for await (const { digest } of store.content.list({ signal })) await verify(digest);
+  if (wrong.length > 0) {
+    throw new DrayError('DIGEST_MISMATCH', `${wrong.length} blobs are wrong: ${wrong.join(', ')}`, {
+      hint: dryRun
+        ? 'Without --dry-run they are set aside, and the next pull that needs one fetches it again.'
+        : 'They were set aside. Pull the images that need them again: dray pull REF',
+    });
+  }
+  if (missing.length > 0) {
+    throw new DrayError('NOT_FOUND', `The content store has no blob ${missing.join(', ')}`, {
+      hint: 'dray content ls lists those that it has.',
+    });
+  }
+}
+
 /** `dray content ingest` */
 export async function ingestContent(
   context: Context,

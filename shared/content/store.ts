@@ -88,11 +88,12 @@ export interface ContentStore {
   /** Removes a blob. What is not there is success. */
   remove(digest: Digest, options?: CallOptions): Promise<void>;
   /**
-   * Reads a blob whole and compares it with its digest. A wrong one is set aside: it can't be read under the digest
-   * any more, and another one can be ingested. Bytes that are wrong only on their way here are read again.
+   * Reads a blob whole and compares it with its digest. A wrong one is set aside, unless `readOnly`: it can't be read
+   * under the digest any more, and another one can be ingested. Bytes that are wrong only on their way here are read
+   * again.
    * @throws STORE_UNAVAILABLE
    */
-  verify(digest: Digest, options?: CallOptions): Promise<Verdict>;
+  verify(digest: Digest, options?: VerifyOptions): Promise<Verdict>;
   /**
    * Removes what writers left, and what was set aside, that nobody has touched for `olderThanMs`.
    * @returns what was removed, or would be with `dryRun`
@@ -100,7 +101,12 @@ export interface ContentStore {
   sweep(options: SweepOptions): Promise<Leftover[]>;
 }
 
-export type Verdict = 'right' | 'missing' | 'set aside';
+export type Verdict = 'right' | 'missing' | 'wrong';
+
+export interface VerifyOptions extends CallOptions {
+  /** Only looks: what is wrong stays where it is. */
+  readOnly?: boolean;
+}
 
 export interface SweepOptions extends CallOptions {
   olderThanMs: number;
@@ -127,6 +133,10 @@ export interface ImageRecord {
   manifest: Descriptor;
   /** When the registry, or a person, said so last. */
   updatedAt: Date;
+  /** When it was pulled last, from wherever. */
+  pulledAt?: Date;
+  /** The repository that it came from, `host/repository`, where the name is of another one: who may have that may have this. */
+  origin?: string;
 }
 
 /** Records by name. They stand in the same place as the content, so that they outlive Redis. */

@@ -1,17 +1,18 @@
 import { DrayError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { readVerified } from './blob.ts';
-import type { CallOptions, ContentStore } from './store.ts';
+import type { ContentStore, VerifyOptions } from './store.ts';
 
 /**
- * A small blob of the store, verified. A wrong one is set aside; bytes that were torn on their way are read again.
+ * A small blob of the store, verified. A wrong one is set aside, unless `readOnly`; bytes that were torn on their way
+ * are read again.
  * @returns undefined when the store does not have it (any more)
  * @throws SIZE_MISMATCH when the blob is right and the descriptor lies, STORE_UNAVAILABLE
  */
 export async function readStored(
   content: Pick<ContentStore, 'read' | 'verify'>,
   descriptor: Descriptor,
-  options: CallOptions & { maxBytes: number },
+  options: VerifyOptions & { maxBytes: number },
 ): Promise<Buffer | undefined> {
   const { maxBytes, ...call } = options;
   // Throws, and reads nothing.

@@ -230,6 +230,20 @@ export class PullRecords {
     );
   }
 
+  /** Somebody found a blob of the store wrong who may not touch it: a worker looks at it before anybody relies on it again. */
+  async doubt(digest: Digest): Promise<void> {
+    await this.#redis.set(this.keys.blobDoubted(digest), '1', 'EX', keepFinished);
+  }
+
+  async isDoubted(digest: Digest): Promise<boolean> {
+    return (await this.#redis.exists(this.keys.blobDoubted(digest))) === 1;
+  }
+
+  /** A worker has looked: what is in the store now is right. */
+  async trust(digest: Digest): Promise<void> {
+    await this.#redis.del(this.keys.blobDoubted(digest));
+  }
+
   /** The digests that a pull still waits for. */
   async missing(id: string): Promise<Digest[]> {
     return (await this.#redis.smembers(this.keys.pullMissing(id))).filter(isDigest);

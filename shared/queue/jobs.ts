@@ -4,7 +4,7 @@ import type { Digest } from '../image/digest.ts';
 import { type Priority, rankOf } from '../pull/priority.ts';
 import { queueTelemetry } from '../telemetry/trace.ts';
 import type { Redis } from './connection.ts';
-import { fetchQueue, jobIdOf, resolveQueue, unpackQueue } from './names.ts';
+import { fetchQueue, gcQueue, jobIdOf, nodeGcQueue, resolveQueue, unpackQueue } from './names.ts';
 import { payloadVersion } from './payloads.ts';
 
 /**
@@ -16,6 +16,7 @@ export type FollowUp = { priority: Priority } & (
   | { queue: 'resolve'; pull: string; isNew?: boolean }
   | { queue: 'fetch-blob'; digest: Digest; isNew?: boolean }
   | { queue: 'unpack'; node: string; pull: string; manifest: Descriptor }
+  | { queue: 'gc'; node?: string; request: string; dryRun: boolean; graceMs?: number }
 );
 
 /** Tries of a job whose failures may pass, within a minute; a failure that can't pass ends it at once. */
@@ -113,6 +114,14 @@ export class JobQueues implements AsyncDisposable {
           { ...options, jobId: job.pull },
         );
       }
+      case 'gc': {
+        const { request, dryRun, graceMs } = job;
+        return await this.queue(nameOf(job)).add(
+          'gc',
+          { v: payloadVersion, request, dryRun, ...(graceMs === undefined ? {} : { graceMs }) },
+          { ...options, jobId: request },
+        );
+      }
     }
   }
 
@@ -154,5 +163,7 @@ function nameOf(job: FollowUp): string {
       return fetchQueue;
     case 'unpack':
       return unpackQueue(job.node);
+    case 'gc':
+      return job.node === undefined ? gcQueue : nodeGcQueue(job.node);
   }
 }

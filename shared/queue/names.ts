@@ -3,14 +3,20 @@ import { type Digest, splitDigest } from '../image/digest.ts';
 /** The queues. A node's unpack queue is its own, so that only its agent takes from it. */
 export const resolveQueue = 'resolve';
 export const fetchQueue = 'fetch-blob';
+/** Requests to collect garbage in the store. */
+export const gcQueue = 'gc';
 /** Those that workers take from. */
-export const workerQueues = [resolveQueue, fetchQueue];
+export const workerQueues = [resolveQueue, fetchQueue, gcQueue];
 export function unpackQueue(node: string): string {
   return `unpack@${node}`;
 }
+/** Requests to collect garbage on a node. */
+export function nodeGcQueue(node: string): string {
+  return `gc@${node}`;
+}
 /** Whether there can be such a queue. */
 export function isQueueName(name: string): boolean {
-  return workerQueues.includes(name) || /^unpack@[a-z0-9][a-z0-9.-]{0,62}$/.test(name);
+  return workerQueues.includes(name) || /^(unpack|gc)@[a-z0-9][a-z0-9.-]{0,62}$/.test(name);
 }
 
 /** BullMQ ids may not contain ":". */
@@ -52,6 +58,8 @@ export function keysOf(prefix: string) {
     next: `${own}:next`,
     /** Hash: how far the transfer of a blob is. */
     blob: (digest: Digest) => `${own}:blob:${digest}`,
+    /** There while somebody found a blob of the store wrong, and no worker has looked at it. */
+    blobDoubted: (digest: Digest) => `${own}:blob:${digest}:doubted`,
     /** Set: the pulls that wait for a blob. */
     blobPulls: (digest: Digest) => `${own}:blob:${digest}:pulls`,
     /** Held by the worker that fetches a small blob in its resolve step. */
@@ -98,6 +106,16 @@ export function keysOf(prefix: string) {
     /** Channel: the id of a pull that wants something no more of nodes that are at work. A hint only. */
     ended: `${own}:ended`,
     reconcileLock: `${own}:reconcile`,
+    /** Sorted set: who relies on a blob or on the name of an image, by when that ends. */
+    contentLease: (id: string) => `${own}:held:${id}`,
+    /** Held by the worker that collects garbage in the store. */
+    gcRun: `${own}:gc:run`,
+    /** There for as long as no worker need begin to collect by itself. */
+    gcRest: `${own}:gc:rest`,
+    /** Sorted set: what is being removed from the store right now, by when whoever does that is taken for dead. */
+    gcDoomed: `${own}:gc:doomed`,
+    /** Hash: what each part of the fleet says of a collection that somebody asked for. */
+    gcReport: (id: string) => `${own}:gc:report:${id}`,
   };
 }
 

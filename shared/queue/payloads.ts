@@ -23,6 +23,22 @@ const resolveSchema = z.object({ v: z.literal(payloadVersion), pull: pullId });
 const fetchSchema = z.object({ v: z.literal(payloadVersion), digest });
 const unpackSchema = z.object({ v: z.literal(payloadVersion), pull: pullId, manifest: descriptor });
 
+const gcSchema = z.object({
+  v: z.literal(payloadVersion),
+  request: pullId,
+  dryRun: z.boolean(),
+  graceMs: z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER).optional(),
+});
+
+/** Collect garbage now, in the store or on a node, and say what went or would. */
+export interface GcPayload {
+  v: typeof payloadVersion;
+  request: string;
+  dryRun: boolean;
+  /** In place of the configured one. */
+  graceMs?: number;
+}
+
 /** Resolve the reference of a pull, whose record has the rest. */
 export type ResolvePayload = z.infer<typeof resolveSchema>;
 /** Bring a blob into the content store; from where, the records of the pulls that wait for it say. */
@@ -42,6 +58,11 @@ export function parseFetchPayload(data: unknown): FetchPayload {
 }
 export function parseUnpackPayload(data: unknown): UnpackPayload {
   return parse(unpackSchema, data, 'unpack');
+}
+
+export function parseGcPayload(data: unknown): GcPayload {
+  const { graceMs, ...payload } = parse(gcSchema, data, 'gc');
+  return { ...payload, ...(graceMs === undefined ? {} : { graceMs }) };
 }
 
 /** @throws PAYLOAD_NEWER (retryable), PAYLOAD_INVALID */

@@ -84,6 +84,7 @@ export async function startHostileS3(target: string): Promise<HostileS3> {
       ...{ host: '127.0.0.1', port: targetPort, path: request.url, method, headers, agent },
     });
     const answered = once(onward, 'response') as Promise<[IncomingMessage]>;
+    answered.catch(() => {});
     const torn = fault?.kind === 'torn request';
     for await (const chunk of request as AsyncIterable<Buffer>) {
       if (!onward.write(torn ? spoilt(chunk) : chunk)) await once(onward, 'drain');

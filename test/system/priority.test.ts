@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { openStore } from '../../shared/content/open.ts';
+import { ContentLease } from '../../shared/gc/lease.ts';
 import { createLogger } from '../../shared/logging.ts';
 import type { Priority } from '../../shared/pull/priority.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
@@ -84,8 +85,9 @@ describe('priorities of pulls', () => {
     }
     const { store, records, log } = await services();
     for (const id of ids) await records.lookAt(id, Date.now());
+    const newLease = () => new ContentLease(fleet.redis, prefix);
     await reconcile(
-      { redis: fleet.redis, records, store, queues, log },
+      { redis: fleet.redis, records, store, queues, newLease, log },
       { signal: AbortSignal.timeout(10_000) },
     );
     const priorities = await Promise.all(

@@ -8,11 +8,14 @@ import { runcWarning } from '../../shared/node/runc-version.ts';
 import { runProgram } from '../../shared/program.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
 import { isConsuming } from '../../shared/queue/consume.ts';
+import { JobQueues } from '../../shared/queue/jobs.ts';
 import { listenForOthers } from './api/remote.ts';
 import { type AgentServices, createAgentServer, listenOnSocket } from './api/server.ts';
 import { Containers } from './containers/containers.ts';
 import { imagesOf } from './containers/image.ts';
 import { measureNodeNow } from './describe-node.ts';
+import { ImageRows, usedImages } from './gc/image-rows.ts';
+import { collectGarbage } from './gc/job.ts';
 import { LayerApplier } from './layer/apply.ts';
 import { applyToFolder } from './layer/apply-to-folder.ts';
 import { measureNode } from './metrics.ts';
@@ -41,7 +44,8 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
   const database = cleanUp.use(NodeDatabase.open(root));
   const snapshots = await Snapshots.open({ root, database, signal: stopping });
   const store = cleanUp.use(await openStore(config.store, { signal: stopping }));
-  const images = imagesOf(store);
+  const nodeImages = new ImageRows(database);
+  const images = usedImages(imagesOf(store), nodeImages);
   const containers = cleanUp.use(
     await Containers.open({ root, database, snapshots, images, network, log, signal: stopping }),
   );
@@ -101,11 +105,17 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
         const running = containers.list().filter(({ state }) => state === 'running').length;
         return measureNodeNow({ root, snapshots, containers: running, problems });
       },
+      used: (image) => nodeImages.used(image),
       log,
       stopping,
       cleanUp,
     },
   );
+  await collectGarbage(config.gc, {
+    ...{ root, images: nodeImages, snapshots, containers, store, node },
+    ...{ redis, prefix: config.redis.prefix, log, stopping, cleanUp },
+    queues: cleanUp.use(new JobQueues(redis, config.redis.prefix)),
+  });
   measureNode({ root, snapshots, containers });
   log.info({ node, root, socket, store: store.describe() }, 'agent takes jobs');
   applier.warm();

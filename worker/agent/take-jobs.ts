@@ -14,7 +14,7 @@ import type { NodeMeasures } from './describe-node.ts';
 import { HeldImages, type HeldRecords } from './unpack/held-images.ts';
 import { Hints } from './unpack/hints.ts';
 import type { ImageServices } from './unpack/image.ts';
-import { unpackGaveUp, unpackJob } from './unpack/job.ts';
+import { type UnpackServices, unpackGaveUp, unpackJob } from './unpack/job.ts';
 
 /** Images that one node unpacks at once. One that waits for its blobs costs next to nothing. */
 const concurrentImages = 64;
@@ -27,7 +27,7 @@ export interface NodeIdentity {
   labels: Labels;
 }
 
-export interface NodeServices extends ImageServices {
+export interface NodeServices extends ImageServices, Pick<UnpackServices, 'used'> {
   /** How the node is now. */
   measure: () => Promise<NodeMeasures>;
   /** What it remembers of the images that it holds. */

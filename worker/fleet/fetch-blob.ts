@@ -42,6 +42,7 @@ export async function fetchBlobJob(
 ): Promise<FollowUp[]> {
   const { digest } = payload;
   const { records } = services;
+  await settleDoubt(digest, services, options);
   const tried = new Set<string>();
   let passing: DrayError | undefined;
   for (;;) {
@@ -70,6 +71,18 @@ export async function fetchBlobJob(
   }
   if (passing !== undefined) throw passing;
   return [];
+}
+
+/** A node found the blob wrong: what is not right is set aside, and fetched like one that is not there. */
+async function settleDoubt(
+  digest: Digest,
+  { records, store, log }: FleetServices,
+  options: { signal: AbortSignal },
+): Promise<void> {
+  if (!(await records.isDoubted(digest))) return;
+  const verdict = await store.content.verify(digest, options);
+  if (verdict === 'wrong') log.warn({ digest }, 'a wrong blob of the content store was set aside');
+  await records.trust(digest);
 }
 
 /** The job failed for good: so do all pulls that still wait for the blob. */

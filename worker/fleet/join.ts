@@ -1,13 +1,14 @@
 import { DrayError } from '../../shared/errors.ts';
+import { nameLease } from '../../shared/gc/lease.ts';
 import type { Digest } from '../../shared/image/digest.ts';
 import type { FleetServices } from './services.ts';
 
-type JoinServices = Pick<FleetServices, 'store' | 'records'>;
+type JoinServices = Pick<FleetServices, 'store' | 'records' | 'newLease'>;
 
 /**
  * A blob is in the store: every pull that waits for it goes on. What one pull's manifest says of the blob's
  * size is checked here, since another pull may have fetched it.
- * @returns false when the store does not have it, or had a wrong one, which was set aside
+ * @returns false when the store does not have it, has one that a node found wrong, or had one, which was set aside
  */
 export async function blobArrived(
   services: JoinServices,
@@ -16,7 +17,7 @@ export async function blobArrived(
 ): Promise<boolean> {
   const { records, store } = services;
   const info = await store.content.info(digest, options);
-  if (info === undefined) return false;
+  if (info === undefined || (await records.isDoubted(digest))) return false;
   let isSound = false;
   for (const pull of await records.waiting(digest)) {
     const planned = await records.blob(pull, digest);
@@ -51,10 +52,18 @@ export async function contentComplete(
   if (record === undefined || !record.planned) return;
   const { want, named, reference, target, manifest, askedAt } = record;
   if (want === 'image' && !named && target !== undefined) {
+    await using lease = services.newLease();
+    await lease.hold([nameLease(reference)], options);
     if (await lostSince(services, pull, options)) return;
-    await services.store.images.put(
-      // What came from the store is no newer for that.
-      { name: reference, target, manifest: manifest ?? target, updatedAt: askedAt },
+    const { images } = services.store;
+    // What came from the store is no newer for that, and is from where it was.
+    const before = askedAt === undefined ? undefined : await images.get(reference, options);
+    await images.put(
+      {
+        ...{ name: reference, target, manifest: manifest ?? target, pulledAt: new Date() },
+        ...(askedAt === undefined ? {} : { updatedAt: askedAt }),
+        ...(before?.origin === undefined ? {} : { origin: before.origin }),
+      },
       options,
     );
   }
@@ -62,7 +71,7 @@ export async function contentComplete(
 }
 
 async function lostSince(
-  { store, records }: JoinServices,
+  { store, records }: Pick<JoinServices, 'store' | 'records'>,
   pull: string,
   options: { signal?: AbortSignal },
 ): Promise<boolean> {

@@ -1,6 +1,7 @@
 /** The program `dray worker`: takes resolve and fetch-blob jobs. Stateless; any number may run. */
 import { loadConfig } from '../../shared/config.ts';
 import { openStore } from '../../shared/content/open.ts';
+import { ContentLease } from '../../shared/gc/lease.ts';
 import { runProgram } from '../../shared/program.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
@@ -12,15 +13,13 @@ import { warnOfServer } from '../../shared/queue/server-check.ts';
 import { advanceForever } from './advance.ts';
 import { RegistryBudgets } from './budget/budgets.ts';
 import { fetchBlobGaveUp, fetchBlobJob } from './fetch-blob.ts';
+import { collectGarbage } from './gc/job.ts';
 import { FetchLeases } from './lease.ts';
 import { noteOf } from './note.ts';
 import { reconcileForever } from './reconcile.ts';
 import { openRegistryClient } from './registry/open.ts';
 import { resolveGaveUp, resolveJob } from './resolve.ts';
 import type { FleetServices } from './services.ts';
-
-/** Milliseconds after which what dead workers left in the store is removed. */
-const abandonedAfter = 24 * 3600 * 1000;
 
 const config = loadConfig();
 
@@ -36,7 +35,8 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
   const queues = new JobQueues(redis, config.redis.prefix);
   cleanUp.use(queues);
   const leases = new FetchLeases(redis, config.redis.prefix, store.content);
-  const services: FleetServices = { store, client, records, leases, log };
+  const newLease = () => new ContentLease(redis, config.redis.prefix);
+  const services: FleetServices = { store, client, records, leases, newLease, log };
   const isServerKnown = await warnOfServer(redis, log);
   const ends = { redis, prefix: config.redis.prefix, queues, log, stopping, isServerKnown };
 
@@ -80,20 +80,14 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
     await Promise.all(taking.map((worker) => stopConsuming(worker, redis)));
   });
   await Promise.all(taking.map((worker) => worker.waitUntilReady()));
-  const mending = { redis, records, store, queues, log };
+  const mending = { redis, records, store, queues, newLease, log };
   const looking = [reconcileForever, advanceForever].map((look) =>
     look(mending, { signal: stopping }),
   );
   cleanUp.defer(async () => {
     await Promise.all(looking);
   });
-  const sweep = () =>
-    store.content
-      .sweep({ olderThanMs: abandonedAfter, signal: stopping })
-      .catch((error: unknown) => log.warn({ err: error }, 'sweeping the store failed'));
-  void sweep();
-  const sweeping = setInterval(sweep, 3_600_000);
-  cleanUp.defer(() => clearInterval(sweeping));
+  await collectGarbage(config.gc, { ...services, ...ends, cleanUp });
   log.info({ store: store.describe() }, 'worker takes jobs');
   return {
     isAlive: () => taking.every((worker) => isConsuming(worker, redis)),

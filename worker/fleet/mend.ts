@@ -12,7 +12,8 @@ import type { FleetServices } from './services.ts';
 /** Milliseconds for which a node that is lost is waited for: its agent may be restarted meanwhile. */
 const lostNodeBound = 120_000;
 
-export interface MendServices extends Pick<FleetServices, 'records' | 'store' | 'log'> {
+export interface MendServices
+  extends Pick<FleetServices, 'records' | 'store' | 'newLease' | 'log'> {
   redis: Redis;
   queues: JobQueues;
 }

@@ -1,5 +1,6 @@
 import { putBytes } from '../../shared/content/blob.ts';
 import { asDrayError, DrayError } from '../../shared/errors.ts';
+import { leasing } from '../../shared/gc/lease.ts';
 import { type Descriptor, mediaTypes } from '../../shared/image/descriptor.ts';
 import { digestOf } from '../../shared/image/digest.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
@@ -42,7 +43,7 @@ export async function resolveJob(
     if (!record.planned) {
       const { id, priority } = record;
       await askingFor({ ticket: id, priority }, () =>
-        whileWanted(isWanted, options, (wanted) => plan(record, services, wanted)),
+        whileWanted(isWanted, options, (wanted) => planUnderLease(record, services, wanted)),
       );
     }
   } catch (error) {
@@ -69,7 +70,7 @@ export async function resolveGaveUp(
  */
 export async function followUps(
   id: string,
-  services: Pick<FleetServices, 'records' | 'store'>,
+  services: Pick<FleetServices, 'records' | 'store' | 'newLease'>,
   options: { signal?: AbortSignal; isNew?: boolean },
 ): Promise<FollowUp[]> {
   const { records } = services;
@@ -94,6 +95,17 @@ export async function followUps(
     }
   }
   return jobs;
+}
+
+/** Nothing that the plan counts on is collected as garbage before the plan stands in Redis. */
+async function planUnderLease(
+  record: PullRecord,
+  services: FleetServices,
+  options: CallOptions,
+): Promise<void> {
+  await using lease = services.newLease();
+  const content = leasing(services.store.content, lease);
+  await plan(record, { ...services, store: { ...services.store, content } }, options);
 }
 
 /** Pins what the pull is of, stores what is small, and records what else it needs. */

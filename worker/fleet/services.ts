@@ -1,4 +1,5 @@
 import type { Store } from '../../shared/content/store.ts';
+import type { ContentLease } from '../../shared/gc/lease.ts';
 import type { Logger } from '../../shared/logging.ts';
 import type { PullRecords } from '../../shared/pull/records.ts';
 import type { FetchLeases } from './lease.ts';
@@ -10,5 +11,7 @@ export interface FleetServices {
   client: RegistryClient;
   records: PullRecords;
   leases: FetchLeases;
+  /** Keeps what somebody relies on from garbage collection. */
+  newLease: () => ContentLease;
   log: Logger;
 }

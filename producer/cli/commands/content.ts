@@ -7,7 +7,7 @@ export function register(program: Command): void {
   const content = program
     .command('content')
     .description(
-      'List, read, add and remove the blobs of the content store. Without a verb it lists, with the options of ls.',
+      'List, read, add, verify and remove the blobs of the content store. Without a verb it lists, with the options of ls.',
     )
     .addHelpText(
       'after',
@@ -16,6 +16,7 @@ Examples:
   dray content ls
   dray content get sha256:… > blob
   dray content ingest --expected-digest sha256:… --expected-size 1234 < blob
+  dray content verify
   dray content rm sha256:…`,
     );
   listOptions(
@@ -53,9 +54,23 @@ Examples:
     });
 
   content
+    .command('verify')
+    .summary('compare blobs with their digests')
+    .description(
+      'Read blobs whole, and compare them with their digests. A wrong one is set aside: the next pull that needs it fetches it again.',
+    )
+    .argument('[digest...]', 'the blobs (default: all)')
+    .option('-n, --dry-run', 'only look: what is wrong stays where it is')
+    .action(async (digests: string[], options: { dryRun?: boolean }, command: Command) => {
+      const { verifyContent } = await import('../content-blobs.ts');
+      const { openContext } = await import('../context.ts');
+      await verifyContent(await openContext(command), digests, options);
+    });
+
+  content
     .command('rm')
     .summary('remove blobs')
-    .description('Remove blobs, whoever needs them.')
+    .description('Remove blobs, whoever needs them. What nobody needs goes by itself: see dray gc.')
     .argument('<digest...>', 'the blobs')
     .action(async (digests: string[], _options: object, command: Command) => {
       const { removeContent } = await import('../content-blobs.ts');

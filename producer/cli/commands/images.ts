@@ -34,7 +34,9 @@ Examples:
   images
     .command('rm')
     .summary('remove names of images')
-    .description('Remove names of images. Content and snapshots stay.')
+    .description(
+      'Remove names of images. Their content, and their snapshots on nodes, go with the next garbage collection (dray gc) if nothing else needs them.',
+    )
     .argument('<reference...>', 'the names')
     .action(async (references: string[], _options: object, command: Command) => {
       const { openContext } = await import('../context.ts');

@@ -82,11 +82,11 @@ async function takeFile(
 
 async function createFile(layout: Layout, { digest, size }: Descriptor): Promise<OwnFile> {
   const folder = layout.ingestFolder(digest);
-  // The folder goes when its last writer does, and that may be between these two calls.
+  // The folder goes when its last writer does, and that may be between these two calls, or within the first.
   for (let chance = 20; ; chance--) {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
     const file = path.join(folder, ownName(size));
     try {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
       return { file, handle: await open(file, 'wx', 0o600), found: 0 };
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT' || chance === 0) throw error;

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { open, rename, stat, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { type Digest, splitDigest } from '../../image/digest.ts';
-import type { CallOptions, Verdict } from '../store.ts';
+import type { Verdict, VerifyOptions } from '../store.ts';
 import { hasDigest } from '../verify.ts';
 import { ifThere } from './errors.ts';
 import { type Layout, syncFolder } from './layout.ts';
@@ -12,7 +12,7 @@ import { readFileFrom } from './read.ts';
 export async function verify(
   layout: Layout,
   digest: Digest,
-  options: CallOptions,
+  { readOnly = false, ...options }: VerifyOptions,
 ): Promise<Verdict> {
   const file = layout.blob(digest);
   for (;;) {
@@ -21,6 +21,7 @@ export async function verify(
     try {
       const { ino, size } = await handle.stat();
       if (await hasDigest(digest, () => readFileFrom(handle, 0, size, options))) return 'right';
+      if (readOnly) return 'wrong';
       // Another file may have taken its place meanwhile.
       if ((await ifThere(stat(file)))?.ino !== ino) continue;
       const { algorithm, hex } = splitDigest(digest);
@@ -28,7 +29,7 @@ export async function verify(
       if ((await ifThere(rename(file, aside).then(() => true))) === undefined) return 'missing';
       await utimes(aside, new Date(), new Date());
       await syncFolder(path.dirname(file));
-      return 'set aside';
+      return 'wrong';
     } finally {
       await handle.close();
     }

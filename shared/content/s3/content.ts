@@ -9,6 +9,7 @@ import type {
   ReadOptions,
   SweepOptions,
   Verdict,
+  VerifyOptions,
 } from '../store.ts';
 import { hasDigest } from '../verify.ts';
 import type { Bucket } from './bucket.ts';
@@ -104,7 +105,7 @@ async function verify(
   bucket: Bucket,
   keys: Keys,
   digest: Digest,
-  options: CallOptions,
+  { readOnly = false, ...options }: VerifyOptions,
 ): Promise<Verdict> {
   const key = keys.blob(digest);
   for (;;) {
@@ -115,12 +116,13 @@ async function verify(
       if (await hasDigest(digest, () => readObject(bucket, key, { ...options, etag }))) {
         return 'right';
       }
+      if (readOnly) return 'wrong';
       // One that is too large for a copy is not kept.
       await bucket.copy(found, keys.wrong(digest), options).catch((error: unknown) => {
         if (!(error instanceof DrayError) || error.retryable || isReplaced(error)) throw error;
       });
       await bucket.remove(key, { ...options, etag });
-      return 'set aside';
+      return 'wrong';
     } catch (error) {
       // Another object is there by now, or none.
       if (!isReplaced(error)) throw error;

@@ -326,7 +326,9 @@ export function storeConformance(name: string, prepare: () => Promise<StoreUnder
       for (const wrong of [sampleBytes(2 * MiB, 'other bytes'), bytes.subarray(0, MiB)]) {
         await putBytes(content, descriptor, bytes);
         await prepared?.spoil(descriptor.digest, wrong);
-        assert.equal(await content.verify(descriptor.digest), 'set aside');
+        assert.equal(await content.verify(descriptor.digest, { readOnly: true }), 'wrong');
+        assert.equal((await content.info(descriptor.digest))?.size, wrong.length, 'it stays');
+        assert.equal(await content.verify(descriptor.digest), 'wrong');
         assert.equal(await content.info(descriptor.digest), undefined);
         assert.equal(await putBytes(content, descriptor, bytes), 'committed');
         assert.equal(await content.verify(descriptor.digest), 'right');

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { openFolderStore } from '../../../shared/content/folder/store.ts';
+import { ContentLease } from '../../../shared/gc/lease.ts';
 import { mediaTypes } from '../../../shared/image/descriptor.ts';
 import { digestOf } from '../../../shared/image/digest.ts';
 import type { PlannedBlob } from '../../../shared/pull/record.ts';
@@ -32,8 +33,9 @@ describe('followUps', () => {
         const descriptor = { mediaType: mediaTypes.ociManifest, digest, size: i };
         return { descriptor, kind: 'layer', existed: false };
       });
+      const newLease = () => new ContentLease(redis, '{t}');
       await records.plan(id, undefined, blobs);
-      const jobs = await followUps(id, { records, store }, {});
+      const jobs = await followUps(id, { records, store, newLease }, {});
       assert.deepEqual(
         jobs.map((job) => job.queue === 'fetch-blob' && job.digest),
         blobs.map(({ descriptor }) => descriptor.digest),

@@ -1,6 +1,6 @@
 import type { Store } from '../../../shared/content/store.ts';
 import { DrayError } from '../../../shared/errors.ts';
-import type { ChainID, Digest } from '../../../shared/image/digest.ts';
+import { type ChainID, chainIDs, type Digest } from '../../../shared/image/digest.ts';
 import type { Logger } from '../../../shared/logging.ts';
 import type { PullRecords } from '../../../shared/pull/records.ts';
 import type { FollowUp } from '../../../shared/queue/jobs.ts';
@@ -20,6 +20,8 @@ export interface UnpackServices extends ImageServices {
   hints: Hints;
   held: Pick<HeldImages, 'add'>;
   log: Logger;
+  /** The node is to hold this image: told before it does, and once it does. */
+  used?: (image: { manifest: Digest; name: string; chainID: ChainID | undefined }) => void;
 }
 
 /** Makes this node able to run a pull's image. A second run finds the snapshots committed. */
@@ -34,7 +36,8 @@ export async function unpackJob(
   const assignment = await nodes.assignment(pull, node);
   if (assignment === undefined) return [];
 
-  const refetch = (digest: Digest, why: string) => refetchBlob(services, pull, digest, why);
+  const refetch = (digest: Digest, why: string) =>
+    refetchBlob(services, pull, digest, why, options);
   const { manifest, config } = await read();
   const { nodeCount } = assignment;
   await using progress = new NodeProgress({ nodes, node, log }, pull, manifest, nodeCount);
@@ -44,6 +47,10 @@ export async function unpackJob(
     return [];
   };
   if (config === undefined) return await ready();
+  const name = (await records.get(pull))?.reference ?? payload.manifest.digest;
+  const chainID = chainIDs(config.rootfs.diff_ids).at(-1);
+  const used = () => services.used?.({ manifest: payload.manifest.digest, name, chainID });
+  used();
   const ended = new AbortController();
   const signal = AbortSignal.any([options.signal, ended.signal]);
   await using watch = new PullWatch({ ...services, progress, manifest }, pull, assignment, (why) =>
@@ -55,6 +62,7 @@ export async function unpackJob(
       { ...services, content: store.content, manifest, config },
       { signal, onLayer: progress.layer, advanced: (digest) => hints.advanced(digest), refetch },
     );
+    used();
     return await ready(chainID);
   } catch (error) {
     const isUnwanted = ended.signal.aborted && ended.signal.reason === unwanted;
@@ -70,7 +78,7 @@ export async function unpackJob(
     } catch (error) {
       const lost = lostBlobOf(error);
       if (lost === undefined) throw error;
-      await refetch(lost, 'is gone, or was wrong');
+      await refetch(lost, 'is gone, or wrong');
       throw new DrayError('STORE_UNAVAILABLE', `The content store lost ${lost}`, {
         retryable: true,
         cause: error,

@@ -108,7 +108,7 @@ export class PullWatch implements AsyncDisposable {
     for (const { digest } of manifest.layers) {
       if (progress.isDone(digest) || missing.includes(digest)) continue;
       if ((await store.content.info(digest, { signal })) !== undefined) continue;
-      await refetchBlob(this.#services, this.#pull, digest, 'is gone');
+      await refetchBlob(this.#services, this.#pull, digest, 'is gone', { signal });
     }
   }
 

@@ -46,10 +46,10 @@ export async function readBlob(
   descriptor: Descriptor,
   options: CallOptions & { maxBytes: number },
 ): Promise<Buffer> {
-  const bytes = await readStored(content, descriptor, options);
+  const bytes = await readStored(content, descriptor, { ...options, readOnly: true });
   if (bytes !== undefined) return bytes;
   const { digest } = descriptor;
-  throw new DrayError('BLOB_UNKNOWN', `The content store lacks ${digest}, or had it wrong`, {
+  throw new DrayError('BLOB_UNKNOWN', `The content store lacks ${digest}, or has it wrong`, {
     hint: 'Fetch the image again: dray fetch REF',
     context: { digest },
   });

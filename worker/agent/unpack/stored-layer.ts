@@ -22,7 +22,7 @@ const mostTries = 5;
 
 export interface StoredOptions {
   signal: AbortSignal;
-  /** Has a blob that the store lost, or had wrong, fetched again; without it nobody would, and its loss is thrown. */
+  /** Has a blob that the store lost, or has wrong, fetched again, and returns when that has begun; without it nobody would, and the loss is thrown. */
   refetch?: ((digest: Digest, why: string) => Promise<void>) | undefined;
 }
 
@@ -33,8 +33,7 @@ export function mayBeBrokenBytes(error: unknown): error is DrayError {
 
 /**
  * Applies a layer from its committed blob, which it waits for. A failure is the image's fault only where the bytes had
- * their digest: a wrong blob in the store is set aside and fetched again, and bytes that were torn on their way are
- * read once more.
+ * their digest: a wrong blob in the store is fetched again, and bytes that were torn on their way are read once more.
  */
 export async function applyStored<T>(
   content: StoredContent,
@@ -54,10 +53,10 @@ export async function applyStored<T>(
     } catch (error) {
       if (signal.aborted || !mayBeBrokenBytes(error)) throw error;
       if (witness !== undefined && (await witness.isRight())) throw error;
-      const verdict = await content.verify(digest, { signal });
+      const verdict = await content.verify(digest, { signal, readOnly: true });
       if (verdict !== 'right') {
         if (refetch === undefined) throw lost(digest, verdict);
-        await refetch(digest, verdict === 'missing' ? 'is gone' : 'was wrong, and was set aside');
+        await refetch(digest, verdict === 'missing' ? 'is gone' : 'is wrong');
       } else if (content.pathOf !== undefined || error.code === 'SIZE_MISMATCH') {
         // A local file is not torn; and what says another size is the manifest.
         throw error;
@@ -125,8 +124,8 @@ class Witness implements AsyncIterable<Uint8Array> {
   }
 }
 
-function lost(digest: Digest, verdict: 'missing' | 'set aside'): DrayError {
-  const what = verdict === 'missing' ? 'lacks' : 'had wrong bytes for';
+function lost(digest: Digest, verdict: 'missing' | 'wrong'): DrayError {
+  const what = verdict === 'missing' ? 'lacks' : 'has wrong bytes for';
   return new DrayError('BLOB_UNKNOWN', `The content store ${what} layer ${digest}`, {
     hint: 'Fetch the image again: dray fetch REF',
     context: { digest },

@@ -86,8 +86,7 @@ export class MemoryContent implements StoredContent {
     const found = this.#blobs.get(digest);
     if (!found?.isCommitted) return 'missing';
     if (digestOf(found.bytes) === digest) return 'right';
-    this.#blobs.delete(digest);
-    return 'set aside';
+    return 'wrong';
   }
 
   async *follow(
