@@ -76,7 +76,7 @@ export async function enqueuePull(
  * The nodes that a pull is for, and the platform of which they get the image: theirs, where a selector chose them and
  * none was asked for.
  */
-async function placesOf(
+export async function placesOf(
   request: Omit<PullRequest, 'selector'> & { selector: readonly Requirement[] | undefined },
   config: Config,
   redis: Redis,

@@ -20,7 +20,7 @@ export interface Route<
   Body extends z.ZodType = z.ZodType,
 > {
   id: string;
-  method: 'GET' | 'POST' | 'DELETE';
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** With `{name}` parts. */
   path: string;
   summary: string;

@@ -25,6 +25,7 @@ import { openApiDocument } from './openapi.ts';
 import { sendProblem } from './problem.ts';
 import { type Route, serveRoutes } from './route.ts';
 import { contentRoutes } from './routes/content.ts';
+import { desiredRoutes } from './routes/desired.ts';
 import { imageRoutes } from './routes/images.ts';
 import { nodeRoutes } from './routes/nodes.ts';
 import { pullRoutes } from './routes/pulls.ts';
@@ -37,6 +38,7 @@ export function apiRoutes(services: ApiServices): Route[] {
     ...imageRoutes(services),
     ...contentRoutes(services),
     ...nodeRoutes(services),
+    ...desiredRoutes(services),
     ...queueRoutes(services),
   ];
 }

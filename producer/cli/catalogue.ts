@@ -208,6 +208,11 @@ export const catalogue: readonly CatalogueGroup[] = [
         load: () => import('./commands/nodes.ts'),
       },
       {
+        name: 'desired',
+        summary: 'list and remove what nodes shall hold from now on',
+        load: () => import('./commands/desired.ts'),
+      },
+      {
         name: 'registry',
         summary: 'show and set what the fleet may ask of registries',
         load: () => import('./commands/registry.ts'),

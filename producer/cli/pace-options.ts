@@ -57,7 +57,8 @@ export function paceOf(options: RolloutOptions): Pace {
   };
 }
 
-function countFrom(least: number): (text: string) => number {
+/** Reads a count for an option. */
+export function countFrom(least: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (/^\d{1,7}$/.test(text) && value >= least) return value;
@@ -65,7 +66,8 @@ function countFrom(least: number): (text: string) => number {
   };
 }
 
-function duration(text: string): number {
+/** Reads a duration for an option, into milliseconds. */
+export function duration(text: string): number {
   const ms = parseDuration(text);
   if (ms !== undefined) return ms;
   throw new InvalidArgumentError('It must be a duration, as in 30s, 10m, 12h or 7d.');

@@ -1,3 +1,4 @@
+import { parseSetName } from '../../shared/desired/set-name.ts';
 import { formatReference, parseReference } from '../../shared/image/reference.ts';
 import { parseSelector } from '../../shared/node/selector.ts';
 import type { Pace } from '../../shared/pull/pace.ts';
@@ -6,6 +7,7 @@ import type { Priority } from '../../shared/pull/priority.ts';
 import type { PullRequest, PullStatus, Want } from '../../shared/pull/status.ts';
 import { parseCredentialName } from '../../shared/registry/credential-name.ts';
 import { startTracing, traced } from '../../shared/telemetry/trace.ts';
+import type { Keeping } from '../keep.ts';
 import type { Context, QueueConnection } from './context.ts';
 import { failureOf, followPull } from './follow-pull.ts';
 import type { ProgressForm } from './progress/view.ts';
@@ -24,6 +26,8 @@ export interface PullImageOptions {
   /** Instead of `nodes`: those that fulfil it; empty: all. */
   selector?: string;
   pace?: Pace;
+  /** The nodes shall hold it from now on. */
+  keeping?: Keeping;
   progress?: ProgressForm;
 }
 
@@ -58,11 +62,13 @@ export async function pullDetached(context: Context, options: PullImageOptions):
 }
 
 /** Nothing is started for a reference or a name that is none. @throws REFERENCE_INVALID, USAGE */
-function check({ reference, credential, policy, selector }: PullImageOptions): void {
+function check(options: PullImageOptions): void {
+  const { reference, credential, policy, selector, keeping } = options;
   parseReference(reference);
   if (selector !== undefined) parseSelector(selector);
   if (credential !== undefined) parseCredentialName(credential);
   if (policy !== undefined) parsePullPolicy(policy);
+  if (keeping?.name !== undefined) parseSetName(keeping.name);
 }
 
 async function enqueue(
@@ -84,7 +90,19 @@ async function enqueue(
     ...(pace === undefined ? {} : { pace }),
   };
   const say = (line: string) => process.stderr.write(`${line}\n`);
-  return await enqueuePull(context.config, queue.redis, request, { say });
+  const { config } = context;
+  const { redis } = queue;
+  if (options.keeping === undefined) return await enqueuePull(config, redis, request, { say });
+  const { keepImage } = await import('../keep.ts');
+  await using store = await context.openStore();
+  const { name, pull } = await keepImage(
+    request,
+    options.keeping,
+    { config, redis, store },
+    { say },
+  );
+  say(`kept as the desired set ${name}; dray desired shows how nodes are with it`);
+  return pull;
 }
 
 async function defaultNodes(context: Context): Promise<string[]> {

@@ -13,6 +13,61 @@ export type Descriptor = {
   size: number;
 };
 
+export type DesiredRequest = {
+  reference: string;
+  platform?: string;
+  /** The nodes, as in zone=a,gpu!=none or name in (node-a,node-b); empty: all */
+  selector: string;
+  pace?: Pace;
+  priority?: 'high' | 'normal' | 'low';
+  credential?: string;
+  /** When the tag is looked at again: a duration, as in 6h, or a cron expression in UTC. What is new is rolled out. None: never */
+  schedule?: string;
+  retention?: {
+    previous?: number;
+    until?: string;
+  };
+};
+
+/** An image that nodes shall hold from now on */
+export type DesiredSet = {
+  name: string;
+  reference: string;
+  platform: string;
+  /** The nodes, as in zone=a,gpu!=none or name in (node-a,node-b); empty: all */
+  selector: string;
+  retention: {
+    /** Versions before the current one that are kept, too */
+    previous: number;
+    /** When the set ends by itself */
+    until?: string;
+  };
+  pace: Pace;
+  priority: 'high' | 'normal' | 'low';
+  credential?: string;
+  /** When the tag is looked at again: a duration, as in 6h, or a cron expression in UTC. What is new is rolled out. None: never */
+  schedule?: string;
+  createdAt: string;
+  /** What nodes shall hold; none until it is known */
+  current?: {
+    target: Descriptor;
+    manifest: Descriptor;
+    since: string;
+  };
+  previous: {
+    target: Descriptor;
+    manifest: Descriptor;
+    since: string;
+  }[];
+  /** Those that match and are neither lost nor cordoned, and those that hold it */
+  nodes: {
+    total: number;
+    ready: number;
+  };
+  lookedAt?: string;
+  nextLook?: string;
+};
+
 export type FailedJob = {
   id: string;
   /** The stable code of what went wrong */
@@ -75,6 +130,12 @@ export type Ingest = {
 
 export type IngestList = {
   items: Ingest[];
+};
+
+export type KeptImage = {
+  set: DesiredSet;
+  /** The id of the pull */
+  pull: string;
 };
 
 export type Node = {

@@ -1,6 +1,9 @@
 import type {
+  DesiredRequest,
+  DesiredSet,
   FailedJob,
   Image,
+  KeptImage,
   Node,
   NodeImage,
   NodeImageList,
@@ -147,8 +150,47 @@ export class DrayageClient {
 
   /** The images that a node holds unpacked, as its agent said within the last seconds. */
   async listNodeImages(node: string, options: CallOptions = {}): Promise<NodeImage[]> {
-    const path = `/v1/nodes/${encodeURIComponent(node)}/images`;
-    return (await this.#requests.json<NodeImageList>('GET', path, options)).items;
+    return (await this.#requests.json<NodeImageList>('GET', `${nodePath(node)}/images`, options))
+      .items;
+  }
+
+  /** Has a node get nothing new (`cordon`), puts down its work too (`drain`), or has it take work again. */
+  async markNode(
+    node: string,
+    verb: 'cordon' | 'uncordon' | 'drain',
+    options: CallOptions = {},
+  ): Promise<Node> {
+    return await this.#requests.json('POST', `${nodePath(node)}/${verb}`, options);
+  }
+
+  /** Forgets a node that is lost. @throws CONFLICT for one whose agent lives */
+  async removeNode(node: string, options: CallOptions = {}): Promise<void> {
+    await this.#requests.send('DELETE', nodePath(node), options);
+  }
+
+  /** What nodes shall hold from now on. */
+  async listDesiredSets(options: CallOptions = {}): Promise<DesiredSet[]> {
+    return (await this.#requests.json<{ items: DesiredSet[] }>('GET', '/v1/desired', options))
+      .items;
+  }
+
+  async getDesiredSet(name: string, options: CallOptions = {}): Promise<DesiredSet> {
+    return await this.#requests.json('GET', `/v1/desired/${encodeURIComponent(name)}`, options);
+  }
+
+  /** Has nodes hold an image from now on: makes the set, or replaces it, and pulls to the nodes that match. */
+  async putDesiredSet(
+    name: string,
+    request: DesiredRequest,
+    options: CallOptions = {},
+  ): Promise<KeptImage> {
+    const path = `/v1/desired/${encodeURIComponent(name)}`;
+    return await this.#requests.json('PUT', path, { body: request, ...options });
+  }
+
+  /** What nodes hold of it stays. */
+  async removeDesiredSet(name: string, options: CallOptions = {}): Promise<void> {
+    await this.#requests.send('DELETE', `/v1/desired/${encodeURIComponent(name)}`, options);
   }
 
   /** The queues as they stand. */
@@ -180,6 +222,10 @@ function changed(pull: Pull, change: Pull): Pull {
   const nodes = new Map(pull.nodes.map((node) => [node.name, node]));
   for (const node of change.nodes) nodes.set(node.name, node);
   return { ...change, nodes: [...nodes.values()] };
+}
+
+function nodePath(node: string): string {
+  return `/v1/nodes/${encodeURIComponent(node)}`;
 }
 
 function pullPath(id: string): string {

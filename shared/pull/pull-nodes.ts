@@ -144,6 +144,12 @@ export class PullNodes {
     return nodes.filter(({ state }) => state !== 'ready').map(({ name }) => name);
   }
 
+  /** All that have not ended: they wait for their turn, or are under way. */
+  async underWay(id: string): Promise<string[]> {
+    const waiting = await this.#redis.lrange(this.#keys.pullPending(id), 0, -1);
+    return [...waiting, ...(await this.active(id))];
+  }
+
   /** All that are under way. */
   async active(id: string): Promise<string[]> {
     return await this.#redis.zrange(this.#keys.pullActive(id), '0', '-1');

@@ -29,6 +29,8 @@ export interface PullRecord {
   stopped?: EncodedError;
   /** The desired set that it is for. */
   desired?: string;
+  /** The target came with the request: it says nothing new of the reference. */
+  given: boolean;
   /** The layers of the manifest that nodes unpack, in its order. */
   layers: Digest[];
   /** The name of the credential that counts, as it was given. */
@@ -75,6 +77,7 @@ export function decodeRecord(id: string, fields: Record<string, string>): PullRe
     },
     pace: decodePace(fields),
     paused: fields.paused !== undefined,
+    given: fields.given !== undefined,
     layers: (JSON.parse(fields.layers ?? '[]') as unknown[]).filter(
       (digest): digest is Digest => typeof digest === 'string' && isDigest(digest),
     ),

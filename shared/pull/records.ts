@@ -71,7 +71,10 @@ export class PullRecords {
 
   /** Creates the record of a pull, unless it is there. It is accepted once its resolve job is enqueued too. */
   async create(
-    request: Pick<PullRequest, 'credential' | 'priority' | 'policy' | 'pace' | 'desired'> &
+    request: Pick<
+      PullRequest,
+      'credential' | 'priority' | 'policy' | 'pace' | 'desired' | 'given'
+    > &
       Required<Pick<PullRequest, 'reference' | 'platform' | 'nodes' | 'want'>>,
     id = newPullId(),
   ): Promise<string> {
@@ -87,8 +90,18 @@ export class PullRecords {
       ...(request.want === 'image' ? {} : { named: 1 }),
       ...{ credential: request.credential, priority: request.priority },
       ...{ policy: request.policy, desired: request.desired },
+      ...(request.given === undefined
+        ? {}
+        : {
+            given: 1,
+            target: JSON.stringify(request.given.target),
+            askedAt: request.given.askedAt.getTime(),
+          }),
       ...request.pace,
     };
+    if (request.desired !== undefined) {
+      await this.#redis.sadd(this.keys.desiredPulls(request.desired), id);
+    }
     const set = Object.entries(fields).filter(([, value]) => value !== undefined);
     await this.#run(
       createScript,

@@ -33,6 +33,8 @@ export interface PullRequest {
   pace?: Pace;
   /** The desired set that it is for, by its name. */
   desired?: string;
+  /** What the reference is, as a registry said then: it is not asked again. */
+  given?: { target: Descriptor; askedAt: Date };
 }
 
 export type PullState =

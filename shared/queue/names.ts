@@ -76,6 +76,20 @@ export function keysOf(prefix: string) {
     nodeImages: (node: string) => `${own}:node:${node}:images`,
     /** Set: the nodes that hold the image of a manifest. */
     imageNodes: (manifest: Digest) => `${own}:image:${manifest}:nodes`,
+    /** Hash: desired set → its record, as the content store has it. */
+    desired: `${own}:desired`,
+    /** There once the copy was made of the store's records. */
+    desiredCopied: `${own}:desired:copied`,
+    /** Counts changes of the records. */
+    desiredVersion: `${own}:desired:version`,
+    /** Hash: desired set → when its tag was looked at last. */
+    desiredLooked: `${own}:desired:looked`,
+    /** Set: pulls that are for a desired set. */
+    desiredPulls: (name: string) => `${own}:desired:${name}:pulls`,
+    /** Hash: node → when it may be tried again for a desired set, and how often it has failed. */
+    desiredRetries: (name: string) => `${own}:desired:${name}:retries`,
+    /** Held by the worker that looks after the desired sets. */
+    desiredLock: `${own}:desired:lock`,
     /** Hash: registry → what the fleet may ask of it. */
     limits: `${own}:limits`,
     /** Sorted set: registries that asked for a pause, by its end. For those who look. */

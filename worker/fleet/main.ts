@@ -1,6 +1,7 @@
 /** The program `dray worker`: takes resolve and fetch-blob jobs. Stateless; any number may run. */
 import { loadConfig } from '../../shared/config.ts';
 import { openStore } from '../../shared/content/open.ts';
+import { DesiredSets } from '../../shared/desired/desired-sets.ts';
 import { ContentLease } from '../../shared/gc/lease.ts';
 import { runProgram } from '../../shared/program.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
@@ -12,6 +13,7 @@ import { parseFetchPayload, parseResolvePayload } from '../../shared/queue/paylo
 import { warnOfServer } from '../../shared/queue/server-check.ts';
 import { advanceForever } from './advance.ts';
 import { RegistryBudgets } from './budget/budgets.ts';
+import { keepDesiredForever } from './desired.ts';
 import { fetchBlobGaveUp, fetchBlobJob } from './fetch-blob.ts';
 import { collectGarbage } from './gc/job.ts';
 import { FetchLeases } from './lease.ts';
@@ -36,7 +38,8 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
   cleanUp.use(queues);
   const leases = new FetchLeases(redis, config.redis.prefix, store.content);
   const newLease = () => new ContentLease(redis, config.redis.prefix);
-  const services: FleetServices = { store, client, records, leases, newLease, log };
+  const desired = new DesiredSets(redis, config.redis.prefix, store.desired);
+  const services: FleetServices = { store, client, records, desired, leases, newLease, log };
   const isServerKnown = await warnOfServer(redis, log);
   const ends = { redis, prefix: config.redis.prefix, queues, log, stopping, isServerKnown };
 
@@ -80,8 +83,9 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
     await Promise.all(taking.map((worker) => stopConsuming(worker, redis)));
   });
   await Promise.all(taking.map((worker) => worker.waitUntilReady()));
-  const mending = { redis, records, store, queues, newLease, log };
-  const looking = [reconcileForever, advanceForever].map((look) =>
+  const { prefix } = config.redis;
+  const mending = { redis, prefix, records, store, desired, queues, newLease, log };
+  const looking = [reconcileForever, advanceForever, keepDesiredForever].map((look) =>
     look(mending, { signal: stopping }),
   );
   cleanUp.defer(async () => {

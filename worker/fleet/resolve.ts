@@ -115,7 +115,7 @@ async function plan(
   { signal }: CallOptions,
 ): Promise<void> {
   const options = { signal, credential: record.credential };
-  const { records } = services;
+  const { records, log } = services;
   const reference = parseReference(record.reference);
   if (record.state === 'queued') await records.resolving(record.id);
   if (record.want === 'object') {
@@ -139,6 +139,14 @@ async function plan(
     throw new DrayError('PLATFORM_UNKNOWN', `${record.reference} has no image for these nodes`, {
       hint: 'Bring it into the content store only: dray fetch --platform all',
     });
+  }
+  if (record.desired !== undefined && !record.given && manifest !== undefined) {
+    const version = { target: pinned.target, manifest, since: new Date() };
+    // Before the plan: a run that dies here does it again.
+    if (await services.desired.resolved(record.desired, version, options)) {
+      const { desired, reference } = record;
+      log.info({ desired, reference, digest: pinned.target.digest }, 'a desired set has moved on');
+    }
   }
   const had = blobs.filter(({ existed }) => existed);
   if (await records.plan(record.id, manifest, blobs, layers)) {

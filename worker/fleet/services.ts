@@ -1,4 +1,5 @@
 import type { Store } from '../../shared/content/store.ts';
+import type { DesiredSets } from '../../shared/desired/desired-sets.ts';
 import type { ContentLease } from '../../shared/gc/lease.ts';
 import type { Logger } from '../../shared/logging.ts';
 import type { PullRecords } from '../../shared/pull/records.ts';
@@ -10,6 +11,7 @@ export interface FleetServices {
   store: Store;
   client: RegistryClient;
   records: PullRecords;
+  desired: DesiredSets;
   leases: FetchLeases;
   /** Keeps what somebody relies on from garbage collection. */
   newLease: () => ContentLease;

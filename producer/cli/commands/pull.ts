@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import { type Priority, priorities } from '../../../shared/pull/priority.ts';
+import { type KeepOptions, keepingOf, keepOptions } from '../keep-options.ts';
 import {
   collect,
   credentialOption,
@@ -12,7 +13,7 @@ import {
 import { paceOf, type RolloutOptions, rolloutOptions, selectorOf } from '../pace-options.ts';
 import type { ProgressForm } from '../progress/view.ts';
 
-interface Options extends PlatformOptions, RolloutOptions {
+interface Options extends PlatformOptions, RolloutOptions, KeepOptions {
   node?: string[];
   credential?: string;
   pull: string;
@@ -31,13 +32,12 @@ export function register(program: Command): void {
       )
       .argument('<reference>', '[host[:port]/]repository[:tag][@digest]'),
   );
-  rolloutOptions(
-    pull.option(
-      '--node <name>',
-      'a node that shall hold the image; may be repeated (default: this one)',
-      collect,
-    ),
-  )
+  pull.option(
+    '--node <name>',
+    'a node that shall hold the image; may be repeated (default: this one)',
+    collect,
+  );
+  keepOptions(rolloutOptions(pull))
     .addOption(credentialOption())
     .addOption(pullPolicyOption('always'))
     .addOption(
@@ -61,6 +61,7 @@ Examples:
   dray pull --node node-a --node node-b ghcr.io/org/app:1.2
   dray pull --all-nodes --canary 2 --parallelism 50 --max-failures 5 ghcr.io/org/app:1.2
   dray pull --selector 'zone in (a,b),gpu!=none' --timeout 1h ghcr.io/org/app:1.2
+  dray pull --keep --selector zone=a --schedule 6h ghcr.io/org/app:1
   dray pull --platform linux/arm64 --progress plain alpine
   dray pull --pull if-stale=12h alpine
   dray pull --detach --priority low --node node-a alpine
@@ -72,6 +73,7 @@ Examples:
       const context = await openContext(command);
       const { node: nodes, credential, progress, priority, pull: policy } = options;
       const selector = selectorOf(options);
+      const keeping = keepingOf(options);
       const request = {
         reference,
         progress,
@@ -82,6 +84,7 @@ Examples:
         ...(nodes === undefined ? {} : { nodes }),
         ...(selector === undefined ? {} : { selector }),
         pace: paceOf(options),
+        ...(keeping === undefined ? {} : { keeping }),
       };
       const result =
         options.detach === true
