@@ -5,6 +5,7 @@ import {
   type ContainerExit,
   type ContainerStatus,
   type CreateContainerRequest,
+  type FoundFile,
   type LogRequest,
   logStartHeader,
   type MountStatus,
@@ -168,9 +169,10 @@ export class AgentClient {
     options: CallOptions & LogRequest = {},
   ): Promise<{ from: number; output: AsyncIterable<OutputChunk> }> {
     const { signal, since, ...rest } = options;
-    const entries = Object.entries(rest).map(([name, value]) => [name, String(value)]);
-    const query = new URLSearchParams(Object.fromEntries(entries));
-    if (since !== undefined) query.set('since', since.toISOString());
+    const query = queryOf({
+      ...rest,
+      ...(since === undefined ? {} : { since: since.toISOString() }),
+    });
     const { body, headers } = await this.#open(
       'GET',
       `${containerPath(id)}/logs?${query}`,
@@ -178,6 +180,46 @@ export class AgentClient {
     );
     const frames = decodeFrames(this.#translated(body, signal));
     return { from: Number(headers[logStartHeader]), output: outputOf(frames) };
+  }
+
+  /** What stands at a path in a container. @throws NOT_FOUND */
+  async lookUpFile(
+    id: string,
+    request: { path: string; follow?: boolean },
+    options: CallOptions = {},
+  ): Promise<FoundFile> {
+    return await this.#json(
+      'GET',
+      `${containerPath(id)}/file?${queryOf(request)}`,
+      undefined,
+      options,
+    );
+  }
+
+  /** What stands at a path in a container, as a tar archive whose first entry has that name. @throws NOT_FOUND */
+  async copyOut(
+    id: string,
+    request: { path: string; name: string; follow?: boolean },
+    options: CallOptions = {},
+  ): Promise<AsyncIterable<Uint8Array>> {
+    const path = `${containerPath(id)}/archive?${queryOf(request)}`;
+    const { body } = await this.#open('GET', path, options);
+    return this.#translated(body, options.signal);
+  }
+
+  /**
+   * Writes a tar archive below a folder of a container.
+   * @param request.name takes the place of the first part of each path; `.`: that part is left out
+   * @param request.ids keep the owners that the archive has; otherwise all is root's
+   */
+  async copyIn(
+    id: string,
+    request: { path: string; name?: string; ids?: boolean },
+    archive: Readable,
+    options: CallOptions = {},
+  ): Promise<void> {
+    const path = `${containerPath(id)}/archive?${queryOf(request)}`;
+    await this.#json('PUT', path, archive, options);
   }
 
   async listSnapshots(options: CallOptions = {}): Promise<SnapshotStatus[]> {
@@ -365,6 +407,12 @@ function decodeAnswer(text: string): DrayError {
   } catch {
     return new DrayError('AGENT_UNAVAILABLE', `The agent answered: ${text.slice(0, 300)}`);
   }
+}
+
+function queryOf(request: object): string {
+  return new URLSearchParams(
+    Object.entries(request).map(([name, value]): [string, string] => [name, String(value)]),
+  ).toString();
 }
 
 function containerPath(id: string): string {

@@ -160,6 +160,11 @@ export const catalogue: readonly CatalogueGroup[] = [
         summary: 'let paused containers go on',
         load: () => import('./commands/unpause.ts'),
       },
+      {
+        name: 'cp',
+        summary: 'copy files from a container or into it',
+        load: () => import('./commands/cp.ts'),
+      },
       { name: 'ps', summary: 'list containers', load: () => import('./commands/ps.ts') },
       {
         name: 'logs',

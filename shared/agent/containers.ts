@@ -105,6 +105,14 @@ export interface ContainerExit {
   error?: string;
 }
 
+/** What stands at a path in a container. */
+export interface FoundFile {
+  type: 'file' | 'folder' | 'symlink' | 'other';
+  /** Bytes of a file. */
+  size: number;
+  mode: number;
+}
+
 /** What of a container's output is wanted, and in which form. */
 export interface LogRequest {
   /** Goes on until it has ended. */

@@ -44,6 +44,19 @@ export const prepareBody = z.strictObject({
   key: z.string().max(maxText),
   image: z.string().min(1).max(maxText),
 });
+const fileName = z
+  .string()
+  .min(1)
+  .max(255)
+  .refine((name) => !name.includes('/') && name !== '..', 'not a name');
+export const lookUpQuery = z.strictObject({ path, follow: flag.optional() });
+export const copyOutQuery = z.strictObject({ path, follow: flag.optional(), name: fileName });
+export const copyInQuery = z.strictObject({
+  path,
+  name: fileName.optional(),
+  ids: flag.optional(),
+});
+
 const offset = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 export const logsQuery = z.strictObject({
   follow: flag.optional(),

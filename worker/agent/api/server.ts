@@ -11,6 +11,7 @@ import {
 import type { Logger } from '../../../shared/logging.ts';
 import type { Containers } from '../containers/containers.ts';
 import { containerRoutes } from './container-routes.ts';
+import { copyRoutes } from './copy-routes.ts';
 import { sendError } from './http-errors.ts';
 import { type StorageServices, storageRoutes } from './storage-routes.ts';
 import { streamRoutes } from './stream-routes.ts';
@@ -57,6 +58,7 @@ export function createAgentServer(services: AgentServices, remote?: RemoteAccess
   server.get('/v1/health', () => ({ status: 'ok', node, version }));
   containerRoutes(server, services.containers);
   streamRoutes(server, services.containers);
+  copyRoutes(server, services.containers);
   storageRoutes(server, services);
   return server;
 }

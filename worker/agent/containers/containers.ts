@@ -34,6 +34,7 @@ import { bundleOf, layoutOf } from './layout.ts';
 import { makeFolders } from './lifecycle.ts';
 import { type OpenedLog, openLog, type ReadLogOptions } from './log.ts';
 import { reconcile } from './reconcile.ts';
+import { type ContainerRoot, openRoot } from './root.ts';
 import type { ContainerServices, RootSnapshots } from './services.ts';
 import { settle } from './settings.ts';
 import { exitOf, Supervisor } from './supervisor.ts';
@@ -309,6 +310,21 @@ export class Containers implements AsyncDisposable {
   /** Runs a further process in a container: see {@link execInContainer}. @throws NOT_FOUND */
   async exec(id: string, request: ExecRequest, options: CallOptions = {}): Promise<ExecSession> {
     return await execInContainer(this.#services, this.#require(id), request, options);
+  }
+
+  /**
+   * Opens the root folder of a container: of its processes where it runs, else its file system, which is mounted
+   * for so long; until it is disposed, a container that does not run is not changed.
+   * @throws NOT_FOUND
+   */
+  async root(id: string, options: CallOptions = {}): Promise<ContainerRoot> {
+    const change = await this.#supervisor.changes.take(id, options);
+    try {
+      return await openRoot(this.#services, this.#require(id), change);
+    } catch (error) {
+      change[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** Opens the standard input of a running container: see {@link openInput}. @throws NOT_FOUND */
