@@ -208,6 +208,11 @@ export const catalogue: readonly CatalogueGroup[] = [
         load: () => import('./commands/status.ts'),
       },
       {
+        name: 'top',
+        summary: 'watch queues, pulls and nodes live',
+        load: () => import('./commands/top.ts'),
+      },
+      {
         name: 'nodes',
         summary: 'list, cordon, drain and remove the nodes of the fleet',
         load: () => import('./commands/nodes.ts'),

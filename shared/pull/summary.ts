@@ -35,6 +35,11 @@ export class PullSummaries {
     return (await this.#all(ids)).filter(({ state }) => !isFinished(state));
   }
 
+  /** How many pulls have not ended. */
+  async countOpen(): Promise<number> {
+    return (await this.#records.open()).length;
+  }
+
   async #all(ids: readonly string[]): Promise<PullSummary[]> {
     const found = await Promise.all(ids.map((id) => this.#get(id)));
     return found.filter((summary) => summary !== undefined);
