@@ -5,6 +5,7 @@ import { queueError, redisFailure } from '../../shared/queue/connection.ts';
 import type { Context, QueueConnection } from './context.ts';
 import { exitCodes } from './errors.ts';
 import { Interrupt } from './interrupt.ts';
+import { printable } from './output.ts';
 import { openView } from './progress/open-view.ts';
 import type { ProgressForm } from './progress/view.ts';
 
@@ -38,6 +39,9 @@ export async function followPull(
     for await (const status of pulls.watch(id, { signal: interrupt.signal })) {
       if (isFinished(status.state)) {
         view.finish(status);
+        if (status.warning !== undefined) {
+          process.stderr.write(`warning: ${printable(status.warning)}\n`);
+        }
         return status;
       }
       const note = status.note ?? fleet.trouble() ?? (await whyQueued(status, queue.redis));

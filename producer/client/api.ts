@@ -257,6 +257,8 @@ export type Pull = {
   error?: Fault;
   /** Why it waits, for people */
   note?: string;
+  /** What the registry has to say to people */
+  warning?: string;
   blobs: PullBlob[];
   /** Nodes by state */
   counts: {
@@ -337,6 +339,8 @@ export type PullSummary = {
   error?: Fault;
   /** Why it waits, for people */
   note?: string;
+  /** What the registry has to say to people */
+  warning?: string;
   /** `bytes` of `size` are in the store, or on their way into it */
   blobs: {
     total: number;

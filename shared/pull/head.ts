@@ -37,6 +37,7 @@ export async function headOf(record: PullRecord, records: PullRecords): Promise<
     ...(record.manifest === undefined ? {} : { manifest: record.manifest }),
     ...(error === undefined ? {} : { error }),
     ...(note === undefined ? {} : { note }),
+    ...(record.warning === undefined ? {} : { warning: record.warning }),
   };
 }
 

@@ -51,6 +51,7 @@ export interface PullRecord {
   named: boolean;
   error?: EncodedError;
   note?: string;
+  warning?: string;
 }
 
 /** Descriptors come back from Redis through here: nothing that is no digest gets past. */
@@ -95,6 +96,7 @@ export function decodeRecord(id: string, fields: Record<string, string>): PullRe
     ...(fields.error === undefined ? {} : { error: JSON.parse(fields.error) as EncodedError }),
     ...(fields.credential === undefined ? {} : { credential: fields.credential }),
     ...(note === undefined ? {} : { note }),
+    ...(fields.warning === undefined ? {} : { warning: fields.warning }),
     ...(desired === undefined ? {} : { desired }),
     ...(fields.stopped === undefined
       ? {}

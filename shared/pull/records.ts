@@ -344,6 +344,11 @@ export class PullRecords {
     await this.changed(id);
   }
 
+  /** Keeps what a registry has to say to people beside the pull. */
+  async warn(id: string, warning: string): Promise<void> {
+    await this.#redis.hset(this.keys.pull(id), 'warning', warning);
+  }
+
   /** How far a transfer is. Whoever follows reads it when they look; it wakes nobody. */
   async transfer(digest: Digest, bytes: number): Promise<void> {
     const key = this.keys.blob(digest);

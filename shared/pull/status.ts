@@ -110,6 +110,8 @@ export interface PullHead {
   error?: EncodedError;
   /** Why the pull waits (a registry's rate limit, a retry), or why no further node begins; for people. */
   note?: string;
+  /** What the registry has to say to people; nothing follows from it. */
+  warning?: string;
 }
 
 /** A pull as it stands. */

@@ -20,16 +20,22 @@ export async function startLimitedRegistry(options: {
   perSecond: number;
   /** Of a refusal; default: Retry-After of a second. */
   refusal?: Record<string, string>;
+  /** Headers of each answer that say how many more are allowed now. */
+  quota?: (left: number) => Record<string, string>;
   layer?: Buffer;
 }): Promise<LimitedRegistry> {
   const { perSecond, refusal = { 'retry-after': '1' }, layer = Buffer.from('layer') } = options;
+  const { quota = () => ({}) } = options;
   const registry = await startHostileRegistry();
   const asked: LimitedRegistry['asked'] = [];
   const limited = (answer: RequestListener): RequestListener => {
     return (request, response) => {
       const at = performance.now();
-      const refused = asked.filter((other) => other.at > at - 1_000).length >= perSecond;
+      const before = asked.filter((other) => other.at > at - 1_000).length;
+      const refused = before >= perSecond;
       asked.push({ at, refused, path: request.url ?? '' });
+      const said = Object.entries<string>(quota(Math.max(0, perSecond - before - 1)));
+      for (const [name, value] of said) response.setHeader(name, value);
       if (!refused) return answer(request, response);
       response.writeHead(429, { 'content-type': 'application/json', ...refusal });
       response.end('{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}');

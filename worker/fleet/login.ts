@@ -37,7 +37,10 @@ async function login(
   config: Config,
 ): Promise<LoginOutcome> {
   const { registry, username, password } = request;
-  const client = openRegistryClient(config, { credentials: async () => ({ username, password }) });
+  const client = openRegistryClient(config, {
+    credentials: async () => ({ username, password }),
+    warned: (host, warning) => process.stderr.write(`${host} warns: ${warning}\n`),
+  });
   let checked: boolean;
   try {
     checked = await client.checkLogin(registry);

@@ -20,6 +20,7 @@ import { FetchLeases } from './lease.ts';
 import { noteOf } from './note.ts';
 import { reconcileForever } from './reconcile.ts';
 import { openRegistryClient } from './registry/open.ts';
+import { reportWarnings } from './registry-warnings.ts';
 import { resolveGaveUp, resolveJob } from './resolve.ts';
 import type { FleetServices } from './services.ts';
 
@@ -31,9 +32,9 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
   const store = await openStore(config.store, { signal: stopping });
   cleanUp.use(store);
   const budget = cleanUp.use(new RegistryBudgets(redis, config.redis.prefix));
-  const client = openRegistryClient(config, { budget });
-  cleanUp.defer(() => client.close());
   const records = new PullRecords(redis, config.redis.prefix);
+  const client = openRegistryClient(config, { budget, warned: reportWarnings({ records, log }) });
+  cleanUp.defer(() => client.close());
   const queues = new JobQueues(redis, config.redis.prefix);
   cleanUp.use(queues);
   const leases = new FetchLeases(redis, config.redis.prefix, store.content);

@@ -42,7 +42,7 @@ export async function resolveJob(
   try {
     if (!record.planned) {
       const { id, priority } = record;
-      await askingFor({ ticket: id, priority }, () =>
+      await askingFor({ ticket: id, pull: id, priority }, () =>
         whileWanted(isWanted, options, (wanted) => planUnderLease(record, services, wanted)),
       );
     }

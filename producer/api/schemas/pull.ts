@@ -86,6 +86,7 @@ const common = {
   manifest: descriptor.optional(),
   error: fault.optional(),
   note: z.string().optional().meta({ description: 'Why it waits, for people' }),
+  warning: z.string().optional().meta({ description: 'What the registry has to say to people' }),
 };
 
 export const pull = z

@@ -6,6 +6,8 @@ export interface Asking {
   /** The same each time that the job runs: it keeps its place in the line. */
   ticket: string;
   priority: Priority;
+  /** The pull, where it is one alone. */
+  pull?: string;
   /** A request of this run was let in: the rest of the run goes before those that have not begun. */
   isInside: boolean;
 }
@@ -17,10 +19,10 @@ const asking = new AsyncLocalStorage<Asking>();
  * registry client nor what calls it has to hand that on.
  */
 export async function askingFor<T>(
-  { ticket, priority }: Pick<Asking, 'ticket' | 'priority'>,
+  asker: Omit<Asking, 'isInside'>,
   work: () => Promise<T>,
 ): Promise<T> {
-  return await asking.run({ ticket, priority, isInside: false }, work);
+  return await asking.run({ ...asker, isInside: false }, work);
 }
 
 export function whoAsks(): Asking | undefined {

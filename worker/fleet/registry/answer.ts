@@ -10,6 +10,7 @@ import type { Dispatcher } from 'undici';
 import { DrayError, type ErrorCode } from '../../../shared/errors.ts';
 import { headerOf } from './header.ts';
 import { hostAndPort, networkError } from './network-error.ts';
+import { printable } from './printable.ts';
 import { retryAfterMs } from './rate-limit.ts';
 
 /** What a server answered. Its body must be read, discarded or destroyed. */
@@ -213,10 +214,4 @@ function withoutSecrets(text: string, { authorization, secrets = [] }: Subject):
     .flatMap((secret) => [secret, new URLSearchParams({ s: secret }).toString().slice(2)])
     .filter((secret) => secret !== '')
     .reduce((rest, secret) => rest.replaceAll(secret, '***'), text);
-}
-
-/** Foreign text as one short line. */
-function printable(text: string): string {
-  const line = text.replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, ' ').trim();
-  return line.length > 300 ? `${line.slice(0, 300)}…` : line;
 }

@@ -56,6 +56,8 @@ export interface RegistryClientOptions {
   proxy?: ProxyRule;
   /** What registries may be asked, and when. Default: everything, at once. */
   budget?: ExchangeBudget;
+  /** Told what registries warn of, each time (distribution-spec, "Warnings"). Default: nobody. */
+  warned?: (registry: string, warning: string) => void;
   userAgent?: string;
   /** Certificates (PEM) that are trusted besides the system's. */
   ca?: string;
@@ -96,6 +98,7 @@ export class RegistryClient {
     this.#budget = options.budget ?? noBudget;
     const conversation = new Conversation({
       ...{ transport: this.#transport, endpoints, authorizer, budget: this.#budget },
+      warned: options.warned ?? (() => {}),
     });
     this.#calls = new Calls({ endpoints, conversation, limits });
   }

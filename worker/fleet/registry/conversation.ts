@@ -8,6 +8,7 @@ import type { ExchangeBudget } from './exchange-budget.ts';
 import { headerOf } from './header.ts';
 import { exhaustedMs, quotaOf, retryAfterMs } from './rate-limit.ts';
 import type { Outgoing, Transport } from './transport.ts';
+import { warningsOf } from './warning.ts';
 
 /** What is asked of a registry. */
 export interface Question {
@@ -28,6 +29,8 @@ export interface ConversationServices {
   authorizer: Authorizer;
   endpoints: Endpoints;
   budget: ExchangeBudget;
+  /** Told what registries warn of, each time. */
+  warned: (registry: string, warning: string) => void;
 }
 
 /** Asks one host, which may want a login first. */
@@ -89,6 +92,7 @@ export class Conversation {
       if (!(sent.signal?.aborted ?? false)) endpoints.failed(endpoint);
       throw error;
     }
+    for (const warning of warningsOf(answer.headers)) this.#services.warned(registry, warning);
     answer.body.once('close', () => entered[Symbol.dispose]());
     try {
       // The pause that a refusal asks for is another one's to tell.

@@ -1,8 +1,6 @@
 import type { Config } from '../../../shared/config.ts';
-import { RegistryClient } from './client.ts';
-import type { CredentialSource } from './credentials/credential.ts';
+import { RegistryClient, type RegistryClientOptions } from './client.ts';
 import { createCredentials } from './credentials/source.ts';
-import type { ExchangeBudget } from './exchange-budget.ts';
 import { proxyRule } from './proxy.ts';
 
 /**
@@ -11,7 +9,7 @@ import { proxyRule } from './proxy.ts';
  */
 export function openRegistryClient(
   { registries }: Pick<Config, 'registries'>,
-  options: { credentials?: CredentialSource; budget?: ExchangeBudget } = {},
+  options: Pick<Partial<RegistryClientOptions>, 'credentials' | 'budget' | 'warned'> = {},
 ): RegistryClient {
   const { plainHttp, allowPrivate, credentials: folder, hosts, tokenHosts } = registries;
   return new RegistryClient({
@@ -21,7 +19,7 @@ export function openRegistryClient(
       (Object.hasOwn(tokenHosts, registry) ? tokenHosts[registry] : []) ?? [],
     hostsFolders: hosts,
     proxy: proxyRule(),
-    ...(options.budget === undefined ? {} : { budget: options.budget }),
-    credentials: options.credentials ?? createCredentials({ folder }),
+    credentials: createCredentials({ folder }),
+    ...options,
   });
 }

@@ -187,9 +187,10 @@ describe('a large blob in parts', () => {
 
   test('a limit that is met in the middle: nothing more is asked, and what came stays', async (t) => {
     const { registry, fetchInto, ranges } = await setUp(t);
-    let calls = 0;
     registry.on(place, (request, response) => {
-      if (++calls <= 3) answerRange(request, response);
+      // Connections overtake each other: not by their number.
+      const from = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
+      if (from < 300_000) answerRange(request, response);
       else response.writeHead(429, { 'retry-after': '3' }).end();
     });
     const sink = new MemorySink();
