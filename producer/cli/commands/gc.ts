@@ -30,7 +30,7 @@ export function register(program: Command): void {
     .addHelpText(
       'after',
       `
-What a running pull or a container needs is never removed, whatever the grace time.
+What a running pull or a container needs never goes, whatever --grace says.
 
 Examples:
   dray gc --dry-run
