@@ -36,7 +36,8 @@ export async function nameImage(
   name: string,
   options: CallOptions = {},
 ): Promise<string> {
-  const { target, manifest } = await findImage(images, reference, options);
+  const found = await findImage(images, reference, options);
+  const { target, manifest } = found;
   const parsed = parseReference(name);
   if (parsed.digest !== undefined) {
     throw new DrayError('USAGE', `${name} has a digest: a digest is not given, it is`, {
@@ -44,7 +45,9 @@ export async function nameImage(
     });
   }
   const full = formatReference(parsed);
-  await images.put({ name: full, target, manifest }, options);
+  const { registry, repository } = parseReference(found.name);
+  const origin = found.origin ?? `${registry}/${repository}`;
+  await images.put({ name: full, target, manifest, origin }, options);
   return full;
 }
 

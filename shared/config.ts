@@ -4,6 +4,8 @@ import path from 'node:path';
 import { z } from 'zod';
 import { type NetworkMode, networkModes } from './agent/run-options.ts';
 import type { StoreConfig } from './content/open.ts';
+import { parseDuration } from './duration.ts';
+import { durationSchema } from './duration-schema.ts';
 import { DrayError, errnoOf, messageOf } from './errors.ts';
 import { type GcConfig, gcConfig, gcSchema } from './gc/settings.ts';
 import { checkLabels, type Labels, parseLabels } from './node/labels.ts';
@@ -60,6 +62,8 @@ export interface Config {
     hosts: string[];
     /** By registry: hosts besides its own that its logins may be shown to for a token. */
     tokenHosts: Record<string, string[]>;
+    /** Milliseconds for which a registry's word counts that a login may have what the store has of a repository. */
+    verifiedForMs: number;
   };
   api: {
     /** `host:port` where the HTTP API listens. */
@@ -227,6 +231,7 @@ const fileSchema = z.strictObject({
       credentials: z.string().startsWith('/').optional(),
       hosts: z.array(z.string().startsWith('/')).optional(),
       tokenHosts: z.record(z.string(), z.array(z.string())).optional(),
+      verifiedFor: durationSchema.optional(),
     })
     .optional(),
   api: z
@@ -332,6 +337,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
         credentials: nonEmpty(env.DRAY_CREDENTIALS) ?? file.registries?.credentials,
         hosts: nonEmpty(env.DRAY_REGISTRY_HOSTS)?.split(':') ?? file.registries?.hosts,
         tokenHosts: tokenHosts(env.DRAY_TOKEN_HOSTS) ?? file.registries?.tokenHosts,
+        verifiedFor: nonEmpty(env.DRAY_VERIFIED_FOR) ?? file.registries?.verifiedFor,
       },
       api: {
         listen: nonEmpty(env.DRAY_API_LISTEN) ?? file.api?.listen,
@@ -381,6 +387,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
       credentials: merged.registries?.credentials ?? '/etc/drayage/credentials',
       hosts: merged.registries?.hosts ?? defaultHosts,
       tokenHosts: merged.registries?.tokenHosts ?? {},
+      verifiedForMs: parseDuration(merged.registries?.verifiedFor ?? '24h') ?? 86_400_000,
     },
     api: {
       listen: merged.api?.listen ?? '127.0.0.1:7070',

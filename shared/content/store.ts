@@ -1,6 +1,7 @@
 import type { DesiredSet } from '../desired/desired-set.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
+import type { AccessRecord } from '../registry/access.ts';
 
 /** What the store knows of a blob that it holds. */
 export interface ContentInfo {
@@ -162,6 +163,8 @@ export interface Store extends AsyncDisposable {
   images: ImageStore;
   /** What nodes shall hold. */
   desired: RecordStore<DesiredSet>;
+  /** By `host/repository`. */
+  access: RecordStore<AccessRecord>;
   /** For people: `folder /var/lib/…`, `s3 bucket/prefix at https://…`. */
   describe(): string;
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseDuration } from '../duration.ts';
+import { durationSchema as duration } from '../duration-schema.ts';
 import { DrayError } from '../errors.ts';
 import type { RetentionRule } from './retention.ts';
 
@@ -18,10 +19,6 @@ export interface GcConfig {
     unusedForMs: number | undefined;
   };
 }
-
-const duration = z
-  .string()
-  .refine((text) => parseDuration(text) !== undefined, 'a duration, as in 30m, 12h or 7d');
 
 /** The settings as a file has them. */
 export const gcSchema = z.strictObject({

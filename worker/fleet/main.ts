@@ -11,6 +11,7 @@ import { JobQueues } from '../../shared/queue/jobs.ts';
 import { fetchQueue, resolveQueue } from '../../shared/queue/names.ts';
 import { parseFetchPayload, parseResolvePayload } from '../../shared/queue/payloads.ts';
 import { warnOfServer } from '../../shared/queue/server-check.ts';
+import { Access } from './access.ts';
 import { advanceForever } from './advance.ts';
 import { RegistryBudgets } from './budget/budgets.ts';
 import { keepDesiredForever } from './desired.ts';
@@ -19,6 +20,7 @@ import { collectGarbage } from './gc/job.ts';
 import { FetchLeases } from './lease.ts';
 import { noteOf } from './note.ts';
 import { reconcileForever } from './reconcile.ts';
+import { createCredentials } from './registry/credentials/source.ts';
 import { openRegistryClient } from './registry/open.ts';
 import { reportWarnings } from './registry-warnings.ts';
 import { resolveGaveUp, resolveJob } from './resolve.ts';
@@ -32,15 +34,22 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
   const store = await openStore(config.store, { signal: stopping });
   cleanUp.use(store);
   const budget = cleanUp.use(new RegistryBudgets(redis, config.redis.prefix));
+  const { credentials: folder, verifiedForMs } = config.registries;
+  const credentials = createCredentials({ folder });
   const records = new PullRecords(redis, config.redis.prefix);
-  const client = openRegistryClient(config, { budget, warned: reportWarnings({ records, log }) });
+  const client = openRegistryClient(config, {
+    ...{ budget, credentials, warned: reportWarnings({ records, log }) },
+  });
   cleanUp.defer(() => client.close());
   const queues = new JobQueues(redis, config.redis.prefix);
   cleanUp.use(queues);
   const leases = new FetchLeases(redis, config.redis.prefix, store.content);
   const newLease = () => new ContentLease(redis, config.redis.prefix);
   const desired = new DesiredSets(redis, config.redis.prefix, store.desired);
-  const services: FleetServices = { store, client, records, desired, leases, newLease, log };
+  const access = new Access({ store, client, credentials, verifiedForMs });
+  const services: FleetServices = {
+    ...{ store, client, records, desired, leases, newLease, access, log },
+  };
   const isServerKnown = await warnOfServer(redis, log);
   const ends = { redis, prefix: config.redis.prefix, queues, log, stopping, isServerKnown };
 

@@ -9,6 +9,7 @@ import { parseReference, type Reference } from '../../shared/image/reference.ts'
 import { isFresh, parsePullPolicy } from '../../shared/pull/policy.ts';
 import type { PullRecord } from '../../shared/pull/record.ts';
 import { bytes as fetched } from '../../shared/telemetry/metrics.ts';
+import type { Credential } from './registry/credentials/credential.ts';
 import type { FleetServices } from './services.ts';
 
 interface CallOptions {
@@ -37,6 +38,7 @@ export async function pin(
   if (record.target !== undefined) return { target: record.target, existed: false };
   const stored = await storedImage(record, services, options);
   if (stored !== undefined && isEnough(stored, record, reference)) {
+    await services.access.require(originOf(stored), stored.target.digest, options);
     // A digest is what it is, whenever it was asked for.
     const askedAt = reference.digest === undefined ? stored.updatedAt : undefined;
     return { target: await records.pin(record.id, stored.target, askedAt), existed: true };
@@ -49,7 +51,7 @@ export async function pin(
     if (error.code !== 'REGISTRY_UNAVAILABLE' && error.code !== 'RATE_LIMITED') throw error;
     if (reference.digest !== undefined) {
       const found = await namedOtherwise(reference, reference.digest, services, options);
-      if (found === undefined) throw error;
+      if (found === undefined || !(await services.access.isKnown(reference, options))) throw error;
       services.log.info({ err: error, reference: record.reference }, 'taken from the store');
       return { target: await records.pin(record.id, found), existed: true };
     }
@@ -60,10 +62,15 @@ export async function pin(
 async function askRegistry(
   record: PullRecord,
   reference: Reference,
-  { records, store, client }: FleetServices,
+  { records, store, client, access }: FleetServices,
   options: CallOptions,
 ): Promise<Pinned> {
-  const { descriptor, bytes } = await client.resolve(reference, options);
+  let login: Credential | undefined;
+  const { descriptor, bytes } = await client.resolve(reference, {
+    ...options,
+    onLogin: (shown) => (login = shown),
+  });
+  await access.granted(reference, login, options);
   if (!isIndexType(descriptor.mediaType) && !isManifestType(descriptor.mediaType)) {
     // Throws what is wrong with it, before it gets into the store.
     parseIndexOrManifest(bytes, descriptor.mediaType, record.reference);
@@ -74,6 +81,11 @@ async function askRegistry(
     await putBytes(store.content, descriptor, bytes, options);
   }
   return { target: await records.pin(record.id, descriptor), existed };
+}
+
+/** Where an image came from. */
+function originOf({ name, origin }: ImageRecord): Pick<Reference, 'registry' | 'repository'> {
+  return parseReference(origin ?? name);
 }
 
 /** What the store has under the reference, if its bytes are still there. */

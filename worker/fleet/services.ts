@@ -3,6 +3,7 @@ import type { DesiredSets } from '../../shared/desired/desired-sets.ts';
 import type { ContentLease } from '../../shared/gc/lease.ts';
 import type { Logger } from '../../shared/logging.ts';
 import type { PullRecords } from '../../shared/pull/records.ts';
+import type { Access } from './access.ts';
 import type { FetchLeases } from './lease.ts';
 import type { RegistryClient } from './registry/client.ts';
 
@@ -15,5 +16,6 @@ export interface FleetServices {
   leases: FetchLeases;
   /** Keeps what somebody relies on from garbage collection. */
   newLease: () => ContentLease;
+  access: Access;
   log: Logger;
 }

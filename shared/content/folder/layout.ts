@@ -40,6 +40,11 @@ export class Layout {
     return path.join(this.root, 'images');
   }
 
+  /** The records of who may have what. */
+  get access(): string {
+    return path.join(this.root, 'access');
+  }
+
   /** The records of desired sets. */
   get desired(): string {
     return path.join(this.root, 'desired');
@@ -72,7 +77,8 @@ export async function prepareLayout(layout: Layout): Promise<void> {
     await chmod(layout.root, 0o700);
   }
   const blobs = algorithms.map((a) => layout.blobFolder(a));
-  const folders = [...blobs, layout.ingests, layout.images, layout.desired, layout.setAside];
+  const records = [layout.images, layout.desired, layout.access];
+  const folders = [...blobs, layout.ingests, ...records, layout.setAside];
   for (const folder of folders) await mkdir(folder, { recursive: true, mode: 0o700 });
   // Last: whoever finds it finds the whole layout.
   if (found === undefined) {

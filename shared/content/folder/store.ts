@@ -1,4 +1,5 @@
 import { desiredSetForm } from '../../desired/set-form.ts';
+import { accessForm } from '../../registry/access.ts';
 import type { CallOptions, Store } from '../store.ts';
 import { folderContent } from './content.ts';
 import { inFolder } from './errors.ts';
@@ -24,6 +25,7 @@ export async function openFolderStore(options: CallOptions & { path: string }): 
     content: folderContent(layout),
     images: folderImages(layout),
     desired: new FolderRecords(layout, layout.desired, desiredSetForm),
+    access: new FolderRecords(layout, layout.access, accessForm),
     describe: () => `folder ${layout.root}`,
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };

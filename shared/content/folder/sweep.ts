@@ -14,7 +14,7 @@ export async function sweep(layout: Layout, options: SweepOptions): Promise<Left
       swept.push({ kind: 'ingest', name: digest, bytes: length, touchedAt });
     }
   }
-  for (const folder of [layout.root, layout.images, layout.desired]) {
+  for (const folder of [layout.root, layout.images, layout.desired, layout.access]) {
     const isTemporary = (name: string) => name.startsWith(temporaryPrefix);
     swept.push(...(await sweepFiles(folder, 'file', options, isTemporary)));
   }

@@ -22,6 +22,11 @@ export class Keys {
     return `${this.root}images/`;
   }
 
+  /** Before the records of who may have what. */
+  get access(): string {
+    return `${this.root}access/`;
+  }
+
   /** Before the records of desired sets. */
   get desired(): string {
     return `${this.root}desired/`;

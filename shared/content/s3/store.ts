@@ -1,4 +1,5 @@
 import { desiredSetForm } from '../../desired/set-form.ts';
+import { accessForm } from '../../registry/access.ts';
 import type { CallOptions, Store } from '../store.ts';
 import { Bucket, type BucketPlace } from './bucket.ts';
 import { s3Content } from './content.ts';
@@ -30,6 +31,7 @@ export async function openS3Store(
     content: s3Content(bucket, keys, partSize),
     images: s3Images(bucket, keys),
     desired: s3Records(bucket, keys.desired, desiredSetForm),
+    access: s3Records(bucket, keys.access, accessForm),
     describe: () => `s3 ${place.bucket}/${prefix} at ${bucket.endpoint}`,
     [Symbol.asyncDispose]: async () => bucket.close(),
   };

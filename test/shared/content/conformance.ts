@@ -414,6 +414,25 @@ export function storeConformance(name: string, prepare: () => Promise<StoreUnder
       assert(most < 32 * MiB, `${Math.round(most / MiB)} MiB were held`);
     });
 
+    withStore('records of who may have what', async ({ access }) => {
+      const name = 'registry.example:5000/a/b';
+      assert.equal(await access.get(name), undefined);
+      const record = {
+        ...{ name, publicAt: new Date(5) },
+        logins: [{ digest: 'ab'.repeat(32), credential: 'ci', verifiedAt: new Date(7) }],
+      };
+      await access.put(record);
+      await access.put({ name: 'registry.example:5000/a', logins: [] });
+      assert.deepEqual(await access.get(name), record);
+      assert.deepEqual(
+        (await access.list()).map((each) => each.name),
+        ['registry.example:5000/a', name],
+      );
+      assert.equal(await access.remove(name), true);
+      assert.equal(await access.get(name), undefined);
+      assert.equal(await access.remove('registry.example:5000/a'), true);
+    });
+
     withStore('names of images', async ({ images }) => {
       const target = describeBytes(sampleBytes(100, 'index'));
       const manifest = describeBytes(sampleBytes(100, 'manifest'));

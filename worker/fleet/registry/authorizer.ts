@@ -81,6 +81,11 @@ export class Authorizer {
     return undefined;
   }
 
+  /** What the header that works now was made of. */
+  loginOf(wanted: Wanted): Credential | undefined {
+    return this.#cache.get(keyOf(wanted))?.credential;
+  }
+
   /**
    * The header that answers a 401.
    * @param rejected the header that got the 401

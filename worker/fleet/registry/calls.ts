@@ -3,6 +3,7 @@ import type { Reference } from '../../../shared/image/reference.ts';
 import { type Answer, discard, lengthOf, readAtMost } from './answer.ts';
 import { retrying } from './backoff.ts';
 import type { Conversation, Question } from './conversation.ts';
+import type { Credential } from './credentials/credential.ts';
 import { tooLarge } from './document.ts';
 import type { Endpoint, Endpoints } from './endpoint.ts';
 import { failover } from './failover.ts';
@@ -25,6 +26,8 @@ export interface CallOptions {
   mirrors?: boolean | undefined;
   /** It goes on with another call that was let in, and could not be made again from the start: it need not wait. */
   follows?: boolean;
+  /** Told the login that a successful answer was given to; undefined: none was shown. */
+  onLogin?: ((login: Credential | undefined) => void) | undefined;
 }
 
 export interface Call extends Question {
@@ -116,7 +119,9 @@ export class Calls {
     const wanted = { endpoint, scope, repository, credential: options.credential };
     const follows = call.follows ?? options.follows ?? false;
     const { conversation } = this.#services;
-    return (await conversation.send(wanted, url, { ...call, follows }, options)).answer;
+    const { answer, login } = await conversation.send(wanted, url, { ...call, follows }, options);
+    options.onLogin?.(login);
+    return answer;
   }
 
   async #retryingAny<T>(

@@ -3,6 +3,7 @@ import { DrayError } from '../../../shared/errors.ts';
 import { type Answer, discard, errorOf } from './answer.ts';
 import type { Authorizer, Wanted } from './authorizer.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
+import type { Credential } from './credentials/credential.ts';
 import type { Endpoint, Endpoints } from './endpoint.ts';
 import type { ExchangeBudget } from './exchange-budget.ts';
 import { headerOf } from './header.ts';
@@ -47,7 +48,12 @@ export class Conversation {
     url: URL,
     request: Question,
     options: { signal?: AbortSignal | undefined },
-  ): Promise<{ answer: Answer; authorization: string | undefined }> {
+  ): Promise<{
+    answer: Answer;
+    authorization: string | undefined;
+    /** What the authorization was made of. */
+    login: Credential | undefined;
+  }> {
     const { endpoint } = wanted;
     const { allowPrivate, tls, headers: ownHeaders } = endpoint;
     const { method, what, unknown, headers = {} } = request;
@@ -60,7 +66,8 @@ export class Conversation {
         { ...request, follows: refreshed || (request.follows ?? false) },
       );
       if (answer.status === 200 || answer.status === 206 || answer.status === 416) {
-        return { answer, authorization };
+        const login = authorization && this.#services.authorizer.loginOf(wanted);
+        return { answer, authorization, login: login || undefined };
       }
       const challenges = parseChallenges(answer.headers['www-authenticate']);
       // Only the registry itself may ask for a login, and only once.

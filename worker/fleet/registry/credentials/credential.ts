@@ -35,7 +35,8 @@ export function sameCredential(a: Credential | undefined, b: Credential | undefi
   return secretOf(a) === secretOf(b);
 }
 
-function secretOf(credential: Credential | undefined): string {
+/** What it is apart from where it was found: as secret as it is. */
+export function secretOf(credential: Credential | undefined): string {
   if (credential === undefined) return '';
   const { from: _, ...secret } = credential;
   return JSON.stringify(secret);
