@@ -17,7 +17,7 @@ import { caption, median, type Row, table } from './table.ts';
 import { floorName, peerName, type Tool, tools } from './tools.ts';
 
 const usage = `npm run bench -- [options]
-  --runs N          timed runs of each image and tool (default 3)
+  --runs N          timed runs of each image and tool (default 5)
   --images A,B      of ${imageNames.join(', ')} (default all)
   --tools A,B       of ${tools.map(({ name }) => name).join(', ')} (default all)
   --json FILE       writes the rows there as well`;
@@ -32,7 +32,7 @@ process.on('SIGINT', () => {
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      runs: { type: 'string', default: '3' },
+      runs: { type: 'string', default: '5' },
       images: { type: 'string', default: imageNames.join(',') },
       tools: { type: 'string', default: tools.map(({ name }) => name).join(',') },
       json: { type: 'string' },
