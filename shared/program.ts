@@ -3,6 +3,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from './config.ts';
 import { createLogger, type Logger } from './logging.ts';
+import { measurePulls } from './pull/measure.ts';
 import { type Health, serveTelemetry } from './telemetry/serve.ts';
 import { startTracing } from './telemetry/trace.ts';
 
@@ -52,6 +53,7 @@ export async function runProgram(
     }
   });
   try {
+    if (config.metrics.listen !== undefined) measurePulls();
     cleanUp.use(await startTracing(config, name));
     const starting = start({ log, stopping: stop.signal, cleanUp });
     const health = await Promise.race([starting, stopped]);

@@ -1,12 +1,12 @@
 import { pullDuration, pullPhaseDuration } from '../telemetry/metrics.ts';
-import type { PullState } from './status.ts';
+import { type EndedPull, pullEnded } from './settle.ts';
 
-/**
- * Measures a pull that has ended.
- * @param times when it was created, when it was known what it needs, when the store had that, and when it ended:
- *   milliseconds, 0 for what did not happen
- */
-export function measurePull(state: PullState, times: readonly number[]): void {
+/** Measures each pull that this process ends. */
+export function measurePulls(): void {
+  pullEnded.subscribe((ended) => measurePull(ended as EndedPull));
+}
+
+function measurePull({ state, times }: EndedPull): void {
   const [created = 0, planned = 0, stored = 0, ended = 0] = times;
   const seconds = (from: number, to: number) => Math.max(0, to - from) / 1000;
   pullDuration.observe({ outcome: state }, seconds(created, ended));
