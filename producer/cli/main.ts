@@ -2,6 +2,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { Command, CommanderError } from 'commander';
 import { catalogue } from './catalogue.ts';
+import { lendExamples } from './verb-examples.ts';
 
 const footer = `
 Without configuration the first command that needs it starts a fleet of its own
@@ -52,6 +53,7 @@ async function main(args: string[]): Promise<number> {
         const command = program.commands.at(-1)?.helpGroup(heading).summary(summary);
         if (onNode)
           command?.option('--node <name>', 'on another node of the fleet (default: here)');
+        if (command !== undefined) lendExamples(command);
       } else {
         program.command(name).description(summary).helpGroup(heading);
       }

@@ -11,9 +11,11 @@ export function register(program: Command): void {
         'List transfers into the content store that are in flight, and what broken ones left, which the next try goes on from.',
       ),
     'only the digests',
-  ).action(async (options: ListOptions, command: Command) => {
-    const { listIngests } = await import('../content-blobs.ts');
-    const { openContext } = await import('../context.ts');
-    await listIngests(await openContext(command), options);
-  });
+  )
+    .addHelpText('after', '\nExamples:\n  dray active\n  dray active -o json')
+    .action(async (options: ListOptions, command: Command) => {
+      const { listIngests } = await import('../content-blobs.ts');
+      const { openContext } = await import('../context.ts');
+      await listIngests(await openContext(command), options);
+    });
 }

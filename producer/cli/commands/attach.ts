@@ -18,7 +18,11 @@ export function register(program: Command): void {
       `
 Ctrl-P Ctrl-Q leaves a terminal and lets the container run on. Without a
 terminal signals go to the container, as with dray run. Ends with the exit code
-of the container.`,
+of the container.
+
+Examples:
+  dray attach web
+  dray attach --no-stdin web`,
     )
     .action(async (id: string, options: Options, command: Command) => {
       const { openContext } = await import('../context.ts');

@@ -7,6 +7,7 @@ export function register(program: Command): void {
     .description(
       'Stop the embedded fleet of this machine. Containers run on; what was pulled stays; pulls that are not finished go on with the next dray up.',
     )
+    .addHelpText('after', '\nExamples:\n  dray down')
     .action(async (_options: object, command: Command) => {
       const { openContext } = await import('../context.ts');
       const context = await openContext(command);

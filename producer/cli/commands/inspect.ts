@@ -6,6 +6,7 @@ export function register(program: Command): void {
     .command('inspect')
     .description('Print all that is known of containers, as a JSON list.')
     .argument('<id...>', 'the containers')
+    .addHelpText('after', "\nExamples:\n  dray inspect web\n  dray inspect web | jq '.[0].state'")
     .action(async (ids: string[], _options: object, command: Command) => {
       const { openContext } = await import('../context.ts');
       const client = await (await openContext(command)).agent();

@@ -7,6 +7,7 @@ export function register(program: Command): void {
     .description('Remove the login for a registry from where dray login keeps it.')
     .argument('<registry>', 'host[:port], as in ghcr.io')
     .option('--credential <name>', 'the one that is kept under a name')
+    .addHelpText('after', '\nExamples:\n  dray logout registry.example:5000')
     .action(async (written: string, options: { credential?: string }, command: Command) => {
       const { openContext } = await import('../context.ts');
       const { changeLogin, parseRegistry } = await import('../login.ts');

@@ -16,7 +16,8 @@ Examples:
   dray nodes
   dray nodes -o wide --selector 'zone=a,gpu!=none'
   dray nodes cordon node-a
-  dray nodes drain node-a && systemctl stop dray-agent
+  dray nodes uncordon node-a
+  dray nodes drain node-a && systemctl stop drayage-agent
   dray nodes rm node-a`,
     );
   listOptions(

@@ -17,6 +17,7 @@ Examples:
   dray pulls
   dray pulls watch $(dray pulls -q -n 1)
   dray pulls pause mgx2k1a93f0c11ab
+  dray pulls resume mgx2k1a93f0c11ab
   dray pulls cancel $(dray pulls -q -n 1)`,
     );
   listOptions(

@@ -16,7 +16,11 @@ interface Options {
 export function register(program: Command): void {
   const registry = program
     .command('registry')
-    .description('Show and set what the workers of the fleet together may ask of a registry.');
+    .description('Show and set what the workers of the fleet together may ask of a registry.')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  dray registry limits\n  dray registry limits docker.io --rate 5 --concurrent 8',
+    );
   outputOption(
     registry
       .command('limits')

@@ -7,6 +7,7 @@ export function register(program: Command): void {
     .description('Remove containers and what they wrote.')
     .argument('<id...>', 'the containers')
     .option('-f, --force', 'end those that run')
+    .addHelpText('after', '\nExamples:\n  dray rm web\n  dray rm -f $(dray ps -a -q)')
     .action(async (ids: string[], { force = false }: { force?: boolean }, command: Command) => {
       const { eachContainer } = await import('../each-container.ts');
       await eachContainer(command, ids, async (client, id) => {

@@ -9,6 +9,10 @@ export function register(program: Command): void {
     )
     .argument('<id...>', 'the containers')
     .option('-t, --time <seconds>', "how long to wait (default: the container's own, or 10)")
+    .addHelpText(
+      'after',
+      '\nExamples:\n  dray stop web\n  dray stop -t 60 db\n  dray stop $(dray ps -q)',
+    )
     .action(async (ids: string[], options: { time?: string }, command: Command) => {
       const [{ eachContainer }, { parseWhole }] = await Promise.all([
         import('../each-container.ts'),

@@ -6,6 +6,7 @@ export function register(program: Command): void {
     .command('unpause')
     .description('Let containers that were paused go on.')
     .argument('<id...>', 'the containers')
+    .addHelpText('after', '\nExamples:\n  dray unpause web')
     .action(async (ids: string[], _options: object, command: Command) => {
       const { eachContainer } = await import('../each-container.ts');
       await eachContainer(command, ids, async (client, id) => {

@@ -7,6 +7,7 @@ export function register(program: Command): void {
     .description(
       'Start the embedded fleet of this machine: a private Redis, a worker and an agent, in the background. Other commands do so by themselves when they need it.',
     )
+    .addHelpText('after', '\nExamples:\n  dray up && dray status')
     .action(async (_options: object, command: Command) => {
       const { openContext } = await import('../context.ts');
       const { config } = await openContext(command);

@@ -7,6 +7,7 @@ export function register(program: Command): void {
     .description(
       'Print the versions of dray, of Node, and of the agent of this machine if one runs.',
     )
+    .addHelpText('after', '\nExamples:\n  dray version')
     .action(async (_options: object, command: Command) => {
       const { openContext } = await import('../context.ts');
       const { ownVersion } = await import('../version.ts');

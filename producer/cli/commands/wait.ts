@@ -6,6 +6,10 @@ export function register(program: Command): void {
     .command('wait')
     .description('Wait until containers have ended, and print their exit codes.')
     .argument('<id...>', 'the containers')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  dray wait job\n  dray run -d --id job IMAGE make && dray wait job',
+    )
     .action(async (ids: string[], _options: object, command: Command) => {
       const { eachContainer } = await import('../each-container.ts');
       await eachContainer(command, ids, async (client, id) => {

@@ -92,14 +92,12 @@ describe('dray completion', () => {
       await until(/loaded\r\n[\s\S]*ready> /);
       shell.write('dray imag\t');
       await until(/images /);
-      shell.write('-o \t\t');
-      await until(/json[\s\S]*yaml/);
-      shell.write('\x03');
-      await until(/ready> /);
-      shell.write('dray images l\t');
+      shell.write('l\t');
       await until(/ls /);
       shell.write('--qui\t');
       await until(/--quiet /);
+      shell.write('-o \t\t');
+      await until(/json[\s\S]*yaml/);
     } finally {
       shell.kill();
     }
