@@ -18,8 +18,9 @@ export interface TestFleet extends AsyncDisposable {
   server: TestRedis;
   redis: Redis;
   pulls: Pulls;
-  startWorker: (name: string, env?: NodeJS.ProcessEnv) => Promise<TestProgram>;
-  startAgent: (node: string, env?: NodeJS.ProcessEnv) => Promise<TestProgram>;
+  startWorker: (name: string, env?: NodeJS.ProcessEnv, network?: string) => Promise<TestProgram>;
+  /** `network`: the path of a network namespace. */
+  startAgent: (node: string, env?: NodeJS.ProcessEnv, network?: string) => Promise<TestProgram>;
   /** The folder of a node's agent. */
   nodeRoot: (node: string) => string;
   pull: (request: PullRequest, options?: { say?: (line: string) => void }) => Promise<string>;
@@ -54,9 +55,14 @@ export async function startFleet(
     server,
     redis,
     pulls,
-    startWorker: (name, own) => add(startWorker({ state: state(name), env: { ...env, ...own } })),
-    startAgent: (node, own) =>
-      add(startAgent({ state: state(node), env: { ...env, DRAY_NODE: node, ...own } })),
+    startWorker: (name, own, network) =>
+      add(
+        startWorker({ state: state(name), env: { ...env, ...own }, ...(network && { network }) }),
+      ),
+    startAgent: (node, own, network) => {
+      const options = { state: state(node), env: { ...env, DRAY_NODE: node, ...own } };
+      return add(startAgent({ ...options, ...(network && { network }) }));
+    },
     nodeRoot: (node) => path.join(state(node), 'node'),
     pull: (request, own) => enqueuePull(config, redis, request, own),
     ended: async (id, timeoutMs = 60_000) => {

@@ -21,6 +21,8 @@ export interface TestProgram extends AsyncDisposable {
 export interface ProgramOptions {
   state: string;
   env: NodeJS.ProcessEnv;
+  /** The path of a network namespace that it runs in. */
+  network?: string;
 }
 
 export async function startWorker(options: ProgramOptions): Promise<TestProgram> {
@@ -39,13 +41,16 @@ export async function startApi(options: ProgramOptions): Promise<TestProgram> {
 async function startProgram(
   name: string,
   program: string,
-  { state, env }: ProgramOptions,
+  { state, env, network }: ProgramOptions,
 ): Promise<TestProgram> {
   await mkdir(state, { recursive: true });
   const logFile = path.join(state, `${name}.log`);
   const ready = path.join(state, 'run', `${name}.ready`);
   await rm(ready, { force: true });
-  const child = spawn(process.execPath, [path.join(root, program)], {
+  const command = [process.execPath, path.join(root, program)];
+  if (network !== undefined) command.unshift('nsenter', `--net=${network}`);
+  const [file = '', ...args] = command;
+  const child = spawn(file, args, {
     env: { ...process.env, DRAY_NETWORK: 'host', ...env, DRAY_STATE: state },
     stdio: ['ignore', 'ignore', 'pipe'],
   });

@@ -32,7 +32,8 @@ export interface TestRadosgw extends AsyncDisposable {
 export const radosgwTools = ['ceph-mon', 'ceph-osd', 'radosgw', 'radosgw-admin', 'ceph'];
 
 /** Starts the cluster; takes a few seconds. Everything ends, and the folder goes, with `stop`. */
-export async function startRadosgw(): Promise<TestRadosgw> {
+export async function startRadosgw(options: { address?: string } = {}): Promise<TestRadosgw> {
+  const { address = '127.0.0.1' } = options;
   const folder = await mkdtemp(path.join(tmpdir(), 'dray-ceph-'));
   const children: ChildProcess[] = [];
   const stop = async () => {
@@ -54,7 +55,7 @@ export async function startRadosgw(): Promise<TestRadosgw> {
     };
     const fsid = crypto.randomUUID();
     for (const name of ['mon', 'osd', 'rgw', 'run']) await mkdir(path.join(folder, name));
-    await writeFile(conf, configuration({ folder, fsid, monitorPort, port }));
+    await writeFile(conf, configuration({ folder, fsid, monitorPort, address, port }));
     await run('ceph-authtool', ['--create-keyring', admin, '--gen-key', '-n', 'mon.']);
     const map = path.join(folder, 'monmap');
     await run('monmaptool', [
@@ -67,10 +68,11 @@ export async function startRadosgw(): Promise<TestRadosgw> {
     await ceph('osd', 'crush', 'add', `osd.${osdId}`, '1', 'root=default', 'host=test');
     await ceph('osd', 'crush', 'rule', 'create-simple', 'single', 'default', 'osd');
     daemon('osd', 'ceph-osd', ['-i', osdId]);
+    const endpoint = `http://${address}:${port}`;
     let gateway: ChildProcess | undefined;
     const startGateway = async () => {
       gateway = daemon('rgw', 'radosgw', ['-n', 'client.rgw']).child;
-      await answers(port, gateway);
+      await answers(endpoint, gateway);
     };
     await startGateway();
     const accessKey = 'drayage-test';
@@ -79,7 +81,6 @@ export async function startRadosgw(): Promise<TestRadosgw> {
       ...['-c', conf, 'user', 'create', '--uid', 'test', '--display-name', 'test'],
       ...['--access-key', accessKey, '--secret-key', secretKey],
     ]);
-    const endpoint = `http://127.0.0.1:${port}`;
     return {
       endpoint,
       accessKey,
@@ -127,9 +128,10 @@ function configuration(options: {
   folder: string;
   fsid: string;
   monitorPort: number;
+  address: string;
   port: number;
 }): string {
-  const { folder, fsid, monitorPort, port } = options;
+  const { folder, fsid, monitorPort, address, port } = options;
   return `[global]
 fsid = ${fsid}
 mon host = [v2:127.0.0.1:${monitorPort}]
@@ -163,7 +165,7 @@ osd objectstore = memstore
 memstore device bytes = 4294967296
 [client.rgw]
 rgw data = ${folder}/rgw
-rgw frontends = beast endpoint=127.0.0.1:${port}
+rgw frontends = beast endpoint=${address}:${port}
 rgw enable usage log = false
 rgw enable gc threads = true
 rgw gc obj min wait = 1
@@ -171,11 +173,11 @@ rgw thread pool size = 64
 `;
 }
 
-async function answers(port: number, gateway: ChildProcess): Promise<void> {
+async function answers(endpoint: string, gateway: ChildProcess): Promise<void> {
   const until = performance.now() + 60_000;
   for (;;) {
     try {
-      const response = await fetch(`http://127.0.0.1:${port}/`);
+      const response = await fetch(endpoint);
       await response.arrayBuffer();
       if (response.status < 500) return;
     } catch {

@@ -16,7 +16,7 @@ export interface SlowLink extends AsyncDisposable {
 
 export async function startSlowLink(
   target: string,
-  options: { bytesPerSecond: number },
+  options: { bytesPerSecond: number; address?: string },
 ): Promise<SlowLink> {
   let rate = options.bytesPerSecond;
   let passed = 0;
@@ -56,11 +56,12 @@ export async function startSlowLink(
       to.destroy();
     }
   }
-  server.listen(0, 'localhost');
+  const { address = 'localhost' } = options;
+  server.listen(0, address);
   await once(server, 'listening');
   const { port } = server.address() as net.AddressInfo;
   return {
-    host: `localhost:${port}`,
+    host: `${address}:${port}`,
     setRate: (bytesPerSecond) => {
       rate = bytesPerSecond;
     },

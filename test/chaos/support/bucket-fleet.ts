@@ -21,10 +21,15 @@ export const bucketFleetTools = [
 ];
 
 export async function startBucketFleet(
-  options: { redisArgs?: string[]; env?: NodeJS.ProcessEnv } = {},
+  options: {
+    redisArgs?: string[];
+    env?: NodeJS.ProcessEnv;
+    /** Where S3 listens; default: loopback. */
+    address?: string;
+  } = {},
 ): Promise<BucketFleet> {
   await using stack = new AsyncDisposableStack();
-  const gateway = stack.use(await startRadosgw());
+  const gateway = stack.use(await startRadosgw(options));
   const bucket = await gateway.createBucket();
   const registry = stack.use(await startRegistry());
   const env = { ...gateway.storeEnv(bucket), ...options.env };
