@@ -16,11 +16,10 @@ export async function printDesired(context: Context, options: ListOptions): Prom
   });
   const now = new Date();
   printList(found, options, {
-    headings: ['NAME', 'REF', 'NODES', 'SELECTOR', 'READY', 'SCHEDULE'],
+    headings: ['NAME', 'REF', 'SELECTOR', 'READY', 'SCHEDULE'],
     row: (set) => [
       set.name,
       set.reference,
-      String(set.nodes.total),
       set.selector === '' ? '(all)' : set.selector,
       set.current === undefined ? 'not resolved yet' : `${set.nodes.ready}/${set.nodes.total}`,
       scheduleOf(set),

@@ -67,8 +67,8 @@ function renderLine(
 
 /** What can stand behind the bar, the best first: a narrow terminal takes a shorter one. */
 function tailsOf(line: ProgressLine, rate: number | undefined): string[] {
-  const { kind, state, done = 0, total = 0, detail } = line;
-  if (detail !== undefined) return [detail];
+  const { kind, state, done = 0, total = 0, detail, short } = line;
+  if (detail !== undefined) return short === undefined ? [detail] : [detail, short];
   if (kind === 'node') return [`${done}/${total} layers`, `${done}/${total}`];
   if (state !== 'downloading') return [formatBytes(total), ''];
   const bytes = formatBytesOf(done, total);

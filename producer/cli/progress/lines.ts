@@ -37,6 +37,8 @@ export interface ProgressLine {
   total?: number;
   /** Anything else worth saying: what a reference was resolved to, why something failed. */
   detail?: string;
+  /** The same where there is little room. */
+  short?: string;
 }
 
 export interface LineOptions {
@@ -89,6 +91,7 @@ function countLine({ state, nodes, counts }: PullStatus): ProgressLine {
       .filter(([, count]) => count > 0)
       .map(([name, count]) => `${count} ${name}`)
       .join(', '),
+    short: `${ready}/${nodes.length} ready${failed === 0 ? '' : `, ${failed} failed`}`,
   };
 }
 
