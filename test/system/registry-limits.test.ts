@@ -55,10 +55,10 @@ describe('limits of a registry, with two workers', () => {
     );
     if (isWholeDose) assert.ok(seconds <= 1.2 * needed, `${seconds} s where ${needed} are needed`);
     assert.ok(limited.most() <= 50 + inFlight, `${limited.most()} requests in a second`);
-    assert.match(
-      (await noted) ?? '',
-      /^waiting until \d{4}-.*Z: localhost:\d+ may be asked 50 times/,
-    );
+    const note = await noted;
+    // On a machine that is slower than the limit, nobody waits for it.
+    if (limited.most() < 50) return;
+    assert.match(note ?? '', /^waiting until \d{4}-.*Z: localhost:\d+ may be asked 50 times/);
   });
 
   async function noteOfAny(ids: string[]): Promise<string | undefined> {

@@ -44,6 +44,10 @@ export async function pin(
     return { target: await records.pin(record.id, stored.target, askedAt), existed: true };
   }
   try {
+    if (stored !== undefined && reference.digest === undefined) {
+      const same = await isSame(reference, stored.target, services, options);
+      if (same) return { target: await records.pin(record.id, stored.target), existed: true };
+    }
     return await askRegistry(record, reference, services, options);
   } catch (thrown) {
     if (options.signal.aborted) throw thrown;
@@ -56,6 +60,28 @@ export async function pin(
       return { target: await records.pin(record.id, found), existed: true };
     }
     throw stored === undefined ? error : withStored(error, stored, record);
+  }
+}
+
+/**
+ * Whether a tag still is what the store has. Registries that count pulls do not count a HEAD, and one that does not know
+ * it is asked as if there were nothing.
+ */
+async function isSame(
+  reference: Reference,
+  stored: Descriptor,
+  { client }: FleetServices,
+  options: CallOptions,
+): Promise<boolean> {
+  try {
+    const found = await client.head(reference, options);
+    return found?.digest === stored.digest && found.mediaType === stored.mediaType;
+  } catch (error) {
+    const { code } = asDrayError(error);
+    if (options.signal.aborted || code === 'REGISTRY_UNAVAILABLE' || code === 'RATE_LIMITED') {
+      throw error;
+    }
+    return false;
   }
 }
 

@@ -134,11 +134,13 @@ class Planner {
       }
     })();
     let own: Descriptor | undefined;
-    for (const each of imageManifests(index)) {
+    const wanted = imageManifests(index);
+    // Before the first of them is asked for.
+    if (this.blobs.size + wanted.length > maxManifests) {
+      throw this.#invalid(`has more than ${maxManifests} manifests and blobs`);
+    }
+    for (const each of wanted) {
       if (this.blobs.has(each.digest)) continue;
-      if (this.blobs.size > maxManifests) {
-        throw this.#invalid(`has more than ${maxManifests} manifests and blobs`);
-      }
       const manifest = await this.follow(each, undefined, above);
       if (each === chosen) own = manifest;
     }

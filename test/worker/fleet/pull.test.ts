@@ -114,6 +114,46 @@ describe('pulling into the store', () => {
     assert.match(deep.error?.message ?? '', /indexes inside indexes/);
   });
 
+  test('26: an index of too many manifests fails before any of them is asked for', async () => {
+    const image = await pushImage(registry.host, 'many', 'one', [await layer('x')]);
+    const one = {
+      ...{ mediaType: mediaTypes.ociManifest, digest: image.digest, size: image.manifest.length },
+    };
+    const manifests = Array.from({ length: 1_001 }, (_, n) => ({
+      ...one,
+      platform: { os: 'linux', architecture: `a${n}` },
+    }));
+    const index = Buffer.from(JSON.stringify({ schemaVersion: 2, manifests }));
+    await pushManifest(registry.host, 'many', 'latest', index, mediaTypes.ociIndex);
+    const status = await pull(`${registry.host}/many:latest`, 'all');
+    assert.equal(status.error?.code, 'MANIFEST_INVALID');
+    assert.match(status.error?.message ?? '', /more than 1000 manifests/);
+    const log = await registry.accessLog();
+    const read = log.filter((e) => e.method === 'GET' && e.path.startsWith('/v2/many/'));
+    assert.deepEqual(
+      read.map(({ path }) => path),
+      ['/v2/many/manifests/latest'],
+    );
+  });
+
+  test('a tag that is what the store has costs a HEAD; one that moved is read', async () => {
+    const first = await pushImage(registry.host, 'again', 'v1', [await layer('1')]);
+    const asked = async () =>
+      (await registry.accessLog())
+        .filter(({ method, path }) => path.startsWith('/v2/again/') && /GET|HEAD/.test(method))
+        .map(({ method, path }) => `${method} ${path.replace('/v2/again/', '')}`);
+    await pull(first.reference);
+    const before = (await asked()).length;
+    const status = await pull(first.reference);
+    assert.equal(status.target?.digest, first.digest);
+    assert.equal(status.askedAt, undefined);
+    assert.deepEqual((await asked()).slice(before), ['HEAD manifests/v1']);
+    const second = await pushImage(registry.host, 'again', 'v1', [await layer('2')]);
+    const moved = await pull(first.reference);
+    assert.equal(moved.target?.digest, second.digest);
+    assert.equal(moved.state, 'ready', JSON.stringify(moved.error));
+  });
+
   test('27: a missing platform fails with the platforms that there are', async () => {
     const image = await pushImage(registry.host, 'platform', 'v1', [await layer('x')]);
     const status = await pull(image.reference, 'linux/s390x');

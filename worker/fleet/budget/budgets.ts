@@ -32,6 +32,7 @@ const quotaAge = 5 * 60_000;
 const longestQuotaAge = 24 * 3600_000;
 /** Milliseconds for which limits are not read again while bytes flow. */
 const limitsAge = 1_000;
+const mostSeen = 1_000;
 /** Part of a second's bytes that is taken at once. */
 const quantum = 0.1;
 
@@ -145,6 +146,7 @@ export class RegistryBudgets implements ExchangeBudget, Disposable {
     const seen = this.#seen.get(registry);
     if (seen !== undefined && performance.now() - seen.at < limitsAge) return seen.limits;
     const limits = await this.#limits.get(registry);
+    if (this.#seen.size >= mostSeen) this.#seen.clear();
     this.#seen.set(registry, { limits, at: performance.now() });
     return limits;
   }

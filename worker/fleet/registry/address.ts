@@ -11,11 +11,14 @@ forbidden.addSubnet('0.0.0.0', 8, 'ipv4');
 forbidden.addSubnet('169.254.0.0', 16, 'ipv4');
 forbidden.addSubnet('192.0.0.0', 24, 'ipv4');
 forbidden.addAddress('100.100.100.200', 'ipv4');
+// Azure's platform, which answers each of its machines.
+forbidden.addAddress('168.63.129.16', 'ipv4');
 forbidden.addSubnet('224.0.0.0', 3, 'ipv4');
 forbidden.addAddress('::', 'ipv6');
 forbidden.addSubnet('fe80::', 10, 'ipv6');
 forbidden.addSubnet('ff00::', 8, 'ipv6');
 forbidden.addAddress('fd00:ec2::254', 'ipv6');
+forbidden.addAddress('fd20:ce::254', 'ipv6');
 
 const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');

@@ -44,6 +44,8 @@ export interface FetchOptions extends SourceOptions {
   parts?: { from: number; size: number; enough: number };
 }
 
+/** Connections in a row that mirrors may use up. */
+const mirrorTries = 2;
 const defaultMinRate = { bytesPerSecond: 1024, windowMs: 30_000 };
 /** Small parts: those ahead of their turn are what a worker that dies loses, besides what its store loses. */
 const defaultParts = { from: 64 << 20, size: 4 << 20, enough: 50e6 };
@@ -61,6 +63,8 @@ interface Span {
   end: number;
   /** Told with each answer: whether the registry goes along with a range. Otherwise the blob comes whole. */
   answered?: (ranged: boolean) => void;
+  /** False: the mirrors had their chance. */
+  mirrors?: boolean;
 }
 
 /**
@@ -175,7 +179,9 @@ async function fetchSpan(task: Task, sink: BlobSink, span: Span): Promise<void> 
   while (sink.offset < span.end) {
     signal.throwIfAborted();
     try {
-      await transfer(task, sink, span);
+      // A mirror whose connections keep breaking is passed over: the registry itself has the blob, too.
+      const mirrors = fruitless < mirrorTries && (task.options.mirrors ?? true);
+      await transfer(task, sink, { ...span, mirrors });
     } catch (error) {
       signal.throwIfAborted();
       if (!isPassing(error)) throw error;
@@ -195,7 +201,8 @@ async function transfer(task: Task, sink: BlobSink, span: Span): Promise<void> {
     `${reference.registry} sends ${digest}`,
   );
   const signal = AbortSignal.any([options.signal, watch.signal]);
-  const { credential, mirrors } = options;
+  const { credential } = options;
+  const { mirrors } = span;
   const partly = span.end < size || span.answered !== undefined;
   const blob = await source.blob(reference, descriptor, {
     ...{ offset: sink.offset, signal, credential, mirrors },

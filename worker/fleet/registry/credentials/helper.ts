@@ -11,6 +11,7 @@ const maxOutputBytes = 64 * 1024;
 /** Milliseconds for which an answer is kept whose end can't be told, or that was "there is none". */
 const defaultKeepMs = 5 * 60_000;
 const keepNoneMs = 30_000;
+const mostKept = 1_000;
 const maxKeepMs = 12 * 3600_000;
 /** Milliseconds before its end at which a secret is not used any more. */
 const marginMs = 60_000;
@@ -87,6 +88,7 @@ export class CredentialHelpers {
     const credential = code === 0 ? parseAnswer(name, output) : undefined;
     if (code !== 0 && !/credentials not found/i.test(output)) throw failed(name, 'get', code);
     const keep = credential === undefined ? keepNoneMs : keepMs(credential);
+    if (this.#kept.size >= mostKept) this.#kept.clear();
     this.#kept.set(`${name} ${registry}`, { credential, until: Date.now() + keep });
     return credential;
   }

@@ -14,7 +14,6 @@ export interface ConfiguredHost
 }
 
 interface Known {
-  folder: string;
   /** Of each file that was read, and of those that were looked for. */
   versions: Map<string, string>;
   hosts: ConfiguredHost[];
@@ -26,6 +25,7 @@ interface Known {
  */
 export class RegistryHosts {
   readonly #roots: readonly string[];
+  /** By folder: there are no more of these than the operator made, whatever registries are asked for. */
   readonly #known = new Map<string, Known>();
 
   /** @param roots in order: the first that has a folder for the registry counts */
@@ -36,15 +36,12 @@ export class RegistryHosts {
   /** The hosts of a registry in order, its own at last; undefined when nothing is configured. @throws USAGE */
   async find(registry: string): Promise<ConfiguredHost[] | undefined> {
     const folder = await this.#folderOf(registry);
-    if (folder === undefined) {
-      this.#known.delete(registry);
-      return undefined;
-    }
-    const known = this.#known.get(registry);
-    if (known?.folder === folder && (await isCurrent(known))) return known.hosts;
+    if (folder === undefined) return undefined;
+    const known = this.#known.get(folder);
+    if (known !== undefined && (await isCurrent(known))) return known.hosts;
     const versions = new Map<string, string>();
     const hosts = await readHosts(folder, versions);
-    this.#known.set(registry, { folder, versions, hosts });
+    this.#known.set(folder, { versions, hosts });
     return hosts;
   }
 

@@ -111,6 +111,29 @@ describe('mirrors', () => {
     );
   });
 
+  test('a mirror whose connections keep breaking in the middle of a blob is passed over', async (t) => {
+    const [origin, mirror] = await Promise.all([startHostileRegistry(), startHostileRegistry()]);
+    t.after(() => Promise.all([origin.stop(), mirror.stop()]));
+    const descriptor = descriptorOf(layer);
+    const place = `/v2/a/b/blobs/${descriptor.digest}`;
+    origin.serve(place, layer);
+    mirror.on(place, (_request, response) => {
+      response.writeHead(200, { 'content-length': layer.length });
+      response.write(layer.subarray(0, 10), () => response.destroy());
+    });
+    const { write, options } = await setUp(t);
+    await write(`${origin.host}/hosts.toml`, `[host."${mirror.origin}"]`);
+    const sink = new MemorySink();
+    const reference = parseReference(`${origin.host}/a/b`);
+    await fetchBlob(createClient(t, options), reference, descriptor, sink, {
+      signal,
+      backoffMs: 5,
+    });
+    assert.ok(sink.bytes.equals(layer));
+    assert.equal(mirror.requests.length, 2);
+    assert.equal(origin.requests.length, 1);
+  });
+
   test('a mirror that lies about a manifest is passed over', async (t) => {
     const [origin, mirror] = await Promise.all([startHostileRegistry(), startHostileRegistry()]);
     t.after(() => Promise.all([origin.stop(), mirror.stop()]));
