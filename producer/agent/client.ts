@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { type PassThrough, Readable } from 'node:stream';
-import { Client, type Dispatcher } from 'undici';
+import { text } from 'node:stream/consumers';
 import {
   type ContainerExit,
   type ContainerStatus,
@@ -28,30 +28,15 @@ import {
   messageOf,
 } from '../../shared/errors.ts';
 import type { Digest } from '../../shared/image/digest.ts';
+import type { AgentEndpoint, RemoteEndpoint } from './endpoint.ts';
+import { exchange } from './exchange.ts';
 
 export interface CallOptions {
   signal?: AbortSignal;
 }
 
-/** Milliseconds to reach the socket: it is local, and there or not. */
-const connectBound = 10_000;
 /** The largest answer that is read whole: lists of snapshots and containers. */
 const maxAnswerBytes = 64 * 1024 * 1024;
-
-/** Where an agent answers: on its socket, or at an address, by https. */
-export type AgentEndpoint =
-  | { socketPath: string }
-  | {
-      /** Its certificate must have this name: where the address came from need not be trusted. */
-      node: string;
-      /** `host:port`. */
-      address: string;
-      /** PEM; undefined: the system's. */
-      authority?: Buffer;
-      /** PEM. */
-      client?: { cert: Buffer; key: Buffer };
-      token?: string;
-    };
 
 /** The typed client of one agent's API. Each call has a connection of its own, so that none waits for another. */
 export class AgentClient {
@@ -269,7 +254,7 @@ export class AgentClient {
   }
 
   async #json<T>(
-    method: Dispatcher.HttpMethod,
+    method: string,
     path: string,
     body: object | undefined,
     options: CallOptions,
@@ -287,40 +272,21 @@ export class AgentClient {
 
   /** The body of an answer, whose connection closes with it. */
   async #open(
-    method: Dispatcher.HttpMethod,
+    method: string,
     path: string,
     { signal }: CallOptions,
     body?: object,
   ): Promise<{ body: AsyncIterable<Uint8Array>; headers: IncomingHttpHeaders }> {
     signal?.throwIfAborted();
-    const endpoint = this.#endpoint;
-    const isLocal = 'socketPath' in endpoint;
-    const connection = new Client(isLocal ? 'http://agent' : `https://${endpoint.address}`, {
-      ...(isLocal ? { socketPath: endpoint.socketPath } : {}),
-      connect: { timeout: connectBound, ...(isLocal ? {} : secureOptions(endpoint)) },
-      // Waiting for a container, and following its output, takes as long as it runs.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    });
     try {
-      const isStream = body instanceof Readable;
-      const type = isStream ? 'application/octet-stream' : 'application/json';
-      const answer = await connection.request({
-        method,
-        path,
-        headers: {
-          ...(body === undefined ? {} : { 'content-type': type }),
-          ...(isLocal || endpoint.token === undefined
-            ? {}
-            : { authorization: `Bearer ${endpoint.token}` }),
-        },
-        ...(body === undefined ? {} : { body: isStream ? body : JSON.stringify(body) }),
-        ...(signal === undefined ? {} : { signal }),
-      });
-      if (answer.statusCode >= 400) throw decodeAnswer(await answer.body.text());
-      return { body: closing(answer.body, connection), headers: answer.headers };
+      const { answer, close } = await exchange(this.#endpoint, { method, path, body, signal });
+      if ((answer.statusCode ?? 0) >= 400) {
+        const refusal = decodeAnswer(await text(answer));
+        close();
+        throw refusal;
+      }
+      return { body: closing(answer, close), headers: answer.headers };
     } catch (error) {
-      await connection.destroy();
       signal?.throwIfAborted();
       throw error instanceof DrayError ? error : this.#unavailable(error);
     }
@@ -362,17 +328,6 @@ export class AgentClient {
   }
 }
 
-type RemoteEndpoint = Exclude<AgentEndpoint, { socketPath: string }>;
-
-function secureOptions({ node, authority, client }: RemoteEndpoint): object {
-  return {
-    servername: node,
-    minVersion: 'TLSv1.2',
-    ...(authority === undefined ? {} : { ca: authority }),
-    ...client,
-  };
-}
-
 function unreachable({ node, address }: RemoteEndpoint, error: unknown): DrayError {
   const errno = errnoOf(error);
   const why = errno === 'ECONNREFUSED' ? 'nothing listens there' : messageOf(error).split(';')[0];
@@ -392,12 +347,12 @@ function unreachable({ node, address }: RemoteEndpoint, error: unknown): DrayErr
 
 async function* closing(
   body: AsyncIterable<Uint8Array>,
-  connection: Client,
+  close: () => void,
 ): AsyncGenerator<Uint8Array> {
   try {
     yield* body;
   } finally {
-    await connection.destroy();
+    close();
   }
 }
 

@@ -9,7 +9,6 @@ import { formatReference, parseReference } from '../../../shared/image/reference
 import { parsePullPolicy } from '../../../shared/pull/policy.ts';
 import { attachTo } from '../attach.ts';
 import { type Context, openContext } from '../context.ts';
-import { pullImage } from '../pull.ts';
 import { ownTerminalSize } from '../terminal.ts';
 import type { RunFlags } from './flags.ts';
 import { runOptionsOf } from './options.ts';
@@ -113,6 +112,8 @@ async function createContainer(
       if (!isAbsent || isDigest(reference)) throw error;
     }
   }
+  // Loaded only where it is needed: most runs find their image.
+  const { pullImage } = await import('../pull.ts');
   const pull = await pullImage(context, {
     reference,
     policy,

@@ -106,11 +106,11 @@ export class ContainerRows {
     );
   }
 
-  /** Writes the outcome of a check, which holds no lock; undefined: there was none yet. */
-  setHealth(instance: string, health: HealthStatus | undefined): void {
+  /** Writes the outcome of a check, which holds no lock. */
+  setHealth(instance: string, health: HealthStatus): void {
     this.#database.run(
       'UPDATE containers SET health = ? WHERE instance = ?',
-      health === undefined ? null : JSON.stringify(health),
+      JSON.stringify(health),
       instance,
     );
   }

@@ -75,8 +75,7 @@ export class Supervisor implements AsyncDisposable {
     clearTimeout(this.#restarts.get(container.instance));
     this.#restarts.delete(container.instance);
     const { exitCode: _code, error: _error, finishedAt: _finished, pid: _pid, ...rest } = container;
-    const { healthcheck } = rest.settings;
-    rows.setHealth(container.instance, healthcheck === undefined ? undefined : unknownHealth);
+    if (rest.settings.healthcheck !== undefined) rows.setHealth(container.instance, unknownHealth);
     const starting: Container = { ...rest, state: 'starting' };
     rows.update(starting);
     try {
