@@ -48,7 +48,11 @@ describe('a content store on an S3 that fails', () => {
     for (let i = 0; i < 6; i++) {
       const own = await tarOf([{ name: `own-${i}`, content: randomBytes((i + 1) * 3 * MiB) }]);
       const small = await tarOf([{ name: `small-${i}`, content: `${i}` }]);
-      images.push(await pushImage(registry.host, `faults-${i}`, 'v1', [base, own, small]));
+      images.push(
+        await pushImage(registry.host, `faults-${i}`, 'v1', [base, own, small], {
+          compression: 'none',
+        }),
+      );
     }
     await Promise.all([fleet.startWorker('w1'), fleet.startWorker('w2')]);
     await Promise.all(['n1', 'n2', 'n3'].map((node) => fleet.startAgent(node)));

@@ -157,7 +157,7 @@ async function removeUnneeded(
     if (!whys.has(snapshot) && Date.now() - createdAt.getTime() < graceMs) {
       keep(
         report,
-        'no image of this node has them, but they are younger than the grace time',
+        'no image of this node has them, but they are younger than the grace time (--grace)',
         bytes,
       );
       continue;

@@ -140,7 +140,7 @@ async function collectBlobs(
   const unmarked = [...present.values()].filter(({ digest }) => !marks.marked.has(digest));
   const old = unmarked.filter(({ size, createdAt }) => {
     if (createdAt.getTime() <= before) return true;
-    keep(report, 'nothing leads to them, but they are younger than the grace time', size);
+    keep(report, 'nothing leads to them, but they are younger than the grace time (--grace)', size);
     return false;
   });
   for (let at = 0; at < old.length; at += batch) {
