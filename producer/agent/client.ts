@@ -21,6 +21,12 @@ import {
   outputOf,
 } from '../../shared/agent/frames.ts';
 import {
+  type ContainerEvent,
+  type ContainerStats,
+  eventStartHeader,
+  type ProcessStatus,
+} from '../../shared/agent/observe.ts';
+import {
   DrayError,
   decodeError,
   type EncodedError,
@@ -207,6 +213,39 @@ export class AgentClient {
     await this.#json('PUT', path, archive, options);
   }
 
+  /** What each container that runs has used. */
+  async stats(options: CallOptions = {}): Promise<ContainerStats[]> {
+    const path = '/v1/stats';
+    return (await this.#json<{ stats: ContainerStats[] }>('GET', path, undefined, options)).stats;
+  }
+
+  /** The processes of a container. @throws CONFLICT when it does not run */
+  async listProcesses(id: string, options: CallOptions = {}): Promise<ProcessStatus[]> {
+    const path = `${containerPath(id)}/processes`;
+    const answer = await this.#json<{ processes: ProcessStatus[] }>(
+      'GET',
+      path,
+      undefined,
+      options,
+    );
+    return answer.processes;
+  }
+
+  /**
+   * What happens to the node's containers. Once this resolves, nothing that happens from then on is missed.
+   * @param request.after the id of the last event that is known; default: from now on, or from `since`
+   * @returns with the id of the event behind which they begin
+   */
+  async events(
+    { since, ...rest }: { after?: number; since?: Date; follow?: boolean },
+    options: CallOptions = {},
+  ): Promise<{ after: number; events: AsyncIterable<ContainerEvent> }> {
+    const query = { ...rest, ...(since === undefined ? {} : { since: since.toISOString() }) };
+    const { body, headers } = await this.#open('GET', `/v1/events?${queryOf(query)}`, options);
+    const events = eventsOf(this.#translated(body, options.signal));
+    return { after: Number(headers[eventStartHeader]), events };
+  }
+
   async listSnapshots(options: CallOptions = {}): Promise<SnapshotStatus[]> {
     const { snapshots } = await this.#json<{ snapshots: SnapshotStatus[] }>(
       'GET',
@@ -361,6 +400,16 @@ function decodeAnswer(text: string): DrayError {
     return decodeError((JSON.parse(text) as { error: EncodedError }).error);
   } catch {
     return new DrayError('AGENT_UNAVAILABLE', `The agent answered: ${text.slice(0, 300)}`);
+  }
+}
+
+async function* eventsOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<ContainerEvent> {
+  let rest = '';
+  const decoder = new TextDecoder();
+  for await (const bytes of body) {
+    const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) if (line !== '') yield JSON.parse(line) as ContainerEvent;
   }
 }
 

@@ -161,6 +161,16 @@ export const catalogue: readonly CatalogueGroup[] = [
         load: () => import('./commands/unpause.ts'),
       },
       {
+        name: 'stats',
+        summary: 'show what containers use',
+        load: () => import('./commands/stats.ts'),
+      },
+      {
+        name: 'events',
+        summary: 'show what happens to containers',
+        load: () => import('./commands/events.ts'),
+      },
+      {
         name: 'cp',
         summary: 'copy files from a container or into it',
         load: () => import('./commands/cp.ts'),
@@ -209,7 +219,7 @@ export const catalogue: readonly CatalogueGroup[] = [
       },
       {
         name: 'top',
-        summary: 'watch queues, pulls and nodes live',
+        summary: 'watch queues, pulls and nodes, or list the processes of a container',
         load: () => import('./commands/top.ts'),
       },
       {

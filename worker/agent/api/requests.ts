@@ -44,11 +44,18 @@ export const prepareBody = z.strictObject({
   key: z.string().max(maxText),
   image: z.string().min(1).max(maxText),
 });
+const offset = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const moment = z.iso.datetime({ offset: true }).pipe(z.coerce.date());
 const fileName = z
   .string()
   .min(1)
   .max(255)
   .refine((name) => !name.includes('/') && name !== '..', 'not a name');
+export const eventsQuery = z.strictObject({
+  after: offset.optional(),
+  since: moment.optional(),
+  follow: flag.optional(),
+});
 export const lookUpQuery = z.strictObject({ path, follow: flag.optional() });
 export const copyOutQuery = z.strictObject({ path, follow: flag.optional(), name: fileName });
 export const copyInQuery = z.strictObject({
@@ -57,12 +64,11 @@ export const copyInQuery = z.strictObject({
   ids: flag.optional(),
 });
 
-const offset = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 export const logsQuery = z.strictObject({
   follow: flag.optional(),
   timestamps: flag.optional(),
   from: offset.optional(),
-  since: z.iso.datetime({ offset: true }).pipe(z.coerce.date()).optional(),
+  since: moment.optional(),
   tail: offset.optional(),
 });
 export const forceQuery = z.strictObject({ force: flag.optional() });

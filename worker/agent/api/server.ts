@@ -13,6 +13,7 @@ import type { Containers } from '../containers/containers.ts';
 import { containerRoutes } from './container-routes.ts';
 import { copyRoutes } from './copy-routes.ts';
 import { sendError } from './http-errors.ts';
+import { observeRoutes } from './observe-routes.ts';
 import { type StorageServices, storageRoutes } from './storage-routes.ts';
 import { streamRoutes } from './stream-routes.ts';
 
@@ -59,6 +60,7 @@ export function createAgentServer(services: AgentServices, remote?: RemoteAccess
   containerRoutes(server, services.containers);
   streamRoutes(server, services.containers);
   copyRoutes(server, services.containers);
+  observeRoutes(server, services.containers);
   storageRoutes(server, services);
   return server;
 }

@@ -7,6 +7,7 @@ import type {
   CreateContainerRequest,
 } from '../../../shared/agent/containers.ts';
 import type { ExecRequest } from '../../../shared/agent/exec.ts';
+import type { ContainerStats, ProcessStatus } from '../../../shared/agent/observe.ts';
 import type { NetworkMode } from '../../../shared/agent/run-options.ts';
 import type { NodeNetworkConfig } from '../../../shared/config.ts';
 import { DrayError } from '../../../shared/errors.ts';
@@ -19,6 +20,7 @@ import {
 import type { Logger } from '../../../shared/logging.ts';
 import { BridgeNetwork } from '../network/bridge.ts';
 import type { NodeDatabase } from '../node-database.ts';
+import { readProcesses, readStats } from '../runtime/cgroup-stats.ts';
 import type { ExecSession } from '../runtime/exec.ts';
 import { exitCodes } from '../runtime/exit-codes.ts';
 import { Runc } from '../runtime/runc.ts';
@@ -27,6 +29,7 @@ import { findRuntime, findTool } from '../runtime/tools.ts';
 import { makeBundle } from './bundle.ts';
 import { type Container, isLive, parseContainerID, statusOf } from './container.ts';
 import { ContainerRows } from './container-rows.ts';
+import { EventLog } from './events.ts';
 import { execInContainer } from './exec.ts';
 import type { ContainerImage, ImageSource } from './image.ts';
 import { type ContainerInput, openInput } from './input.ts';
@@ -68,8 +71,12 @@ export class Containers implements AsyncDisposable {
   readonly #services: ContainerServices;
   readonly #supervisor: Supervisor;
 
-  private constructor(services: ContainerServices) {
+  /** What happened to the containers. */
+  readonly events: EventLog;
+
+  private constructor(services: ContainerServices, events: EventLog) {
     this.#services = services;
+    this.events = events;
     this.#supervisor = new Supervisor(services);
   }
 
@@ -96,8 +103,9 @@ export class Containers implements AsyncDisposable {
       defaultNetwork: options.network.default ?? (await usualNetwork(bridge)),
       log: options.log,
     };
+    const events = new EventLog(options.database);
     await reconcile(services, options);
-    const containers = new Containers(services);
+    const containers = new Containers(services, events);
     containers.#supervisor.takeOver();
     return containers;
   }
@@ -325,6 +333,26 @@ export class Containers implements AsyncDisposable {
       change[Symbol.dispose]();
       throw error;
     }
+  }
+
+  /** What each container that runs has used. */
+  async stats(): Promise<ContainerStats[]> {
+    const at = new Date().toISOString();
+    const found = await Promise.all(
+      this.#services.rows.list().map(async ({ id, pid, state, settings }) => {
+        if (pid === undefined || !isLive(state)) return [];
+        const used = await readStats(pid, settings.network !== 'host');
+        return used === undefined ? [] : [{ id, at, ...used }];
+      }),
+    );
+    return found.flat();
+  }
+
+  /** The processes of a container. @throws NOT_FOUND, CONFLICT when it does not run */
+  async processes(id: string): Promise<ProcessStatus[]> {
+    const { pid, state } = this.#require(id);
+    if (pid !== undefined && isLive(state)) return await readProcesses(pid);
+    throw new DrayError('CONFLICT', `Container ${id} is ${state}: it has no processes`);
   }
 
   /** Opens the standard input of a running container: see {@link openInput}. @throws NOT_FOUND */

@@ -113,6 +113,8 @@ export class Supervisor implements AsyncDisposable {
     rows.update({ ...container, state: 'removing' });
     await halt(this.#services, instance);
     const end = wasLive ? await observe(this.#services, container) : container;
+    // For who follows the events: how it ended.
+    if (wasLive && end !== undefined) rows.update({ ...end, state: 'removing' });
     await removeBundle(this.#services, instance);
     this.#remember(id, exitOf(end ?? container));
     rows.delete(instance);

@@ -1,0 +1,65 @@
+import type { ContainerEvent } from '../../shared/agent/observe.ts';
+import { DrayError } from '../../shared/errors.ts';
+import type { Context } from './context.ts';
+import { type FollowOptions, withAgent, writeOut } from './foreground.ts';
+import { parseSince } from './logs.ts';
+import { printable } from './output.ts';
+
+export interface EventFlags {
+  since?: string;
+  after?: string;
+  follow: boolean;
+  output: 'table' | 'json';
+}
+
+/** `dray events`: each event once, also when the agent is replaced meanwhile. @throws USAGE */
+export async function showEvents(context: Context, flags: EventFlags): Promise<void> {
+  const options: FollowOptions = { connect: () => context.agent() };
+  const { since, after, follow, output } = flags;
+  if (after !== undefined && !/^\d{1,15}$/.test(after)) {
+    throw new DrayError('USAGE', `--after "${after}" is not the id of an event`);
+  }
+  let { after: last, events } = await (await options.connect()).events({
+    follow,
+    ...(since === undefined ? {} : { since: parseSince(since, new Date()) }),
+    ...(after !== undefined
+      ? { after: Number(after) }
+      : since === undefined && !follow
+        ? { after: 0 }
+        : {}),
+  });
+  for (;;) {
+    try {
+      for await (const event of events) {
+        last = event.id;
+        const line = output === 'json' ? JSON.stringify(event) : lineOf(event);
+        if (!(await writeOut(process.stdout, Buffer.from(`${line}\n`)))) return;
+      }
+      return;
+    } catch (error) {
+      if (!(error instanceof DrayError) || error.code !== 'AGENT_UNAVAILABLE') throw error;
+      process.stderr.write('The agent went away. Waiting for it …\n');
+      ({ events } = await withAgent(options, (client) => client.events({ follow, after: last })));
+    }
+  }
+}
+
+function lineOf({
+  id,
+  at,
+  kind,
+  container,
+  image,
+  exitCode,
+  error,
+  health,
+}: ContainerEvent): string {
+  const more = [
+    ...(exitCode === undefined ? [] : [`exit code ${exitCode}`]),
+    ...(health === undefined ? [] : [health]),
+    ...(error === undefined ? [] : [error]),
+  ].join(', ');
+  return printable(
+    `${at}  ${id}  ${kind.padEnd(7)} ${container}  ${image}${more && `  (${more})`}`,
+  );
+}

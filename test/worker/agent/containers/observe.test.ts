@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ContainerEvent } from '../../../../shared/agent/observe.ts';
+import { DrayError } from '../../../../shared/errors.ts';
+import { startTestAgent, type TestAgent } from './agent.ts';
+import { canRunContainers, imageName, requireContainers } from './node.ts';
+
+const script = (text: string) => ({ args: ['/bin/sh', '-c', text] });
+
+describe('what can be seen of containers', { concurrency: false }, () => {
+  let agent: TestAgent;
+  before(async () => {
+    if (canRunContainers()) agent = await startTestAgent();
+  });
+  after(async () => await agent?.[Symbol.asyncDispose]());
+
+  async function start(id: string, text: string, more: object = {}): Promise<void> {
+    await agent.client.createContainer({
+      ...{ id, image: imageName, options: script(text) },
+      ...more,
+    });
+    await agent.client.startContainer(id);
+  }
+
+  async function eventsAfter(id: number): Promise<ContainerEvent[]> {
+    const { events } = await agent.client.events({ after: id });
+    return await Array.fromAsync(events);
+  }
+
+  const said = (events: ContainerEvent[]) =>
+    events.map(({ kind, container, exitCode }) => [kind, container, exitCode].join(' ').trim());
+
+  test('stats: CPU that is used, memory, processes', async (t) => {
+    if (!requireContainers(t)) return;
+    await start('busy', 'while :; do :; done');
+    await start('idle', 'sleep 1000');
+    const one = await agent.client.stats();
+    await sleep(1000);
+    const two = await agent.client.stats();
+    const used = (id: string) => {
+      const [before, now] = [one, two].map((all) => all.find((stats) => stats.id === id));
+      assert.ok(before !== undefined && now !== undefined);
+      return (now.cpuNanoseconds - before.cpuNanoseconds) / 1e6;
+    };
+    assert.ok(used('busy') > 100, `${used('busy')} ms`);
+    assert.ok(used('idle') < 50, `${used('idle')} ms`);
+    const idle = two.find(({ id }) => id === 'idle');
+    assert.ok(idle !== undefined && idle.memoryBytes > 10_000 && idle.memoryBytes < 50_000_000);
+    assert.ok(idle.memoryLimitBytes > idle.memoryBytes);
+    assert.ok(idle.processes >= 1);
+  });
+
+  test('top: the processes of a container and of nothing else', async (t) => {
+    if (!requireContainers(t)) return;
+    await start('tree', 'sleep 1001 & sleep 1002 & wait');
+    for (let found: string[] = []; found.length < 3; await sleep(20)) {
+      found = (await agent.client.listProcesses('tree')).map(({ command }) => command);
+    }
+    const processes = await agent.client.listProcesses('tree');
+    assert.deepEqual(processes.map(({ command }) => command).sort(), [
+      '/bin/sh -c sleep 1001 & sleep 1002 & wait',
+      'sleep 1001',
+      'sleep 1002',
+    ]);
+    const [first] = processes;
+    assert.equal(first?.ownPid, 1);
+    assert.equal(first?.pid, (await agent.client.inspectContainer('tree')).pid);
+    assert.ok(Math.abs(Date.now() - Date.parse(first?.startedAt ?? '')) < 60_000);
+    await agent.client.removeContainer('tree', { force: true });
+    await assert.rejects(
+      agent.client.listProcesses('tree'),
+      (error) => error instanceof DrayError && error.code === 'NOT_FOUND',
+    );
+  });
+
+  test('events: each change once, in order, with ids to go on from; also across a kill of the agent', async (t) => {
+    if (!requireContainers(t)) return;
+    const begin = (await agent.client.events({})).after;
+    const following = await agent.client.events({ follow: true });
+    const seen: ContainerEvent[] = [];
+    const reading = (async () => {
+      for await (const event of following.events) seen.push(event);
+    })();
+    reading.catch(() => {});
+    await start('brief', 'exit 7', { autoRemove: false });
+    await agent.client.waitContainer('brief');
+    await agent.client.removeContainer('brief');
+    await start('killed', 'sleep 1000');
+    await agent.client.removeContainer('killed', { force: true });
+    const life = ['create brief', 'start brief', 'die brief 7', 'remove brief'].concat([
+      'create killed',
+      'start killed',
+      'die killed 137',
+      'remove killed',
+    ]);
+    for (const end = Date.now() + 5_000; seen.length < 8 && Date.now() < end; ) await sleep(20);
+    assert.deepEqual(said(seen), life);
+    assert.deepEqual(said(await eventsAfter(begin)), life);
+    assert.ok(seen.every(({ id }, n) => n === 0 || id > (seen[n - 1]?.id ?? 0)));
+
+    await start('lasting', 'sleep 1; exit 9');
+    await agent.kill();
+    await assert.rejects(reading, DrayError);
+    await sleep(1300);
+    await agent.start();
+    await agent.client.waitContainer('lasting');
+    const last = seen.findLast(({ container }) => container === 'killed')?.id ?? 0;
+    const missed = said(await eventsAfter(last)).filter((line) => line.includes('lasting'));
+    assert.deepEqual(missed, ['create lasting', 'start lasting', 'die lasting 9']);
+  });
+});
