@@ -14,6 +14,7 @@ import type { TestProgram } from '../support/programs.ts';
 import { pushImage, tarOf } from '../support/push.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
+import { startSlowLink } from '../support/slow-link.ts';
 
 /** Agents on this machine, each with a root of its own: n1 to n4 in two zones. */
 const zones = { n1: 'a', n2: 'a', n3: 'b', n4: 'b' } as const;
@@ -285,5 +286,36 @@ describe('rollouts to four nodes', { skip: process.getuid?.() !== 0 }, () => {
     );
     assert.deepEqual(await records.nodes.admit(id), []);
     await startAgent('n1');
+  });
+});
+
+describe('a pull whose content does not come', () => {
+  test('is given up after its deadline without progress, not before', async (t) => {
+    if (!requireTool(t, 'docker-registry', 'redis-server')) return;
+    await using registry = await startRegistry();
+    await using link = await startSlowLink(registry.host, { bytesPerSecond: 400_000 });
+    await using fleet = await startFleet();
+    await fleet.startWorker('w1');
+    const tar = await tarOf([{ name: 'file', content: randomBytes(2_400_000) }]);
+    await pushImage(registry.host, 'stalled', 'v1', [tar], { compression: 'none' });
+    const reference = `${link.host}/stalled:v1`;
+    // It takes six seconds, and moves all the time.
+    const slow = await fleet.pull({ reference, nodes: [], pace: { noProgressMs: 4_000 } });
+    assert.equal((await fleet.ended(slow)).state, 'ready');
+
+    const other = await tarOf([{ name: 'file', content: randomBytes(2_400_000) }]);
+    await pushImage(registry.host, 'stalled', 'v2', [other], { compression: 'none' });
+    const id = await fleet.pull({
+      ...{ reference: `${link.host}/stalled:v2`, nodes: [] },
+      pace: { noProgressMs: 4_000 },
+    });
+    for await (const { blobs } of fleet.pulls.watch(id)) {
+      if (blobs.some(({ kind, bytes }) => kind === 'layer' && bytes > 100_000)) break;
+    }
+    link.setRate(0);
+    const status = await fleet.ended(id);
+    assert.equal(status.state, 'failed');
+    assert.equal(status.error?.code, 'TIMEOUT');
+    assert.match(status.error?.message ?? '', /no progress with its content for 4 s/);
   });
 });
