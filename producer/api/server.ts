@@ -9,6 +9,7 @@ import {
 import { tlsOptions } from '../../shared/access/tls.ts';
 import { DrayError } from '../../shared/errors.ts';
 import { queueError } from '../../shared/queue/connection.ts';
+import { traced } from '../../shared/telemetry/trace.ts';
 import { serveDashboard } from '../dashboard/serve.ts';
 import { authorizer } from './authorize.ts';
 import { serveBoard } from './board.ts';
@@ -52,11 +53,20 @@ export async function createApiServer(services: ApiServices): Promise<FastifyIns
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: maxBody,
     requestTimeout,
-    forceCloseConnections: true,
+    // What has been asked is answered; streams are ended below.
+    forceCloseConnections: 'idle',
     genReqId: () => randomUUID(),
     ...(tls === undefined ? {} : { https: tlsOptions(tls) }),
   };
   const server = fastify(options);
+  const closing = new AbortController();
+  let closingIdle: NodeJS.Timeout | undefined;
+  server.addHook('preClose', async () => {
+    closing.abort(new Error('the API stops'));
+    // Connections that were busy so far become idle, and would be kept.
+    closingIdle = setInterval(() => server.server.closeIdleConnections(), 50);
+  });
+  server.addHook('onClose', async () => clearInterval(closingIdle));
   server.setErrorHandler(sendProblem);
   server.setNotFoundHandler((request, reply) => {
     const message = `The API has no ${request.method} ${request.url.slice(0, 200)}`;
@@ -90,21 +100,34 @@ export async function createApiServer(services: ApiServices): Promise<FastifyIns
     await limitRate(api, config.api.rate);
     serveRoutes(
       api,
-      routes.map((route) => inTime(route, services)),
+      routes.map((route) => inTime(route, services, closing.signal)),
       authorize,
     );
   });
   return server;
 }
 
-/** Redis may hang, and the store: the caller is told so instead. Streams last as long as they do. */
-function inTime(route: Route, { config, redis }: Pick<ApiServices, 'config' | 'redis'>): Route {
+/**
+ * Redis may hang, and the store: the caller is told so instead. Streams last as long as they do, or the server. What
+ * is asked for belongs to its caller's trace.
+ */
+function inTime(
+  route: Route,
+  { config, redis }: Pick<ApiServices, 'config' | 'redis'>,
+  closing: AbortSignal,
+): Route {
   return {
     ...route,
     async handle(call) {
-      const work = async () => await route.handle(call);
+      const { headers } = call.request;
+      const work = async () =>
+        await traced(`${route.method} ${route.path}`, { kind: 'server', headers }, async () =>
+          route.handle(call),
+        );
       try {
-        if (route.answer.mediaType !== undefined) return await work();
+        if (route.answer.mediaType !== undefined) {
+          return await route.handle({ ...call, signal: AbortSignal.any([call.signal, closing]) });
+        }
         return route.asksStore === true
           ? await within(storeTimeout, work(), storeIsLate)
           : await within(redisTimeout, work(), redisIsLate);
