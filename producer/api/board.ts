@@ -63,6 +63,10 @@ export async function serveBoard(
         }
         void reply.header('content-security-policy', contentPolicy);
       });
+      // Its page asks another company for a font.
+      scope.addHook('onSend', async (_request, _reply, payload) =>
+        typeof payload === 'string' ? payload.replace(/<link href="https:[^>]*>/, '') : payload,
+      );
       scope.post('/session', async (request, reply) => {
         return await reply.header('set-cookie', boardCookie(request)).code(204).send();
       });
