@@ -8,6 +8,8 @@ const tones = /** @type {Record<string, string>} */ ({
   failed: 'bad',
   lost: 'bad',
   partial: 'warn',
+  cordoned: 'warn',
+  drained: 'warn',
   cancelled: 'quiet',
   stopped: 'quiet',
   waiting: 'quiet',

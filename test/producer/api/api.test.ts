@@ -162,6 +162,7 @@ describe('the HTTP API', () => {
       [
         ['resolve', 1],
         ['fetch-blob', 1],
+        ['gc', 1],
       ],
     );
     assert.deepEqual((await api.call('GET', '/v1/nodes')).json.items, []);

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { createToken } from '../../../producer/api/tokens.ts';
 import { DrayageClient } from '../../../producer/client/client.ts';
+import { createToken } from '../../../shared/access/tokens.ts';
 import { heartbeat } from '../../../shared/node/registry.ts';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
 import { pushImage, tarOf } from '../../support/push.ts';
@@ -166,7 +166,12 @@ describe('the dashboard, in Chromium', () => {
   });
 
   test('a thousand nodes are shown, filtered and folded out without a wait', async () => {
-    const node = { platform: 'linux/amd64', version: '0.1.0' };
+    const node = {
+      ...{ platform: 'linux/amd64', version: '0.1.0', labels: { zone: 'a' }, problems: [] },
+      capacity: { cpus: 4, memoryBytes: 8e9 },
+      disk: { snapshots: 7, bytes: 1e9, diskSize: 1e11, diskFree: 5e10 },
+      ...{ images: 3, containers: 0 },
+    };
     const names = Array.from({ length: 1_000 }, (_, i) => `node-${String(i).padStart(4, '0')}`);
     await Promise.all(
       names.map((name) => heartbeat(fleet.redis, fleet.config.redis.prefix, { name, ...node })),

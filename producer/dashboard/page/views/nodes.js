@@ -27,8 +27,8 @@ class NodesView extends LiveView {
   /** @override @param {Node[]} nodes */
   view(nodes) {
     const lost = nodes.filter(({ state }) => state === 'lost').length;
-    const found = nodes.filter(({ name, state, platform }) =>
-      [name, state, platform].some((text) => text.includes(this.#wanted)),
+    const found = nodes.filter(({ name, state, mark = '', platform }) =>
+      [name, state, mark, platform].some((text) => text.includes(this.#wanted)),
     );
     return [
       h(
@@ -62,9 +62,10 @@ class NodesView extends LiveView {
   }
 
   /** @param {Node} node */
-  #item({ name, state, platform, version, seenAt, disk }) {
-    const used = disk === undefined ? 0 : disk.diskSize - disk.diskFree;
-    const isFull = disk !== undefined && disk.diskFree < disk.diskSize * 0.1;
+  #item(node) {
+    const { name, state, mark, disk, images, problems } = node;
+    const used = disk.diskSize - disk.diskFree;
+    const isFull = disk.diskFree < disk.diskSize * 0.1;
     return h(
       'li',
       { key: name, 'data-node': name, 'data-state': state },
@@ -81,39 +82,40 @@ class NodesView extends LiveView {
           'summary',
           {},
           h('span.name', {}, name),
-          badge(state),
-          disk === undefined
-            ? h('span.quiet', {}, 'says nothing of its disk')
-            : bar({
-                value: used,
-                max: disk.diskSize,
-                label: `${bytes(used)} of ${bytes(disk.diskSize)} of the disk used`,
-                tone: isFull ? 'bad' : 'plain',
-              }),
-          h(
-            'span.figures',
-            {},
-            disk === undefined ? '' : `${bytes(disk.bytes)} in ${plural(disk.snapshots, 'layer')}`,
-          ),
+          badge(state === 'ready' ? (mark ?? state) : state),
+          bar({
+            value: used,
+            max: disk.diskSize,
+            label: `${bytes(used)} of ${bytes(disk.diskSize)} of the disk used`,
+            tone: isFull ? 'bad' : 'plain',
+          }),
+          h('span.figures', {}, `${plural(images, 'image')}, ${bytes(disk.bytes)}`),
         ),
-        h(
-          'dl.facts',
-          {},
-          h('div', {}, h('dt', {}, 'Platform'), h('dd', {}, platform)),
-          h('div', {}, h('dt', {}, 'Version'), h('dd', {}, version)),
-          h('div', {}, h('dt', {}, 'Heard of'), h('dd', {}, age(seenAt))),
-          disk !== undefined &&
-            h(
-              'div',
-              {},
-              h('dt', {}, 'Disk free'),
-              h('dd', {}, `${bytes(disk.diskFree)} of ${bytes(disk.diskSize)}`),
-            ),
-        ),
+        problems.map((problem) => h('p.why.bad', { key: problem }, problem)),
+        facts(node),
         this.#open.has(name) && h('dray-node-images', { key: 'images', node: name }),
       ),
     );
   }
+}
+
+/** @param {Node} node */
+function facts({ platform, version, seenAt, disk, labels, containers, capacity }) {
+  const fact = (/** @type {string} */ name, /** @type {import('../dom.js').Several} */ value) =>
+    h('div', { key: name }, h('dt', {}, name), h('dd', {}, value));
+  const set = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+  return h(
+    'dl.facts',
+    { key: 'facts' },
+    fact('Platform', platform),
+    fact('Version', version),
+    fact('Heard of', age(seenAt)),
+    fact('Machine', `${plural(capacity.cpus, 'CPU')}, ${bytes(capacity.memoryBytes)}`),
+    fact('Disk free', `${bytes(disk.diskFree)} of ${bytes(disk.diskSize)}`),
+    fact('Layers', number(disk.snapshots)),
+    fact('Containers', number(containers)),
+    set.length > 0 && fact('Labels', set.join(', ')),
+  );
 }
 
 /** The images that a node can run at once. @extends {LiveView<NodeImage[]>} */
