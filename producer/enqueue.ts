@@ -61,6 +61,7 @@ export async function enqueuePull(
         ...{ priority, policy },
         ...(request.pace === undefined ? {} : { pace: request.pace }),
         ...(request.desired === undefined ? {} : { desired: request.desired }),
+        ...(request.webhook === undefined ? {} : { webhook: request.webhook }),
       };
       const id = await records.create(whole, reserved);
       await queues.add([{ queue: 'resolve', pull: id, priority, isNew: true }]);

@@ -75,6 +75,12 @@ export interface Config {
     /** Files for https; undefined: plain http. With `clientAuthority`, clients must show a certificate of it. */
     tls: { cert: string; key: string; clientAuthority?: string } | undefined;
   };
+  webhooks: {
+    /** The file of the key that they are signed with. */
+    key: string;
+    /** `host[:port]` that may stand at loopback and private addresses. */
+    allowPrivate: string[];
+  };
   metrics: {
     /** `host:port` where the program serves its metrics and health; undefined: nowhere. */
     listen: string | undefined;
@@ -242,6 +248,12 @@ const fileSchema = z.strictObject({
       tls: tlsSchema.optional(),
     })
     .optional(),
+  webhooks: z
+    .strictObject({
+      key: z.string().startsWith('/').optional(),
+      allowPrivate: z.array(z.string()).optional(),
+    })
+    .optional(),
   metrics: z.strictObject({ listen: address.optional() }).optional(),
   /** A collector, as OTEL_EXPORTER_OTLP_ENDPOINT names it: `/v1/traces` is added. */
   traces: z.strictObject({ endpoint: z.url({ protocol: /^https?$/ }).optional() }).optional(),
@@ -349,6 +361,13 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
           clientAuthority: nonEmpty(env.DRAY_API_CLIENT_CA) ?? file.api?.tls?.clientAuthority,
         },
       },
+      webhooks: {
+        key: nonEmpty(env.DRAY_WEBHOOK_KEY) ?? file.webhooks?.key,
+        allowPrivate:
+          nonEmpty(env.DRAY_WEBHOOK_PRIVATE)
+            ?.split(',')
+            .map((host) => host.trim()) ?? file.webhooks?.allowPrivate,
+      },
       metrics: { listen: nonEmpty(env.DRAY_METRICS_LISTEN) ?? file.metrics?.listen },
       traces: { endpoint: nonEmpty(env.OTEL_EXPORTER_OTLP_ENDPOINT) ?? file.traces?.endpoint },
       gc: file.gc,
@@ -394,6 +413,10 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
       tokens: merged.api?.tokens ?? path.join(stateDirectory, 'tokens.json'),
       rate: merged.api?.rate ?? 1_000,
       tls: tlsFiles('API', merged.api?.tls ?? {}),
+    },
+    webhooks: {
+      key: merged.webhooks?.key ?? '/etc/drayage/webhook.key',
+      allowPrivate: merged.webhooks?.allowPrivate ?? [],
     },
     metrics: { listen: merged.metrics?.listen },
     traces: { endpoint: tracesEndpoint(env, merged) },

@@ -45,6 +45,7 @@ export type ErrorCode =
   | 'AGENT_UNAVAILABLE'
   | 'NODE_LOST'
   | 'PAYLOAD_INVALID'
+  | 'WEBHOOK_FAILED'
   | 'PAYLOAD_NEWER';
 
 export interface DrayErrorOptions {

@@ -3,6 +3,7 @@ import { DrayError } from '../../shared/errors.ts';
 import type { PullRecord } from '../../shared/pull/record.ts';
 import { isFinished } from '../../shared/pull/status.ts';
 import { failedJob, findFailed } from '../../shared/queue/failed.ts';
+import { webhookQueue } from '../../shared/queue/names.ts';
 import { enqueuePull } from '../enqueue.ts';
 import type { ApiServices } from './services.ts';
 
@@ -31,6 +32,7 @@ export async function pullAgain(
   const request = {
     ...{ reference, platform, nodes, want, priority, policy, pace },
     ...(credential === undefined ? {} : { credential }),
+    ...(record.webhook === undefined ? {} : { webhook: record.webhook }),
   };
   const key = createHash('sha256').update(`again\0${id}`).digest('hex');
   return await enqueuePull(config, redis, request, {
@@ -55,7 +57,7 @@ export async function retryJob(
   const failed = (await pullsOf(failedJob(job), services)).filter(
     ({ state }) => state === 'failed' || state === 'partial',
   );
-  if (failed.length === 0) {
+  if (failed.length === 0 || name === webhookQueue) {
     await job.retry('failed');
     return [];
   }

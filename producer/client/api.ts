@@ -312,6 +312,8 @@ export type PullRequest = {
   /** Instead of nodes: those whose labels fulfil it now, as in zone=a,gpu!=none or zone in (a,b); empty: all that are neither lost nor cordoned */
   selector?: string;
   pace?: Pace;
+  /** Told when the pull has ended: a POST, signed as Standard Webhooks has it, tried for half an hour. Put no secret into it: it is kept in Redis */
+  webhook?: string;
   /** low: for bulk pre-pulls; high: somebody waits for it. Default: normal */
   priority?: 'high' | 'normal' | 'low';
   /** When the registry is asked for a tag that the store has: always (the default), missing (never) or if-stale=DURATION, as in if-stale=12h */

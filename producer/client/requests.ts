@@ -4,7 +4,7 @@ export interface ClientOptions {
   /** Of `dray serve`, as in `http://127.0.0.1:7070`. */
   url: string;
   /** From `dray token create`. */
-  token?: string;
+  token?: string | undefined;
   /** How often a request is tried again while the API is away or overloaded. Default 5. */
   retries?: number;
   /** Instead of the global one: with a proxy, or a client certificate. */

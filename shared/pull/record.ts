@@ -51,6 +51,8 @@ export interface PullRecord {
   named: boolean;
   error?: EncodedError;
   note?: string;
+  /** The URL that is told when the pull has ended. */
+  webhook?: string;
   warning?: string;
 }
 
@@ -96,6 +98,7 @@ export function decodeRecord(id: string, fields: Record<string, string>): PullRe
     ...(fields.error === undefined ? {} : { error: JSON.parse(fields.error) as EncodedError }),
     ...(fields.credential === undefined ? {} : { credential: fields.credential }),
     ...(note === undefined ? {} : { note }),
+    ...(fields.webhook === undefined ? {} : { webhook: fields.webhook }),
     ...(fields.warning === undefined ? {} : { warning: fields.warning }),
     ...(desired === undefined ? {} : { desired }),
     ...(fields.stopped === undefined

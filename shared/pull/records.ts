@@ -73,7 +73,7 @@ export class PullRecords {
   async create(
     request: Pick<
       PullRequest,
-      'credential' | 'priority' | 'policy' | 'pace' | 'desired' | 'given'
+      'credential' | 'priority' | 'policy' | 'pace' | 'desired' | 'given' | 'webhook'
     > &
       Required<Pick<PullRequest, 'reference' | 'platform' | 'nodes' | 'want'>>,
     id = newPullId(),
@@ -89,7 +89,7 @@ export class PullRecords {
       // Nothing else than an image gets a name: there is nothing to wait for.
       ...(request.want === 'image' ? {} : { named: 1 }),
       ...{ credential: request.credential, priority: request.priority },
-      ...{ policy: request.policy, desired: request.desired },
+      ...{ policy: request.policy, desired: request.desired, webhook: request.webhook },
       ...(request.given === undefined
         ? {}
         : {
@@ -137,6 +137,16 @@ export class PullRecords {
   /** Pulls that are not finished and have waited longest for a look, `limit` at most: none of them needs one before `now`. */
   async due(limit: number, now = Date.now()): Promise<string[]> {
     return await this.#redis.zrangebyscore(this.keys.open, 0, now, 'LIMIT', 0, limit);
+  }
+
+  /** Pulls that have ended, and whose webhook was not told yet: some of them. */
+  async owed(): Promise<string[]> {
+    return await this.#redis.srandmember(this.keys.owed, 100);
+  }
+
+  /** The webhook of a pull was told, or can't be. */
+  async told(id: string): Promise<void> {
+    await this.#redis.srem(this.keys.owed, id);
   }
 
   /** When somebody looks after an open pull again, in milliseconds. One that has ended is not looked after. */

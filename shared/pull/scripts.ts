@@ -1,7 +1,7 @@
 /**
  * The steps of a pull that must happen at once, as Lua. What one node does costs the same however many nodes the
  * pull has: no step reads the others. All keys are declared, and share the prefix's hash tag.
- * KEYS of all of them: pull, missing, pending, active, nodes, events, open, blobs, next.
+ * KEYS of all of them: pull, missing, pending, active, nodes, events, open, blobs, next, owed.
  */
 
 /** Seconds for which the record of a finished pull is kept. */
@@ -68,6 +68,7 @@ local function settle(id, now, hasEnded)
   end
   redis.call('HSET', KEYS[1], 'finishedAt', now)
   redis.call('ZREM', KEYS[7], id)
+  if field('webhook') then redis.call('SADD', KEYS[10], id) end
   tell('changed', next)
   for _, i in ipairs({1, 2, 3, 4, 5, 6, 8}) do redis.call('EXPIRE', KEYS[i], ${keepFinished}) end
   local times = redis.call('HMGET', KEYS[1], 'createdAt', 'plannedAt', 'storedAt')

@@ -25,6 +25,8 @@ export interface PullRequest {
   credential?: string;
   /** Default: image. */
   want?: Want;
+  /** A URL that is told when the pull has ended. It stands in Redis: there is no secret in it. */
+  webhook?: string;
   /** Default: normal. */
   priority?: Priority;
   /** `always` (the default), `missing` or `if-stale=DURATION`: when a tag that the store has is asked of the registry again. */

@@ -4,7 +4,15 @@ import type { Digest } from '../image/digest.ts';
 import { type Priority, rankOf } from '../pull/priority.ts';
 import { queueTelemetry } from '../telemetry/trace.ts';
 import type { Redis } from './connection.ts';
-import { fetchQueue, gcQueue, jobIdOf, nodeGcQueue, resolveQueue, unpackQueue } from './names.ts';
+import {
+  fetchQueue,
+  gcQueue,
+  jobIdOf,
+  nodeGcQueue,
+  resolveQueue,
+  unpackQueue,
+  webhookQueue,
+} from './names.ts';
 import { payloadVersion } from './payloads.ts';
 
 /**
@@ -16,6 +24,7 @@ export type FollowUp = { priority: Priority } & (
   | { queue: 'resolve'; pull: string; isNew?: boolean }
   | { queue: 'fetch-blob'; digest: Digest; isNew?: boolean }
   | { queue: 'unpack'; node: string; pull: string; manifest: Descriptor }
+  | { queue: 'webhook'; pull: string }
   | { queue: 'gc'; node?: string; request: string; dryRun: boolean; graceMs?: number }
 );
 
@@ -23,6 +32,9 @@ export type FollowUp = { priority: Priority } & (
 export const jobAttempts = 8;
 /** The same where a person waits, who may know better what is wrong: within ten seconds. */
 const watchedAttempts = 5;
+
+/** Tries of a webhook, within half an hour: whoever is to be told may be away for a while. */
+const webhookAttempts = 12;
 
 const options: JobsOptions = {
   attempts: jobAttempts,
@@ -114,6 +126,12 @@ export class JobQueues implements AsyncDisposable {
           { ...options, jobId: job.pull },
         );
       }
+      case 'webhook':
+        return await this.queue(webhookQueue).add(
+          'webhook',
+          { v: payloadVersion, pull: job.pull },
+          { ...options, jobId: job.pull, attempts: webhookAttempts },
+        );
       case 'gc': {
         const { request, dryRun, graceMs } = job;
         return await this.queue(nameOf(job)).add(
@@ -163,6 +181,8 @@ function nameOf(job: FollowUp): string {
       return fetchQueue;
     case 'unpack':
       return unpackQueue(job.node);
+    case 'webhook':
+      return webhookQueue;
     case 'gc':
       return job.node === undefined ? gcQueue : nodeGcQueue(job.node);
   }

@@ -5,8 +5,10 @@ export const resolveQueue = 'resolve';
 export const fetchQueue = 'fetch-blob';
 /** Requests to collect garbage in the store. */
 export const gcQueue = 'gc';
+/** Webhooks that are to be told of the end of a pull. */
+export const webhookQueue = 'webhook';
 /** Those that workers take from. */
-export const workerQueues = [resolveQueue, fetchQueue, gcQueue];
+export const workerQueues = [resolveQueue, fetchQueue, gcQueue, webhookQueue];
 export function unpackQueue(node: string): string {
   return `unpack@${node}`;
 }
@@ -53,7 +55,10 @@ export function keysOf(prefix: string) {
       `${own}:open`,
       `${own}:pull:${id}:blobs`,
       `${own}:next`,
+      `${own}:owed`,
     ],
+    /** Set: pulls that have ended, and whose webhook was not told yet. */
+    owed: `${own}:owed`,
     /** List: pulls of which nodes that wait may begin now, for the next worker that has time. */
     next: `${own}:next`,
     /** Hash: how far the transfer of a blob is. */

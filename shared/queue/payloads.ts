@@ -41,6 +41,8 @@ export interface GcPayload {
 
 /** Resolve the reference of a pull, whose record has the rest. */
 export type ResolvePayload = z.infer<typeof resolveSchema>;
+/** Tell the webhook of a pull that it has ended; of which one, its record says. */
+export type WebhookPayload = ResolvePayload;
 /** Bring a blob into the content store; from where, the records of the pulls that wait for it say. */
 export type FetchPayload = z.infer<typeof fetchSchema>;
 /** Make a node able to run an image. */
@@ -58,6 +60,10 @@ export function parseFetchPayload(data: unknown): FetchPayload {
 }
 export function parseUnpackPayload(data: unknown): UnpackPayload {
   return parse(unpackSchema, data, 'unpack');
+}
+
+export function parseWebhookPayload(data: unknown): WebhookPayload {
+  return parse(resolveSchema, data, 'webhook');
 }
 
 export function parseGcPayload(data: unknown): GcPayload {

@@ -8,8 +8,12 @@ import { PullRecords } from '../../shared/pull/records.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
 import { consume, isConsuming, stopConsuming } from '../../shared/queue/consume.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
-import { fetchQueue, resolveQueue } from '../../shared/queue/names.ts';
-import { parseFetchPayload, parseResolvePayload } from '../../shared/queue/payloads.ts';
+import { fetchQueue, resolveQueue, webhookQueue } from '../../shared/queue/names.ts';
+import {
+  parseFetchPayload,
+  parseResolvePayload,
+  parseWebhookPayload,
+} from '../../shared/queue/payloads.ts';
 import { warnOfServer } from '../../shared/queue/server-check.ts';
 import { Access } from './access.ts';
 import { advanceForever } from './advance.ts';
@@ -25,6 +29,10 @@ import { openRegistryClient } from './registry/open.ts';
 import { reportWarnings } from './registry-warnings.ts';
 import { resolveGaveUp, resolveJob } from './resolve.ts';
 import type { FleetServices } from './services.ts';
+import { webhookJob } from './webhook/job.ts';
+
+/** Webhooks that one worker tells at once. */
+const concurrentWebhooks = 8;
 
 const config = loadConfig();
 
@@ -88,7 +96,18 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
     },
     ends,
   );
-  const taking = [resolves, fetches];
+  const webhooks = consume(
+    {
+      queue: webhookQueue,
+      concurrency: concurrentWebhooks,
+      parse: parseWebhookPayload,
+      handle: (payload, context) =>
+        webhookJob(payload, { records, webhooks: config.webhooks }, context),
+      gaveUp: ({ pull }) => records.told(pull),
+    },
+    ends,
+  );
+  const taking = [resolves, fetches, webhooks];
   cleanUp.defer(async () => {
     await Promise.all(taking.map((worker) => stopConsuming(worker, redis)));
   });

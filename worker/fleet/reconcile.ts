@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PullRecord } from '../../shared/pull/record.ts';
 import { type MendServices, mend } from './mend.ts';
+import { owedWebhooks } from './webhook/job.ts';
 
 /** Milliseconds between two rounds; one worker of the fleet does each. */
 const interval = 3_000;
@@ -22,7 +23,10 @@ export async function reconcileForever(
   while (!options.signal.aborted) {
     try {
       const mine = await redis.set(records.keys.reconcileLock, process.pid, 'PX', interval, 'NX');
-      if (mine === 'OK') await reconcile(services, options);
+      if (mine === 'OK') {
+        await reconcile(services, options);
+        await services.queues.add(await owedWebhooks(records));
+      }
     } catch (error) {
       if (!options.signal.aborted) log.warn({ err: error }, 'reconciling failed; trying again');
     }

@@ -61,6 +61,7 @@ export function pullRoutes(services: ApiServices): Route[] {
           ...(priority === undefined ? {} : { priority }),
           ...(policy === undefined ? {} : { policy }),
           ...(selector === undefined ? {} : { selector }),
+          ...(body.webhook === undefined ? {} : { webhook: body.webhook }),
           ...(pace === undefined ? {} : { pace: pace as Pace }),
         };
         const key = idempotencyKey(request);

@@ -108,6 +108,12 @@ export const pullSummary = z
   })
   .meta({ id: 'PullSummary' });
 
+/** What is private or not is decided by the address that a worker finds. */
+const webhookUrl = z
+  .url({ protocol: /^https?$/ })
+  .max(2_048)
+  .refine((url) => new URL(url).username === '' && new URL(url).password === '', 'it has a login');
+
 export const pullRequest = z
   .strictObject({
     reference: z.string().min(1).max(1024),
@@ -130,6 +136,10 @@ export const pullRequest = z
         'Instead of nodes: those whose labels fulfil it now, as in zone=a,gpu!=none or zone in (a,b); empty: all that are neither lost nor cordoned',
     }),
     pace: pace.optional(),
+    webhook: webhookUrl.optional().meta({
+      description:
+        'Told when the pull has ended: a POST, signed as Standard Webhooks has it, tried for half an hour. Put no secret into it: it is kept in Redis',
+    }),
     priority: z.enum(priorities).optional().meta({
       description: 'low: for bulk pre-pulls; high: somebody waits for it. Default: normal',
     }),

@@ -73,7 +73,7 @@ describe('who may ask the API, and how often', () => {
     const queues = await api.call('GET', '/board/api/queues', sent);
     assert.deepEqual(
       (queues.json.queues as { name: string }[]).map(({ name }) => name),
-      ['resolve', 'fetch-blob', 'gc'],
+      ['resolve', 'fetch-blob', 'gc', 'webhook'],
     );
     const closed = await fetch(`${api.url}/board`, {
       headers: { accept: 'text/html' },

@@ -163,6 +163,7 @@ describe('the HTTP API', () => {
         ['resolve', 1],
         ['fetch-blob', 1],
         ['gc', 1],
+        ['webhook', 1],
       ],
     );
     assert.deepEqual((await api.call('GET', '/v1/nodes')).json.items, []);

@@ -48,7 +48,7 @@ describe('DrayageClient', () => {
     );
     assert.equal((await client.listPulls({ limit: 1 })).items[0]?.id, id);
     assert.deepEqual(await client.listNodes(), []);
-    assert.equal((await client.listQueues()).length, 3);
+    assert.equal((await client.listQueues()).length, 4);
   });
 
   test('a stream that is cut is taken up again', async () => {
