@@ -133,8 +133,8 @@ async function measureCase(
   options: { folder: string; runs: number },
 ): Promise<Row[]> {
   const tools = {
-    curl: (folder: string) => curl(registry, one, folder, false),
-    'curl, synced': (folder: string) => curl(registry, one, folder, true),
+    curl: (folder: string) => curl(registry, one, folder, ''),
+    'curl, verified and synced': (folder: string) => curl(registry, one, folder, verified),
     drayage: (folder: string, memory: boolean) => drayage(registry, one, folder, memory),
   };
   const results: Record<string, Measured[]> = {};
@@ -164,12 +164,15 @@ async function measureCase(
   });
 }
 
-/** As many curls as blobs, each into a file of its own. */
+/** What a blob needs besides its bytes: its digest, by OpenSSL, and the disk. */
+const verified = ' && openssl dgst -sha256 FILE && sync FILE';
+
+/** As many curls as blobs, each into a file of its own. @param then what each does with its file after */
 async function curl(
   registry: TestRegistry,
   one: Case,
   folder: string,
-  sync: boolean,
+  then: string,
 ): Promise<Measured> {
   const base = `http://${registry.host}/v2/bench/${one.name}`;
   const answer = await fetch(`${base}/manifests/latest`, {
@@ -178,7 +181,7 @@ async function curl(
   const { layers } = (await answer.json()) as { layers: { digest: string }[] };
   const each = layers.map(({ digest }, n) => {
     const file = path.join(folder, `${n}`);
-    return `(curl -sf -o ${file} ${base}/blobs/${digest}${sync ? ` && sync ${file}` : ''}) &`;
+    return `(curl -sf -o ${file} ${base}/blobs/${digest}${then.replaceAll('FILE', file)}) &`;
   });
   return await measure([], async () => {
     await run('bash', ['-c', `${each.join('\n')}\nwait`]);
