@@ -70,12 +70,16 @@ export async function pin(
 async function isSame(
   reference: Reference,
   stored: Descriptor,
-  { client }: FleetServices,
+  { client, access }: FleetServices,
   options: CallOptions,
 ): Promise<boolean> {
+  let login: Credential | undefined;
   try {
-    const found = await client.head(reference, options);
-    return found?.digest === stored.digest && found.mediaType === stored.mediaType;
+    const found = await client.head(reference, {
+      ...options,
+      onLogin: (shown) => (login = shown),
+    });
+    if (found?.digest !== stored.digest || found.mediaType !== stored.mediaType) return false;
   } catch (error) {
     const { code } = asDrayError(error);
     if (options.signal.aborted || code === 'REGISTRY_UNAVAILABLE' || code === 'RATE_LIMITED') {
@@ -83,6 +87,8 @@ async function isSame(
     }
     return false;
   }
+  await access.granted(reference, login, options);
+  return true;
 }
 
 async function askRegistry(
