@@ -1,14 +1,16 @@
-import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname as nodeName } from 'node:os';
-import type { NetworkMode, RunOptions } from '../../../shared/agent/run-options.ts';
+import { dirname } from 'node:path';
+import type { IDMapping, NetworkMode, RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import { readHost } from '../runtime/host.ts';
 import { type NetworkFilesRequest, writeNetworkFiles } from '../runtime/network-files.ts';
 import { decodeSpec, encodeSpec, type Spec } from '../runtime/runtime-spec.ts';
 import { createSpec } from '../runtime/spec.ts';
+import { formatIDMap, idMapLabel } from '../snapshot/mapped-overlay.ts';
 import type { Container } from './container.ts';
 import type { ContainerImage } from './image.ts';
-import { bundleOf } from './layout.ts';
+import { bundleOf, hasOwnIDs } from './layout.ts';
 import { type ContainerServices, containerLabel } from './services.ts';
 import { mountRequests } from './settings.ts';
 import { makeVolumes } from './volumes.ts';
@@ -25,6 +27,7 @@ export async function makeBundle(
 ): Promise<Spec> {
   const { layout, snapshots } = services;
   const { id, instance } = container;
+  const { userMapping } = container.options;
   const { bundle, rootfs, config, log, volumes } = bundleOf(layout, instance);
   await using undo = new AsyncDisposableStack();
   if (image.chainID !== undefined && snapshots.committed(image.chainID) === undefined) {
@@ -33,7 +36,10 @@ export async function makeBundle(
     });
   }
   await snapshots.prepare(instance, image.chainID, {
-    labels: { [containerLabel]: id },
+    labels: {
+      [containerLabel]: id,
+      ...(userMapping === undefined ? {} : { [idMapLabel]: formatIDMap(userMapping) }),
+    },
     ...options,
   });
   undo.defer(async () => {
@@ -41,7 +47,10 @@ export async function makeBundle(
   });
   undo.defer(() => rm(bundle, { recursive: true, force: true }));
   await mkdir(bundle, { mode: 0o700 });
-  await mkdir(rootfs, { mode: 0o700 });
+  if (hasOwnIDs(instance)) {
+    undo.defer(() => rm(dirname(rootfs), { recursive: true, force: true }));
+  }
+  await makeRootFolder(rootfs, userMapping);
   undo.defer(() => snapshots.unmount(rootfs));
   await snapshots.mount(instance, rootfs, options);
 
@@ -72,12 +81,25 @@ export async function makeBundle(
   return spec;
 }
 
+/** Where the root is mounted: that of a container with ids of its own lies where a reboot takes it away. */
+export async function makeRootFolder(
+  rootfs: string,
+  userMapping: IDMapping | undefined,
+): Promise<void> {
+  if (userMapping !== undefined) {
+    await mkdir(dirname(rootfs), { recursive: true, mode: 0o700 });
+    await chown(dirname(rootfs), userMapping.hostID, userMapping.hostID);
+  }
+  await mkdir(rootfs, { recursive: true, mode: 0o755 });
+}
+
 /** Removes all that {@link makeBundle} made and the container wrote. What is not there is success. */
 export async function removeBundle(services: ContainerServices, instance: string): Promise<void> {
   const { layout, snapshots } = services;
   const { bundle, rootfs, exit } = bundleOf(layout, instance);
   await snapshots.unmount(rootfs);
   await snapshots.remove(instance);
+  if (hasOwnIDs(instance)) await rm(dirname(rootfs), { recursive: true, force: true });
   await rm(bundle, { recursive: true, force: true });
   await rm(exit, { force: true });
 }

@@ -33,7 +33,7 @@ import { EventLog } from './events.ts';
 import { execInContainer } from './exec.ts';
 import type { ContainerImage, ImageSource } from './image.ts';
 import { type ContainerInput, openInput } from './input.ts';
-import { bundleOf, layoutOf } from './layout.ts';
+import { bundleOf, layoutOf, ownIDs } from './layout.ts';
 import { makeFolders } from './lifecycle.ts';
 import { type OpenedLog, openLog, type ReadLogOptions } from './log.ts';
 import { reconcile } from './reconcile.ts';
@@ -155,7 +155,7 @@ export class Containers implements AsyncDisposable {
     const { rows, defaultNetwork } = this.#services;
     const container: Container = {
       id,
-      instance: `${id.slice(0, 48)}-${randomBytes(6).toString('hex')}`,
+      instance: `${id.slice(0, 48)}-${randomBytes(6).toString('hex')}${runOptions.userMapping === undefined ? '' : ownIDs}`,
       state: 'creating',
       image: image.name,
       manifest: image.manifest,

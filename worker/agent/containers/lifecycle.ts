@@ -1,4 +1,4 @@
-import { access, mkdir, readdir, rm } from 'node:fs/promises';
+import { access, chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asDrayError, DrayError, errnoOf } from '../../../shared/errors.ts';
@@ -6,7 +6,7 @@ import { exitCodes, refusedCommand } from '../runtime/exit-codes.ts';
 import { createMonitored, findMonitors } from '../runtime/monitor.ts';
 import { writeNetworkFiles } from '../runtime/network-files.ts';
 import { forgetBootBefore } from './boot.ts';
-import { networkFilesOf } from './bundle.ts';
+import { makeRootFolder, networkFilesOf } from './bundle.ts';
 import type { Container } from './container.ts';
 import { bundleOf, type Layout } from './layout.ts';
 import { openLog } from './log.ts';
@@ -22,6 +22,8 @@ export async function makeFolders(layout: Layout): Promise<void> {
   for (const folder of Object.values(folders)) {
     await mkdir(folder, { recursive: true, mode: 0o700 });
   }
+  // The way to the roots of containers with ids of their own; what else lies beside them stays closed.
+  for (const folder of [layout.shared, layout.run, layout.roots]) await chmod(folder, 0o711);
 }
 
 /**
@@ -40,6 +42,7 @@ export async function launch(
     const tools = await services.tools(options.runtime);
     await services.bridge.detach(instance);
     for (const file of [files.exit, files.oom]) await rm(file, { force: true });
+    await makeRootFolder(files.rootfs, options.userMapping);
     await snapshots.mount(instance, files.rootfs);
     // From here on nothing is cancelled: a runtime that is cut off half-way leaves more behind.
     const pid = await createMonitored(tools, {

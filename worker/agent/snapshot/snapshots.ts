@@ -7,6 +7,7 @@ import type { NodeDatabase } from '../node-database.ts';
 import { Claims } from './claims.ts';
 import { Flush } from './flush.ts';
 import { removeTree, type Usage, usageOf } from './folders.ts';
+import { idMapLabel, mountMappedOverlay, parseIDMap } from './mapped-overlay.ts';
 import { mountsUsing, readMountTable } from './mount-table.ts';
 import { type Mount, parseKey, type Snapshot } from './snapshot.ts';
 import { SnapshotRows } from './snapshot-rows.ts';
@@ -156,7 +157,7 @@ export class Snapshots {
    */
   async mount(key: string, target: string, options: CallOptions = {}): Promise<void> {
     using _change = await this.#changes.take(key, options);
-    const { id, writable, lower, upper, work } = this.#layout(key);
+    const { id, writable, lower, upper, work, idMap } = this.#layout(key);
     await mkdir(target, { recursive: true });
     const place = await realpath(target);
     const table = await readMountTable(options);
@@ -171,6 +172,8 @@ export class Snapshots {
     try {
       const [only] = lower;
       if (lower.length === 0) await bindMount(upper, place, { readOnly: !writable });
+      else if (writable && idMap !== undefined)
+        await mountMappedOverlay({ lower, upper, work, target: place }, idMap);
       else if (writable) await mountOverlay({ lower, upper, work, target: place });
       else if (lower.length === 1 && only !== undefined)
         await bindMount(only, place, { readOnly: true });
@@ -311,7 +314,7 @@ export class Snapshots {
   }
 
   #layout(key: string) {
-    const { id, kind, parent } = this.#require(key);
+    const { id, kind, parent, labels } = this.#require(key);
     if (kind === 'committed') {
       throw new DrayError('USAGE', `${key} is committed, and mounted only below another`, {
         hint: 'Open a view of it, or prepare an active snapshot upon it.',
@@ -323,6 +326,7 @@ export class Snapshots {
       lower: parent === undefined ? [] : this.lowerDirectories(parent),
       upper: this.#path(id, 'fs'),
       work: this.#path(id, 'work'),
+      idMap: parseIDMap(labels[idMapLabel]),
     };
   }
 

@@ -487,6 +487,16 @@ const cases = (): Case[] => [
     script: 'test -t 0 && test -t 1 && echo $TERM',
     prints: 'xterm\r\n',
   },
+  {
+    name: '--userns',
+    options: {
+      network: 'none',
+      userMapping: { containerID: 0, hostID: 200_000, size: 65_536 },
+    },
+    spec: [({ linux }) => linux.uidMappings, [{ containerID: 0, hostID: 200_000, size: 65_536 }]],
+    script: 'id -u; cat /proc/self/uid_map; ls -ln /etc/passwd | grep -c " 0 .* 0 "; touch /etc/x',
+    prints: /^0\n +0 +200000 +65536\n1\n$/,
+  },
 ];
 
 function bind(destination: string, source: string, mode: string) {
