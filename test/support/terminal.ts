@@ -24,7 +24,8 @@ export function startOnTerminal(
   const child = spawn(program, args, { cols: columns, rows, env: { ...env, TERM: 'xterm' } });
   let text = '';
   child.onData((data) => {
-    text += data.replaceAll(controlSequence, '');
+    // Two terminals in a row may put a carriage return each; it shows as one.
+    text = (text + data.replaceAll(controlSequence, '')).replaceAll(/\r+\n/g, '\r\n');
   });
   const ended = new Promise<number>((resolve) => {
     child.onExit(({ exitCode, signal }) => resolve(signal ? 128 + signal : exitCode));

@@ -86,8 +86,8 @@ async function authorize(tokens: TokenFile | undefined, request: FastifyRequest)
   });
 }
 
-/** To look needs `read`, all that concerns containers `run`, and what reaches the node's own files `admin`. */
+/** To look needs `read`, all else that concerns containers, and the files in them, `run`, and what reaches the node's own files `admin`. */
 function scopeOf({ method, routeOptions: { url = '' } }: FastifyRequest): Scope {
-  if (method === 'GET' && !url.endsWith('/archive')) return 'read';
+  if (method === 'GET' && !/\/(archive|file)$/.test(url)) return 'read';
   return url.startsWith('/v1/containers') ? 'run' : 'admin';
 }

@@ -18,9 +18,8 @@ export function openProcessRoot(pid: number, cgroupsPath: string): ProcessRoot {
   try {
     // All below goes by the descriptor, which stays this process's when the pid is given to another.
     const cgroups = readFileSync(`/proc/self/fd/${proc}/cgroup`, 'utf8');
-    if (
-      !cgroups.split('\n').some((line) => line.split(':').slice(2).join(':').endsWith(cgroupsPath))
-    ) {
+    // What runs in it may have made groups of its own below.
+    if (!cgroups.split('\n').some((line) => `${line}/`.includes(`${cgroupsPath}/`))) {
       throw hasEnded();
     }
     const fd = open(`/proc/self/fd/${proc}/root`);

@@ -56,7 +56,12 @@ async function read(
   for await (const { kind, bytes } of frames) {
     const text = Buffer.from(bytes).toString();
     if (kind === 'control') return (JSON.parse(text) as ExitMessage).exit.exitCode;
-    if (kind !== 'stdin') output[kind] += text.replaceAll(controlSequence, '');
+    if (kind === 'stdin') continue;
+    // Two terminals in a row may put a carriage return each; it shows as one.
+    output[kind] = (output[kind] + text.replaceAll(controlSequence, '')).replaceAll(
+      /\r+\n/g,
+      '\r\n',
+    );
   }
   throw new Error('the stream ended without an exit code');
 }
