@@ -20,7 +20,11 @@ export function register(program: Command): void {
       'after',
       `
 CPU is of the last second, 100 % for each processor. Memory is without the cache
-of files. Network and disk count from the start of the container.`,
+of files. Network and disk count from the start of the container.
+
+Examples:
+  dray stats
+  dray stats web`,
     )
     .action(async (ids: string[], options: Options, command: Command) => {
       const { openContext } = await import('../context.ts');
