@@ -4,13 +4,12 @@ import type { ContentStore } from '../content/store.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
 
-/** Milliseconds after which the lease of a dead holder ends. */
-const duration = 60_000;
-const renewal = 20_000;
+/** Milliseconds after which the lease of a dead holder ends; it is renewed three times in that. */
+const usualDuration = 60_000;
 /** Between two looks whether a removal that goes on is over. */
 const poll = 100;
 /** Milliseconds for which an ended lease is remembered while garbage is collected: longer than that may take. */
-export const remembered = 3_600_000;
+const remembered = 3_600_000;
 
 const clock = `
 local time = redis.call('TIME')
@@ -58,18 +57,20 @@ export class ContentLease implements AsyncDisposable {
   readonly #redis: Redis;
   readonly #keys: Keys;
   readonly #holder = randomUUID();
+  readonly #durationMs: number;
   readonly #held = new Set<string>();
   readonly #renewing: NodeJS.Timeout;
   #next: { all: Set<string>; doomed: Promise<Set<string>> } | undefined;
 
-  constructor(redis: Redis, prefix: string) {
+  constructor(redis: Redis, prefix: string, { durationMs = usualDuration } = {}) {
     this.#redis = redis;
     this.#keys = keysOf(prefix);
+    this.#durationMs = durationMs;
     this.#renewing = setInterval(() => {
       this.#hold([...this.#held]).catch(() => {
         // It is renewed the next time; its end costs what is collected meanwhile.
       });
-    }, renewal);
+    }, durationMs / 3);
   }
 
   /** Holds `ids` from now on. What is being removed right now is waited for, so that who asks the store then gets the truth. */
@@ -112,7 +113,7 @@ export class ContentLease implements AsyncDisposable {
   async #hold(ids: string[]): Promise<string[]> {
     if (ids.length === 0) return [];
     const leases = ids.map((id) => this.#keys.contentLease(id));
-    const all = [this.#holder, duration, remembered, ...ids];
+    const all = [this.#holder, this.#durationMs, remembered, ...ids];
     const { gcDoomed } = this.#keys;
     return (await this.#redis.eval(
       holdScript,

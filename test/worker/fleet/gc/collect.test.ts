@@ -172,6 +172,24 @@ describe('garbage of the content store', () => {
     assert.deepEqual(await bench.digests(), new Set());
   });
 
+  test('the lease of a holder that was killed ends by itself', async (t) => {
+    if (!requireTool(t, 'redis-server')) return;
+    await using bench = await openGcBench();
+    const image = await bench.put('held', ['held']);
+    const script = path.join(import.meta.dirname, 'holder-process.ts');
+    const child = spawn(process.execPath, [script, bench.url, ...digestsOf(image)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await once(child.stdout, 'data');
+    // It lives longer than one lease lasts.
+    await sleep(3_500);
+    assert.deepEqual((await bench.collect()).items, []);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    await sleep(3_300);
+    assert.equal((await bench.collect()).items.length, digestsOf(image).length);
+  });
+
   test('who leases what is being removed waits, and finds it gone', async (t) => {
     if (!requireTool(t, 'redis-server')) return;
     await using bench = await openGcBench();
