@@ -35,7 +35,7 @@ for argument in "$@"; do
       needed+=(
         skopeo=skopeo umoci=umoci podman=podman containerd=containerd ctr=containerd
         busybox=busybox-static tmux=tmux zstd=zstd promtool=prometheus openssl=openssl mkfs.ext4=e2fsprogs
-        strace=strace zsh=zsh fish=fish
+        strace=strace zsh=zsh fish=fish ip=iproute2 nsenter=util-linux
         ceph-mon=ceph-mon ceph-osd=ceph-osd radosgw=radosgw radosgw-admin=ceph-common
         ceph=ceph-common monmaptool=ceph-base ceph-authtool=ceph-common
       ) ;;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,6 +14,8 @@ import { pushKnown } from './support/bucket-fleet.ts';
 const ways = ['FLUSHALL', 'an empty restart'] as const;
 /** Milliseconds in which nodes are known again: a heartbeat, and a wait between two tries to connect. */
 const registered = 15_000;
+/** Milliseconds in which a node that joins gets what it shall hold. */
+const keptWithin = 45_000;
 const layerBytes = 4_000_000;
 
 for (const way of ways) {
@@ -33,7 +35,14 @@ for (const way of ways) {
     const tars = [await tarOf([{ name: 'bin/busybox', ...busybox }])];
     const tool = await pushImage(registry.host, 'tool', 'v1', tars);
     const nodes = ['n1', 'n2'];
-    await fleet.ended(await fleet.pull({ reference: tool.reference, nodes }));
+    // Whoever works on a node of the fleet.
+    const env = { ...fleet.env, DRAY_STATE: path.join(fleet.folder, 'n1') };
+    const run = async (...args: string[]) => {
+      const ended = await dray(args, { env });
+      assert.equal(ended.code, 0, `dray ${args.join(' ')}: ${ended.stderr}`);
+      return ended.stdout;
+    };
+    await run('pull', '--all-nodes', '--keep-as', 'tools', tool.reference);
 
     await pushKnown(registry, 'large', [layerBytes, layerBytes]);
     const reference = `${link.host}/large:v1`;
@@ -51,13 +60,6 @@ for (const way of ways) {
     const wiped = performance.now();
     assert.equal(await fleet.pulls.get(first), undefined);
 
-    // Whoever works on a node of the fleet.
-    const env = { ...fleet.env, DRAY_STATE: path.join(fleet.folder, 'n1') };
-    const run = async (...args: string[]) => {
-      const ended = await dray(args, { env });
-      assert.equal(ended.code, 0, `dray ${args.join(' ')}: ${ended.stderr}`);
-      return ended.stdout;
-    };
     assert.match(await run('images'), /tool/);
     for (;;) {
       const listed = await run('nodes');
@@ -70,7 +72,18 @@ for (const way of ways) {
 
     const again = await fleet.ended(await fleet.pull({ reference, nodes }));
     assert.equal(again.state, 'ready', JSON.stringify(again.error ?? again.nodes));
+    // What nodes shall hold is known from the store: one that joins now gets it.
+    assert.match(await run('desired'), /tools/);
     const asked = (await registry.accessLog()).length;
+    await fleet.startAgent('n3');
+    const joined = performance.now();
+    while ((await readdir(path.join(fleet.nodeRoot('n3'), 'snapshots'))).length === 0) {
+      assert.ok(
+        performance.now() - joined < keptWithin,
+        'a new node does not get what it shall hold',
+      );
+      await sleep(500);
+    }
     const once = await fleet.ended(await fleet.pull({ reference: tool.reference, nodes }));
     assert.equal(once.state, 'ready');
     const later = (await registry.accessLog()).slice(asked);

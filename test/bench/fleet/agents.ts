@@ -2,7 +2,7 @@
  * Many simulated nodes in one process: `node agents.ts FIRST COUNT`. Each has the connections, the queue and the
  * heartbeat of a real one. Says "ready" on standard output, and ends with its standard input.
  */
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import { loadConfig } from '../../../shared/config.ts';
 import { openStore } from '../../../shared/content/open.ts';
 import { formatPlatform, hostPlatform } from '../../../shared/image/platform.ts';
@@ -18,6 +18,8 @@ const [first = 0, count = 1] = process.argv.slice(2).map(Number);
 const config = loadConfig();
 const log = await createLogger('agent', config.log.level);
 const stop = new AbortController();
+// Every node listens.
+setMaxListeners(0, stop.signal);
 await using cleanUp = new AsyncDisposableStack();
 const store = cleanUp.use(await openStore(config.store));
 

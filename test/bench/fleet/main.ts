@@ -58,7 +58,10 @@ async function main(): Promise<void> {
   });
   if (values.help) return console.log(usage);
   const rows: NodeRow[] = [];
-  for (const nodes of values.nodes.split(',').map(Number)) {
+  for (const nodes of values.nodes
+    .split(',')
+    .map(Number)
+    .filter((count) => count > 0)) {
     rows.push(await measureNodes(nodes, values.commands));
     console.table(rows);
   }
