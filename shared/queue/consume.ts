@@ -25,6 +25,11 @@ export interface Tries {
 export interface Consumer<Payload> {
   queue: string;
   concurrency: number;
+  /**
+   * Milliseconds between two looks for jobs whose worker has died. Each look costs Redis some commands, in each program
+   * that takes from the queue. Default 3,000.
+   */
+  stalledInterval?: number;
   /** Checks what came out of Redis. */
   parse: (data: unknown) => Payload;
   /**
@@ -53,7 +58,7 @@ export interface ConsumerServices {
 
 /** Milliseconds. A worker that died loses its jobs after the lock's duration; another one takes them. */
 const lockDuration = 10_000;
-const stalledInterval = 3_000;
+const defaultStalledInterval = 3_000;
 /** A worker takes a lock for lost a little before Redis does. */
 const lockMargin = 1_000;
 /** A kill is no failure of the job: only a job that takes its workers down over and over is given up. */
@@ -93,7 +98,7 @@ export function consume<Payload>(
       prefix: services.prefix,
       concurrency: consumer.concurrency,
       lockDuration,
-      stalledInterval,
+      stalledInterval: consumer.stalledInterval ?? defaultStalledInterval,
       maxStalledCount,
       drainDelay: 5,
       runRetryDelay: 1_000,

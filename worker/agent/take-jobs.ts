@@ -59,6 +59,8 @@ export async function takeJobs(
   const unpacking = consume(
     {
       queue: unpackQueue(node),
+      // Of a thousand idle nodes, looking is most of what Redis has to do.
+      stalledInterval: 6_000,
       concurrency: concurrentImages,
       parse: parseUnpackPayload,
       handle: (payload, context) => unpackJob(payload, jobs, context),

@@ -40,6 +40,8 @@ export async function collectGarbage(config: GcConfig, services: Services): Prom
     {
       queue: nodeGcQueue(node),
       concurrency: 1,
+      // Whoever waits for an answer asks again.
+      stalledInterval: 60_000,
       parse: parseGcPayload,
       handle: async ({ request, dryRun, ...asked }, { signal }) => {
         if (await requests.answered(request, part)) return [];
