@@ -136,6 +136,11 @@ describe('rollouts to four nodes', { skip: process.getuid?.() !== 0 }, () => {
     const { prefix } = fleet.config.redis;
     await until(id, (status) => stateOf(status, 'n2') === 'ready');
     await steerPull(fleet.redis, prefix, id, 'pause');
+    // One that had begun before goes on; n1, whose agent is away, stays under way.
+    for (const deadline = Date.now() + 20_000; ; await sleep(50)) {
+      if ((await records.nodes.active(id)).join() === 'n1') break;
+      assert.ok(Date.now() < deadline);
+    }
     const paused = await until(id, ({ counts }) => counts.unpacking === 0);
     assert.equal(paused.paused, true);
     assert.match(paused.note ?? '', /paused/);
