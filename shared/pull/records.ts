@@ -1,8 +1,9 @@
 import { DrayError, encodeError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-import { type Digest, digestOf, isDigest } from '../image/digest.ts';
+import { type Digest, isDigest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
+import { createPull, type NewPull, reservePull } from './create.ts';
 import { highest, type Priority, priorities } from './priority.ts';
 import { PullNodes } from './pull-nodes.ts';
 import {
@@ -14,19 +15,13 @@ import {
 } from './record.ts';
 import {
   changedScript,
-  createScript,
   keepFinished,
   resolvingScript,
   resumeScript,
   settleScript,
 } from './scripts.ts';
 import { outcomeOf } from './settle.ts';
-import { isFinished, type PullRequest, type PullState } from './status.ts';
-
-/** Seconds for which the key of a request is remembered. */
-const keepIdempotency = 24 * 3600;
-/** Milliseconds after which the reconciler looks after a new pull. */
-const firstLook = 3_000;
+import { isFinished, type PullState } from './status.ts';
 
 const pinScript = `
 if redis.call('HSETNX', KEYS[1], 'target', ARGV[1]) == 1 and ARGV[2] ~= '' then
@@ -49,72 +44,14 @@ export class PullRecords {
     this.nodes = new PullNodes(redis, this.keys);
   }
 
-  /**
-   * Keeps for a day which pull a caller's key stands for.
-   * @returns the id of that pull, which may have been created before
-   * @throws CONFLICT when the key came with another request
-   */
+  /** See {@link reservePull}. */
   async reserve(key: string, request: string): Promise<string> {
-    const id = newPullId();
-    const name = this.keys.idempotency(key);
-    const mine = JSON.stringify({ id, request: digestOf(Buffer.from(request)) });
-    await this.#redis.set(name, mine, 'EX', keepIdempotency, 'NX');
-    const kept = JSON.parse((await this.#redis.get(name)) ?? mine) as {
-      id: string;
-      request: string;
-    };
-    if (kept.request === digestOf(Buffer.from(request))) return kept.id;
-    throw new DrayError('CONFLICT', 'The Idempotency-Key was used for another request', {
-      hint: 'Choose a new key for a new request.',
-    });
+    return await reservePull(this.#redis, this.keys, key, request);
   }
 
-  /** Creates the record of a pull, unless it is there. It is accepted once its resolve job is enqueued too. */
-  async create(
-    request: Pick<
-      PullRequest,
-      'credential' | 'priority' | 'policy' | 'pace' | 'desired' | 'given' | 'webhook'
-    > &
-      Required<Pick<PullRequest, 'reference' | 'platform' | 'nodes' | 'want'>>,
-    id = newPullId(),
-  ): Promise<string> {
-    const now = Date.now();
-    const fields = {
-      reference: request.reference,
-      platform: request.platform,
-      total: request.nodes.length,
-      state: 'queued' satisfies PullState,
-      createdAt: now,
-      want: request.want,
-      // Nothing else than an image gets a name: there is nothing to wait for.
-      ...(request.want === 'image' ? {} : { named: 1 }),
-      ...{ credential: request.credential, priority: request.priority },
-      ...{ policy: request.policy, desired: request.desired, webhook: request.webhook },
-      ...(request.given === undefined
-        ? {}
-        : {
-            given: 1,
-            target: JSON.stringify(request.given.target),
-            askedAt: request.given.askedAt.getTime(),
-          }),
-      ...request.pace,
-    };
-    if (request.desired !== undefined) {
-      await this.#redis.sadd(this.keys.desiredPulls(request.desired), id);
-    }
-    const set = Object.entries(fields).filter(([, value]) => value !== undefined);
-    await this.#run(
-      createScript,
-      id,
-      ...[id, now, now + firstLook, JSON.stringify(request.nodes)],
-      ...set.flatMap(([name, value]) => [name, String(value)]),
-    );
-    await this.#redis
-      .pipeline()
-      .zadd(this.keys.pulls, now, id)
-      // The list shows as far back as finished pulls are kept.
-      .zremrangebyscore(this.keys.pulls, 0, now - keepFinished * 1_000)
-      .exec();
+  /** See {@link createPull}. */
+  async create(request: NewPull, id = newPullId()): Promise<string> {
+    await createPull(this.#redis, this.keys, request, id);
     return id;
   }
 

@@ -1,0 +1,77 @@
+import { DrayError } from '../errors.ts';
+import { digestOf } from '../image/digest.ts';
+import type { Redis } from '../queue/connection.ts';
+import type { Keys } from '../queue/names.ts';
+import { newPullId } from './record.ts';
+import { createScript, keepFinished } from './scripts.ts';
+import type { PullRequest, PullState } from './status.ts';
+
+/** Seconds for which the key of a request is remembered. */
+const keepIdempotency = 24 * 3600;
+/** Milliseconds after which the reconciler looks after a new pull. */
+const firstLook = 3_000;
+
+/** What the record of a pull is made of: checked, and with nothing left open. */
+export type NewPull = Omit<PullRequest, 'selector'> &
+  Required<Pick<PullRequest, 'platform' | 'want'>>;
+
+/**
+ * Keeps for a day which pull a caller's key stands for.
+ * @returns the id of that pull, which may have been created before
+ * @throws CONFLICT when the key came with another request
+ */
+export async function reservePull(
+  redis: Redis,
+  keys: Keys,
+  key: string,
+  request: string,
+): Promise<string> {
+  const id = newPullId();
+  const name = keys.idempotency(key);
+  const mine = JSON.stringify({ id, request: digestOf(Buffer.from(request)) });
+  await redis.set(name, mine, 'EX', keepIdempotency, 'NX');
+  const kept = JSON.parse((await redis.get(name)) ?? mine) as { id: string; request: string };
+  if (kept.request === digestOf(Buffer.from(request))) return kept.id;
+  throw new DrayError('CONFLICT', 'The Idempotency-Key was used for another request', {
+    hint: 'Choose a new key for a new request.',
+  });
+}
+
+/** Creates the record of a pull, unless it is there. It is accepted once its resolve job is enqueued too. */
+export async function createPull(
+  redis: Redis,
+  keys: Keys,
+  request: NewPull,
+  id: string,
+): Promise<void> {
+  const { reference, platform, nodes, want, credential, priority } = request;
+  const { policy, desired, webhook, given, pace } = request;
+  const now = Date.now();
+  const fields = {
+    ...{ reference, platform, want, total: nodes.length, createdAt: now },
+    state: 'queued' satisfies PullState,
+    // Nothing else than an image gets a name: there is nothing to wait for.
+    ...(want === 'image' ? {} : { named: 1 }),
+    ...{ credential, priority, policy, desired, webhook },
+    ...(given === undefined
+      ? {}
+      : { given: 1, target: JSON.stringify(given.target), askedAt: given.askedAt.getTime() }),
+    ...pace,
+  };
+  if (desired !== undefined) await redis.sadd(keys.desiredPulls(desired), id);
+  const set = Object.entries(fields).filter(([, value]) => value !== undefined);
+  const ofPull = keys.ofPull(id);
+  await redis.eval(
+    createScript,
+    ofPull.length,
+    ...ofPull,
+    ...[id, now, now + firstLook, JSON.stringify(nodes)],
+    ...set.flatMap(([name, value]) => [name, String(value)]),
+  );
+  await redis
+    .pipeline()
+    .zadd(keys.pulls, now, id)
+    // The list shows as far back as finished pulls are kept.
+    .zremrangebyscore(keys.pulls, 0, now - keepFinished * 1_000)
+    .exec();
+}
