@@ -16,7 +16,14 @@ export async function dray(
   options: { env?: NodeJS.ProcessEnv; input?: Uint8Array; program?: string; uid?: number } = {},
 ): Promise<Ended> {
   const child = spawn(options.program ?? launcher, args, {
-    env: { ...process.env, REDIS_URL: '', DRAY_CONFIG: '', DRAY_STORE: '', ...options.env },
+    env: {
+      ...process.env,
+      REDIS_URL: '',
+      DRAY_CONFIG: '',
+      DRAY_STORE: '',
+      DRAY_NETWORK: 'host',
+      ...options.env,
+    },
     stdio: 'pipe',
     ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
   });
