@@ -31,6 +31,8 @@ export async function enqueuePull(
   request: PullRequest,
   options: {
     signal?: AbortSignal;
+    /** Those of a program that enqueues often; default: opened and closed for this pull. */
+    queues?: JobQueues;
     /** Tells the caller what would surprise them: nodes that were left out. */
     say?: (line: string) => void;
     /** The same key with the same request, as its caller sent it, is the same pull. */
@@ -51,7 +53,8 @@ export async function enqueuePull(
   try {
     return await abortable(signal, async () => {
       const { nodes, platform } = await placesOf({ ...request, selector }, config, redis, options);
-      await using queues = new JobQueues(redis, config.redis.prefix);
+      await using own = new JobQueues(redis, config.redis.prefix);
+      const queues = options.queues ?? own;
       const records = new PullRecords(redis, config.redis.prefix);
       const { idempotency } = options;
       const reserved = idempotency && (await records.reserve(idempotency.key, idempotency.request));

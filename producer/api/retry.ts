@@ -19,7 +19,7 @@ const recentPulls = 2_000;
  */
 export async function pullAgain(
   record: PullRecord,
-  { config, redis, records }: RetryServices,
+  { config, redis, records, queues }: RetryServices,
   options: { signal: AbortSignal },
 ): Promise<string> {
   const { id, state, reference, platform, credential, want, priority, policy, pace } = record;
@@ -37,6 +37,7 @@ export async function pullAgain(
   const key = createHash('sha256').update(`again\0${id}`).digest('hex');
   return await enqueuePull(config, redis, request, {
     ...options,
+    queues,
     idempotency: { key, request: id },
   });
 }

@@ -66,7 +66,7 @@ export function pullRoutes(services: ApiServices): Route[] {
         };
         const key = idempotencyKey(request);
         const id = await enqueuePull(config, redis, wanted, {
-          signal,
+          ...{ signal, queues: services.queues },
           ...(key === undefined ? {} : { idempotency: { key, request: JSON.stringify(body) } }),
         });
         void reply.header('location', `/v1/pulls/${id}`);
