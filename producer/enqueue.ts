@@ -1,4 +1,4 @@
-import type { Config } from '../shared/config.ts';
+import type { Config } from '../shared/config/config.ts';
 import { DrayError } from '../shared/errors.ts';
 import {
   allPlatforms,

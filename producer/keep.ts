@@ -1,4 +1,4 @@
-import type { Config } from '../shared/config.ts';
+import type { Config } from '../shared/config/config.ts';
 import type { Store } from '../shared/content/store.ts';
 import type { DesiredSet, Retention } from '../shared/desired/desired-set.ts';
 import { DesiredSets } from '../shared/desired/desired-sets.ts';

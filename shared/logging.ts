@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Logger, pino, stdTimeFunctions } from 'pino';
-import type { LogLevel } from './config.ts';
+import type { LogLevel } from './config/config.ts';
 import { encodeError } from './errors.ts';
 import { redact } from './redact.ts';
 import { traceIds } from './telemetry/trace.ts';

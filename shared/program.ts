@@ -1,7 +1,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Config } from './config.ts';
+import type { Config } from './config/config.ts';
 import { createLogger, type Logger } from './logging.ts';
 import { measurePulls } from './pull/measure.ts';
 import { type Health, serveTelemetry } from './telemetry/serve.ts';

@@ -67,8 +67,10 @@ export function* walk(value: unknown, at: string[] = []): Generator<[string[], D
 
 /** Variables that the programs read, or that the libraries below them are known to. */
 export function knownVariables(): Set<string> {
-  const own = [...read('shared/config.ts').matchAll(/\benv\.([A-Z][A-Z0-9_]+)/g)].map(
-    ([, name]) => name ?? '',
+  const own = ['environment', 'load'].flatMap((file) =>
+    [...read(`shared/config/${file}.ts`).matchAll(/\benv\.([A-Z][A-Z0-9_]+)/g)].map(
+      ([, name]) => name ?? '',
+    ),
   );
   const ofLibraries = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN'];
   return new Set([...own, ...ofLibraries, 'NODE_ENV', 'XDG_CACHE_HOME']);

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { Config } from '../../shared/config.ts';
+import type { Config } from '../../shared/config/config.ts';
 import { DrayError, messageOf } from '../../shared/errors.ts';
 import { getNode } from '../../shared/node/registry.ts';
 import { queueError, type Redis } from '../../shared/queue/connection.ts';

@@ -1,5 +1,5 @@
 import type { TokenFile } from '../../shared/access/tokens.ts';
-import type { Config } from '../../shared/config.ts';
+import type { Config } from '../../shared/config/config.ts';
 import type { Store } from '../../shared/content/store.ts';
 import type { Logger } from '../../shared/logging.ts';
 import type { Pulls } from '../../shared/pull/pulls.ts';

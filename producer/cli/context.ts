@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { type Config, loadConfig } from '../../shared/config.ts';
+import type { Config } from '../../shared/config/config.ts';
+import { loadConfig } from '../../shared/config/load.ts';
 import type { Store } from '../../shared/content/store.ts';
 import type { Redis } from '../../shared/queue/connection.ts';
 import type { AgentClient } from '../agent/client.ts';

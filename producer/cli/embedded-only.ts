@@ -1,4 +1,4 @@
-import type { Config } from '../../shared/config.ts';
+import type { Config } from '../../shared/config/config.ts';
 import { DrayError } from '../../shared/errors.ts';
 
 /** @throws USAGE when a Redis elsewhere is configured, whose fleet is not this machine's to start or stop */

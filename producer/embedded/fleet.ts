@@ -1,6 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
-import type { Config } from '../../shared/config.ts';
+import type { Config } from '../../shared/config/config.ts';
 import { DrayError, errnoOf, messageOf } from '../../shared/errors.ts';
 import { type Part, partsOf, redisSocket, runningPart } from './parts.ts';
 import { pingRedis } from './ping.ts';

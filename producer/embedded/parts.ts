@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Config } from '../../shared/config.ts';
+import type { Config } from '../../shared/config/config.ts';
 import { isAlive, type ProcessIdentity, readPidFile } from './process-identity.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');

@@ -1,4 +1,4 @@
-import type { Config } from '../../shared/config.ts';
+import type { Config } from '../../shared/config/config.ts';
 import { messageOf } from '../../shared/errors.ts';
 import { AgentClient } from '../agent/client.ts';
 import { isUp } from './fleet.ts';

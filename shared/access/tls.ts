@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import type { Server, ServerOptions } from 'node:https';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { DrayError, messageOf } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 

@@ -1,5 +1,5 @@
 import type { Telemetry } from 'bullmq';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 
 /** A piece of work that has begun; what turns out on the way is added to it. */
 export interface TraceSpan {

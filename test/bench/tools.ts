@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { partsOf, runningPart } from '../../producer/embedded/parts.ts';
-import { loadConfig } from '../../shared/config.ts';
+import { loadConfig } from '../../shared/config/load.ts';
 import { startContainerd } from '../support/containerd.ts';
 import { startDray } from '../support/dray.ts';
 import { type Measured, measure } from './meter.ts';

@@ -1,6 +1,6 @@
 /** The program `dray agent`: makes one node hold images unpacked, and runs containers on it. Needs root. */
 import { readFileSync } from 'node:fs';
-import { loadConfig } from '../../shared/config.ts';
+import { loadConfig } from '../../shared/config/load.ts';
 import { openStore } from '../../shared/content/open.ts';
 import { DrayError } from '../../shared/errors.ts';
 import { formatPlatform, hostPlatform } from '../../shared/image/platform.ts';

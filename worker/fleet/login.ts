@@ -5,7 +5,8 @@
  */
 import path from 'node:path';
 import { json } from 'node:stream/consumers';
-import { type Config, loadConfig } from '../../shared/config.ts';
+import type { Config } from '../../shared/config/config.ts';
+import { loadConfig } from '../../shared/config/load.ts';
 import { DrayError, encodeError } from '../../shared/errors.ts';
 import {
   type LoginOutcome,

@@ -1,5 +1,5 @@
 /** The program `dray worker`: takes resolve and fetch-blob jobs. Stateless; any number may run. */
-import { loadConfig } from '../../shared/config.ts';
+import { loadConfig } from '../../shared/config/load.ts';
 import { openStore } from '../../shared/content/open.ts';
 import { DesiredSets } from '../../shared/desired/desired-sets.ts';
 import { ContentLease } from '../../shared/gc/lease.ts';

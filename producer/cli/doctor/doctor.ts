@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { styleText } from 'node:util';
-import type { Config } from '../../../shared/config.ts';
+import type { Config } from '../../../shared/config/config.ts';
 import type { Context } from '../context.ts';
 import { type OutputForm, printable, printValue } from '../output.ts';
 import { type Check, type CheckResult, type CheckState, skipped } from './check.ts';

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Config } from '../../../shared/config.ts';
+import type { Config } from '../../../shared/config/config.ts';
 import { putBytes, readVerified } from '../../../shared/content/blob.ts';
 import type { ContentStore } from '../../../shared/content/store.ts';
 import { DrayError, messageOf } from '../../../shared/errors.ts';

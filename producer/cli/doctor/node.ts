@@ -3,7 +3,7 @@ import { access, constants, readFile, statfs } from 'node:fs/promises';
 import { release } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import type { Config } from '../../../shared/config.ts';
+import type { Config } from '../../../shared/config/config.ts';
 import { errnoOf } from '../../../shared/errors.ts';
 import { runcWarning } from '../../../shared/node/runc-version.ts';
 import { formatBytes } from '../output.ts';

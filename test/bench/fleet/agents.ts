@@ -3,7 +3,7 @@
  * heartbeat of a real one. Says "ready" on standard output, and ends with its standard input.
  */
 import { once, setMaxListeners } from 'node:events';
-import { loadConfig } from '../../../shared/config.ts';
+import { loadConfig } from '../../../shared/config/load.ts';
 import { openStore } from '../../../shared/content/open.ts';
 import { formatPlatform, hostPlatform } from '../../../shared/image/platform.ts';
 import { createLogger } from '../../../shared/logging.ts';

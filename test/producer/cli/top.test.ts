@@ -9,7 +9,7 @@ import { type IPty, spawn } from '@lydell/node-pty';
 import type { FleetView } from '../../../producer/cli/top/fleet-view.ts';
 import { topFrame } from '../../../producer/cli/top/frame.ts';
 import { enqueuePull } from '../../../producer/enqueue.ts';
-import { loadConfig } from '../../../shared/config.ts';
+import { loadConfig } from '../../../shared/config/load.ts';
 import { connectRedis } from '../../../shared/queue/connection.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 import { dray, launcher } from './dray.ts';

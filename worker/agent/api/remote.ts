@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import type { FastifyRequest } from 'fastify';
 import { followCertificates, tlsOptions } from '../../../shared/access/tls.ts';
 import { allows, type Scope, TokenFile, unauthorized } from '../../../shared/access/tokens.ts';
-import type { Config } from '../../../shared/config.ts';
+import type { Config } from '../../../shared/config/config.ts';
 import { DrayError, messageOf } from '../../../shared/errors.ts';
 import { type AgentServices, createAgentServer } from './server.ts';
 

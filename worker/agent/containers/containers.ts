@@ -9,7 +9,7 @@ import type {
 import type { ExecRequest } from '../../../shared/agent/exec.ts';
 import type { ContainerStats, ProcessStatus } from '../../../shared/agent/observe.ts';
 import type { NetworkMode } from '../../../shared/agent/run-options.ts';
-import type { NodeNetworkConfig } from '../../../shared/config.ts';
+import type { NodeNetworkConfig } from '../../../shared/config/config.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import {
   formatPlatform,

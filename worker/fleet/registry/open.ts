@@ -1,4 +1,4 @@
-import type { Config } from '../../../shared/config.ts';
+import type { Config } from '../../../shared/config/config.ts';
 import { RegistryClient, type RegistryClientOptions } from './client.ts';
 import { createCredentials } from './credentials/source.ts';
 import { proxyRule } from './proxy.ts';

@@ -1,4 +1,4 @@
-import type { Config } from '../../../shared/config.ts';
+import type { Config } from '../../../shared/config/config.ts';
 import type { PullRecord } from '../../../shared/pull/record.ts';
 import type { PullRecords } from '../../../shared/pull/records.ts';
 import { isFinished } from '../../../shared/pull/status.ts';

@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { type RequestOptions, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import type { Config } from '../../../shared/config.ts';
+import type { Config } from '../../../shared/config/config.ts';
 import { DrayError, messageOf } from '../../../shared/errors.ts';
 import { addressRefused, guardedLookup, isAllowed, literalOf } from '../registry/address.ts';
 

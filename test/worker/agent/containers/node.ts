@@ -14,7 +14,7 @@ import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { pino } from 'pino';
 import type { LogRequest, OutputChunk } from '../../../../shared/agent/containers.ts';
-import { loadConfig } from '../../../../shared/config.ts';
+import { loadConfig } from '../../../../shared/config/load.ts';
 import { type ChainID, type DiffID, digestOf } from '../../../../shared/image/digest.ts';
 import type { ImageConfig } from '../../../../shared/image/manifest.ts';
 import { Containers } from '../../../../worker/agent/containers/containers.ts';

@@ -3,8 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { loadConfig } from '../../shared/config.ts';
-import { DrayError } from '../../shared/errors.ts';
+import { loadConfig } from '../../../shared/config/load.ts';
+import { DrayError } from '../../../shared/errors.ts';
 
 describe('configuration', () => {
   const nowhere = { DRAY_STATE: '/srv/dray' };
