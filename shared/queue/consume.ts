@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { DelayedError, type Job, UnrecoverableError, type Worker } from 'bullmq';
 import { asDrayError, type DrayError } from '../errors.ts';
 import { type Logger, loggedAs } from '../logging.ts';
@@ -73,6 +74,17 @@ const errorInterval = 30_000;
  */
 export async function stopConsuming(worker: Worker, redis: Redis): Promise<void> {
   await worker.close(redis.status !== 'ready');
+}
+
+/**
+ * Waits for work that ends by itself soon, as {@link stopConsuming} does: not while Redis is away, for whose return its
+ * commands wait.
+ */
+export async function settled(work: Promise<unknown>, redis: Redis): Promise<void> {
+  if (redis.status !== 'ready') return;
+  const over = new AbortController();
+  await Promise.race([work, once(redis, 'close', { signal: over.signal })]);
+  over.abort();
 }
 
 /** Whether a consumer does its work. While Redis is away it can't, and starting it again would not help. */

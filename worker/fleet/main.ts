@@ -6,7 +6,7 @@ import { ContentLease } from '../../shared/gc/lease.ts';
 import { runProgram } from '../../shared/program.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
-import { consume, isConsuming, stopConsuming } from '../../shared/queue/consume.ts';
+import { consume, isConsuming, settled, stopConsuming } from '../../shared/queue/consume.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
 import { fetchQueue, resolveQueue, webhookQueue } from '../../shared/queue/names.ts';
 import {
@@ -117,9 +117,7 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
   const looking = [reconcileForever, advanceForever, keepDesiredForever].map((look) =>
     look(mending, { signal: stopping }),
   );
-  cleanUp.defer(async () => {
-    await Promise.all(looking);
-  });
+  cleanUp.defer(() => settled(Promise.all(looking), redis));
   await collectGarbage(config.gc, { ...services, ...ends, cleanUp });
   log.info({ store: store.describe() }, 'worker takes jobs');
   return {

@@ -3,7 +3,12 @@ import { measured } from '../../../shared/gc/metrics.ts';
 import { emptyReport, type GcReport } from '../../../shared/gc/report.ts';
 import { GcRequests, nodePart } from '../../../shared/gc/requests.ts';
 import type { GcConfig } from '../../../shared/gc/settings.ts';
-import { type ConsumerServices, consume, stopConsuming } from '../../../shared/queue/consume.ts';
+import {
+  type ConsumerServices,
+  consume,
+  settled,
+  stopConsuming,
+} from '../../../shared/queue/consume.ts';
 import { nodeGcQueue } from '../../../shared/queue/names.ts';
 import { parseGcPayload } from '../../../shared/queue/payloads.ts';
 import { Claims } from '../snapshot/claims.ts';
@@ -75,6 +80,6 @@ export async function collectGarbage(config: GcConfig, services: Services): Prom
   })();
   cleanUp.defer(async () => {
     ended.abort();
-    await regularly;
+    await settled(regularly, redis);
   });
 }
