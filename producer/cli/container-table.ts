@@ -1,19 +1,12 @@
 import type { ContainerStatus } from '../../shared/agent/containers.ts';
 import { ageOf } from '../../shared/duration.ts';
-import { type Columns, formatAge, type OutputForm } from './output.ts';
+import { type Columns, cutText, formatAge, type OutputForm } from './output.ts';
 
 const widestCommand = 40;
-/** On a terminal that is less than 100 columns wide. */
-const narrowCommand = 16;
 
-/** What `dray ps` shows. @param width columns of the terminal, if it is one */
-export function containerColumns(
-  form: OutputForm,
-  now: Date,
-  width: number | undefined,
-): Columns<ContainerStatus> {
-  const narrowed = (width ?? 100) < 100 ? narrowCommand : widestCommand;
-  const commandWidth = form === 'wide' ? Number.POSITIVE_INFINITY : narrowed;
+/** What `dray ps` shows. */
+export function containerColumns(form: OutputForm, now: Date): Columns<ContainerStatus> {
+  const commandWidth = form === 'wide' ? Number.POSITIVE_INFINITY : widestCommand;
   return {
     headings: ['ID', 'IMAGE', 'COMMAND', 'STATUS', 'CREATED'],
     row: (container) => [
@@ -24,6 +17,7 @@ export function containerColumns(
       formatAge(new Date(container.createdAt), now),
     ],
     name: ({ id }) => id,
+    elastic: 'COMMAND',
     wide: {
       headings: ['PID', 'MANIFEST'],
       row: ({ pid, manifest }) => [String(pid ?? '-'), manifest],
@@ -33,8 +27,7 @@ export function containerColumns(
 
 function commandOf({ args }: ContainerStatus, width: number): string {
   // An image's command may have anything in it, also what a terminal obeys.
-  const text = args.join(' ').replaceAll(/[\p{Cc}\p{Cf}]/gu, '?');
-  return text.length > width ? `${text.slice(0, width - 1)}…` : text;
+  return cutText(args.join(' ').replaceAll(/[\p{Cc}\p{Cf}]/gu, '?'), width);
 }
 
 function statusOf(container: ContainerStatus, now: Date): string {

@@ -57,6 +57,10 @@ export async function printNodes(
       ],
     },
   });
+  const isShort = options.output === 'table' && options.quiet !== true;
+  if (isShort && found.some(({ problems }) => problems.length > 0)) {
+    process.stderr.write('! has a problem: dray nodes -o wide shows it\n');
+  }
 }
 
 /** `dray nodes cordon` and `uncordon` @throws NOT_FOUND */

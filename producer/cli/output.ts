@@ -59,21 +59,43 @@ const shortForms: [RegExp, string][] = [
   [/^application\/vnd\.(.+)\.v[12]\+json$/, '$1'],
 ];
 
-/** A table that has short digests and media types if it does not fit into `width` columns otherwise. */
+/**
+ * A table that has short digests and media types if it does not fit into `width` columns otherwise, and then the cells
+ * of one column cut to what is left.
+ * @param elastic heading of that column
+ */
 export function fitTable(
   headings: readonly string[],
   rows: readonly string[][],
   width: number | undefined,
+  elastic?: string,
 ): string {
   const table = formatTable(headings, rows);
-  if (width === undefined || table.split('\n').every((line) => line.length <= width)) return table;
+  if (width === undefined || overhang(table, width) <= 0) return table;
   const shorten = (cell: string) =>
     shortForms.reduce((text, [long, short]) => text.replace(long, short), cell);
-  return formatTable(
-    headings,
-    rows.map((row) => row.map(shorten)),
-    '  ',
-  );
+  const short = rows.map((row) => row.map(shorten));
+  const fitted = formatTable(headings, short, '  ');
+  const over = overhang(fitted, width);
+  const column = elastic === undefined ? -1 : headings.indexOf(elastic);
+  if (over <= 0 || column < 0) return fitted;
+  const widest = Math.max(...short.map((row) => row[column]?.length ?? 0));
+  const left = Math.max(widest - over, leastElastic);
+  const cut = short.map((row) => row.map((cell, i) => (i === column ? cutText(cell, left) : cell)));
+  return formatTable(headings, cut, '  ');
+}
+
+/** Columns that a cell keeps however narrow the terminal is. */
+const leastElastic = 12;
+
+/** Text that takes at most `width` columns; what is left out at its end is shown as `…`. */
+export function cutText(text: string, width: number): string {
+  return text.length > width ? `${text.slice(0, width - 1)}…` : text;
+}
+
+/** Columns by which the widest line of a table goes beyond `width`. */
+function overhang(table: string, width: number): number {
+  return Math.max(...table.split('\n').map((line) => line.length)) - width;
 }
 
 /** Columns of the terminal that standard output is; undefined where it is none: programs get whole digests. */
@@ -113,6 +135,8 @@ export interface Columns<T> {
   name: (item: T) => string;
   /** Columns that follow with `-o wide`. */
   wide?: { headings: string[]; row: (item: T) => string[] };
+  /** Heading of the column that is cut where a table is too wide for the terminal. */
+  elastic?: string;
 }
 
 /** Prints a list as the options say: a table, JSON, YAML, or one name a line. */
@@ -124,12 +148,12 @@ export function printList<T>(items: readonly T[], options: ListOptions, columns:
 export function formatList<T>(
   items: readonly T[],
   { output, quiet }: ListOptions,
-  { headings, row, name, wide }: Columns<T>,
+  { headings, row, name, wide, elastic }: Columns<T>,
   width: number | undefined,
 ): string {
   if (quiet === true) return items.map((item) => `${name(item)}\n`).join('');
   return formatValue(items, output, () => {
-    if (output === 'table') return fitTable(headings, items.map(row), width);
+    if (output === 'table') return fitTable(headings, items.map(row), width, elastic);
     return formatTable(
       [...headings, ...(wide?.headings ?? [])],
       items.map((item) => [...row(item), ...(wide?.row(item) ?? [])]),

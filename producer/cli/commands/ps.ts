@@ -22,12 +22,12 @@ export function register(program: Command): void {
     .action(async (options: Options, command: Command) => {
       const { openContext } = await import('../context.ts');
       const { containerColumns } = await import('../container-table.ts');
-      const { outputWidth, printList } = await import('../output.ts');
+      const { printList } = await import('../output.ts');
       const client = await (await openContext(command)).agent();
       const found = await client.listContainers();
       const shown = found.filter(({ state }) => options.all === true || state === 'running');
       const isTable = options.output === 'table' || options.output === 'wide';
-      const columns = containerColumns(options.output, new Date(), outputWidth());
+      const columns = containerColumns(options.output, new Date());
       // People look for the newest.
       printList(isTable && options.quiet !== true ? shown.toReversed() : shown, options, columns);
     });

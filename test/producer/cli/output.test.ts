@@ -62,6 +62,24 @@ describe('output', () => {
     );
   });
 
+  test('where short digests are not enough, one column is cut to what is left', () => {
+    const headings = ['ID', 'COMMAND', 'STATUS'];
+    const rows = [
+      ['a', 'redis-server --port 6379', 'running 3 s'],
+      ['b', 'sh', 'exited (0) 2 s ago'],
+    ];
+    assert.equal(
+      fitTable(headings, rows, 40, 'COMMAND'),
+      [
+        'ID  COMMAND           STATUS',
+        'a   redis-server --…  running 3 s',
+        'b   sh                exited (0) 2 s ago\n',
+      ].join('\n'),
+    );
+    assert.match(fitTable(headings, rows, 10, 'COMMAND'), /^a {3}redis-serve… {2}running 3 s$/m);
+    assert.match(fitTable(headings, rows, 50, 'COMMAND'), /redis-server --port 6379/);
+  });
+
   test('a listing as a table, wide, JSON and YAML', () => {
     const at = new Date('2026-01-02T00:00:00Z');
     const items = [{ name: 'yes', digest: `sha256:${'a'.repeat(64)}`, size: 1, at }];

@@ -260,7 +260,7 @@ describe('options of dray run', () => {
         },
       ],
       { output: 'table' },
-      containerColumns('table', new Date('2026-01-01T02:00:00Z'), undefined),
+      containerColumns('table', new Date('2026-01-01T02:00:00Z')),
       undefined,
     );
     assert.match(table, /a +localhost\/x:1 +evil\?\[2J +exited \(3\) 1 h ago +2 h ago/);
