@@ -10,9 +10,13 @@ describe('the API of the agent', () => {
   test('every refusal is an encoded error with a fitting status', async (t) => {
     if (!requireContainers(t)) return;
     await using agent = await startTestAgent();
-    const call = async (method: string, path: string, body?: string) => {
+    /** @param body a text, or the length of one that is announced and not sent */
+    const call = async (method: string, path: string, body?: string | number) => {
       const answer = Promise.withResolvers<[number, string]>();
-      const headers = body === undefined ? {} : { 'content-type': 'application/json' };
+      const headers = {
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(typeof body === 'number' ? { 'content-length': body } : {}),
+      };
       const sent = request({ socketPath: agent.socket, method, path, headers }, (response) => {
         let text = '';
         response.on('data', (chunk) => {
@@ -24,7 +28,8 @@ describe('the API of the agent', () => {
         });
       });
       sent.on('error', answer.reject);
-      sent.end(body);
+      if (typeof body === 'number') sent.flushHeaders();
+      else sent.end(body);
       return await answer.promise;
     };
     const create = (body: object) => call('POST', '/v1/containers', JSON.stringify(body));
@@ -46,8 +51,7 @@ describe('the API of the agent', () => {
       422,
       'CONFIG_INVALID',
     ]);
-    const large = JSON.stringify({ id: 'x'.repeat(5 * 1024 * 1024), image });
-    assert.deepEqual(await call('POST', '/v1/containers', large), [413, 'USAGE']);
+    assert.deepEqual(await call('POST', '/v1/containers', 5 * 1024 * 1024), [413, 'USAGE']);
     assert.deepEqual(await call('POST', '/v1/unpack', '{"digest":"sha256:1"}'), [400, 'USAGE']);
     assert.deepEqual(await create({ id: 'x', image, options: { args: ['true'] } }), [201, '']);
     assert.deepEqual(await create({ id: 'x', image }), [409, 'CONFLICT']);
