@@ -9,6 +9,11 @@ interface CallOptions {
   signal?: AbortSignal;
 }
 
+interface FleetOptions extends CallOptions {
+  /** Tells what was started; default: on standard error. */
+  say?: (line: string) => void;
+}
+
 /** The connection of a command to the queue. */
 export interface QueueConnection extends AsyncDisposable {
   redis: Redis;
@@ -18,7 +23,7 @@ export interface QueueConnection extends AsyncDisposable {
 export interface Context {
   readonly config: Config;
   /** The embedded fleet is up, where this machine has no other. Costs next to nothing when it is. */
-  fleet(options?: CallOptions): Promise<void>;
+  fleet(options?: FleetOptions): Promise<void>;
   /** The node that was asked for by `--node`. */
   readonly node?: string;
   /** The agent of that node, or of this machine; that of the embedded fleet is started where it is missing. */
@@ -44,10 +49,10 @@ export async function openContext(command: Command): Promise<Context> {
 export function contextOf(config: Config, node?: string): Context {
   const say = (line: string) => process.stderr.write(`${line}\n`);
 
-  async function fleet(options: CallOptions = {}): Promise<void> {
+  async function fleet(options: FleetOptions = {}): Promise<void> {
     if (!config.embedded) return;
     const { ensureFleet } = await import('../embedded/fleet.ts');
-    await ensureFleet(config, { ...options, say });
+    await ensureFleet(config, { say, ...options });
   }
 
   async function agentClient(): Promise<AgentClient> {

@@ -33,7 +33,7 @@ export async function followPull(
     begun: options.begun,
     localNode: config.agent.node,
   });
-  using fleet = keepFleet(context);
+  using fleet = keepFleet(context, (line) => view.say(line));
   const pulls = new Pulls(queue.redis, config.redis.prefix);
   try {
     for await (const status of pulls.watch(id, { signal: interrupt.signal })) {
@@ -92,7 +92,7 @@ interface FleetKeeper extends Disposable {
   trouble: () => string | undefined;
 }
 
-function keepFleet(context: Context): FleetKeeper {
+function keepFleet(context: Context, say: (line: string) => void): FleetKeeper {
   let trouble: string | undefined;
   if (!context.config.embedded) return { trouble: () => trouble, [Symbol.dispose]: () => {} };
   let isBusy = false;
@@ -100,7 +100,7 @@ function keepFleet(context: Context): FleetKeeper {
     if (isBusy) return;
     isBusy = true;
     context
-      .fleet()
+      .fleet({ say })
       .then(
         () => {
           trouble = undefined;

@@ -65,10 +65,10 @@ function positive(text: string): number {
   throw new InvalidArgumentError('It is a number above 0.');
 }
 
-const units: Record<string, number> = { '': 1, k: 1e3, M: 1e6, G: 1e9 };
+const units: Record<string, number> = { '': 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9 };
 
 function bytes(text: string): number {
-  const [, number, unit = ''] = /^([1-9]\d{0,11})([kMG]?)$/.exec(text) ?? [];
+  const [, number, unit = ''] = /^([1-9]\d{0,11})([kKMG]?)$/.exec(text) ?? [];
   if (number === undefined) throw new InvalidArgumentError('It is as in 500000, 500k or 50M.');
   return Number(number) * (units[unit] ?? 1);
 }

@@ -26,6 +26,10 @@ export class JsonView implements ProgressView {
     this.#write(status);
   }
 
+  say(line: string): void {
+    this.#stream.write(`${line}\n`);
+  }
+
   #write(status: PullStatus): void {
     const text = JSON.stringify(status);
     if (text !== this.#last) this.#stream.write(`${text}\n`);

@@ -27,6 +27,11 @@ export async function openView(
       return new JsonView({ stream });
     }
     case 'none':
-      return { update: () => {}, finish: () => {}, [Symbol.dispose]: () => {} };
+      return {
+        update: () => {},
+        finish: () => {},
+        say: (line) => stream.write(`${line}\n`),
+        [Symbol.dispose]: () => {},
+      };
   }
 }

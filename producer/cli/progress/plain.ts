@@ -43,6 +43,10 @@ export class PlainView implements ProgressView {
     this.#options.stream.write(`${summaryLine(status, elapsed)}\n`);
   }
 
+  say(line: string): void {
+    this.#options.stream.write(`${line}\n`);
+  }
+
   [Symbol.dispose](): void {}
 }
 

@@ -54,8 +54,18 @@ export class TerminalView implements ProgressView {
     this.#draw();
   }
 
+  say(line: string): void {
+    const { stream } = this.#options;
+    const above = this.#isOver ? '' : `${this.#backToTop(stream.columns || 80)}${clearBelow}`;
+    stream.write(`${above}${line}\n`);
+    if (this.#isOver) return;
+    this.#drawn = [];
+    this.#draw();
+  }
+
   [Symbol.dispose](): void {
     if (!this.#isOver) this.#draw();
+    this.#isOver = true;
     clearInterval(this.#timer);
     process.off('exit', this.#onExit);
     this.#options.stream.write(showCursor);

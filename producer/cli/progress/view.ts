@@ -8,4 +8,6 @@ export interface ProgressView extends Disposable {
   update(status: PullStatus): void;
   /** The last state. */
   finish(status: PullStatus): void;
+  /** A line beside the pull's own, which stays. */
+  say(line: string): void;
 }

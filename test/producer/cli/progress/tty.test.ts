@@ -56,6 +56,27 @@ test('the next drawing begins where the one before began', () => {
   assert.ok(stream.text().endsWith('\x1b[?25h'), 'the cursor is given back');
 });
 
+test('a line beside the pull stands above it, and stays', () => {
+  const stream = sink({ columns: 80 });
+  const view = new TerminalView({ stream, color: false, begun: begun(), localNode: node });
+  const [first] = recorded;
+  const last = recorded.at(-1);
+  assert.ok(first !== undefined && last !== undefined);
+  view.update(first);
+  const before = stream.text().length;
+  view.say('started worker again');
+  assert.ok(
+    stream.text().slice(before).startsWith('\r\x1b[2A\x1b[Jstarted worker again\n'),
+    JSON.stringify(stream.text().slice(before)),
+  );
+  view.finish(last);
+  // Two rows of the pull are drawn over, not the line above them.
+  assert.ok(stream.last().startsWith('\r\x1b[2A'), JSON.stringify(stream.last().slice(0, 10)));
+  view.say('afterwards');
+  assert.equal(stream.last(), 'afterwards\n');
+  view[Symbol.dispose]();
+});
+
 test('a terminal that became narrower has wrapped the lines above', () => {
   const stream = sink({ columns: 80 });
   using view = new TerminalView({ stream, color: false, begun: begun(), localNode: node });
