@@ -10,9 +10,13 @@ import { formatReference, parseReference } from '../shared/image/reference.ts';
 import { listNodes } from '../shared/node/registry.ts';
 import { namedNodes, selectNodes } from '../shared/node/select.ts';
 import { formatSelector, parseSelector, type Requirement } from '../shared/node/selector.ts';
+import { createPull } from '../shared/pull/create.ts';
+import { headOfNew } from '../shared/pull/head.ts';
 import { parsePullPolicy } from '../shared/pull/policy.ts';
+import { waitingNodes } from '../shared/pull/pull-nodes.ts';
+import { newPullId } from '../shared/pull/record.ts';
 import { PullRecords } from '../shared/pull/records.ts';
-import type { PullRequest } from '../shared/pull/status.ts';
+import type { PullRequest, PullStatus } from '../shared/pull/status.ts';
 import { queueError, type Redis } from '../shared/queue/connection.ts';
 import { JobQueues } from '../shared/queue/jobs.ts';
 import { parseCredentialName } from '../shared/registry/credential-name.ts';
@@ -20,25 +24,37 @@ import { parseCredentialName } from '../shared/registry/credential-name.ts';
 /** Milliseconds: BullMQ's add stays pending while Redis is down, so the deadline is ours. */
 const deadline = 5_000;
 
-/**
- * Accepts a pull: once this returns, it is not lost by the death of any process.
- * @returns the pull's id
- * @throws REFERENCE_INVALID, PLATFORM_INVALID, CONFLICT for a key that stands for another request, NOT_FOUND for a node that never registered or when no node can be chosen, USAGE, QUEUE_UNAVAILABLE
- */
+interface AcceptOptions {
+  signal?: AbortSignal;
+  /** Those of a program that enqueues often; default: opened and closed for this pull. */
+  queues?: JobQueues;
+  /** Tells the caller what would surprise them: nodes that were left out. */
+  say?: (line: string) => void;
+  /** The same key with the same request, as its caller sent it, is the same pull. */
+  idempotency?: { key: string; request: string };
+}
+
+/** As {@link acceptPull}. @returns the pull's id */
 export async function enqueuePull(
   config: Config,
   redis: Redis,
   request: PullRequest,
-  options: {
-    signal?: AbortSignal;
-    /** Those of a program that enqueues often; default: opened and closed for this pull. */
-    queues?: JobQueues;
-    /** Tells the caller what would surprise them: nodes that were left out. */
-    say?: (line: string) => void;
-    /** The same key with the same request, as its caller sent it, is the same pull. */
-    idempotency?: { key: string; request: string };
-  } = {},
+  options: AcceptOptions = {},
 ): Promise<string> {
+  return (await acceptPull(config, redis, request, options)).id;
+}
+
+/**
+ * Accepts a pull: once this returns, it is not lost by the death of any process.
+ * @returns the pull's id, and the pull as it was accepted, unless its key stands for one that was there
+ * @throws REFERENCE_INVALID, PLATFORM_INVALID, CONFLICT for a key that stands for another request, NOT_FOUND for a node that never registered or when no node can be chosen, USAGE, QUEUE_UNAVAILABLE
+ */
+export async function acceptPull(
+  config: Config,
+  redis: Redis,
+  request: PullRequest,
+  options: AcceptOptions = {},
+): Promise<{ id: string; created?: PullStatus }> {
   const reference = formatReference(parseReference(request.reference));
   const selector = request.selector === undefined ? undefined : parseSelector(request.selector);
   if (request.platform !== undefined && request.platform !== allPlatforms) {
@@ -48,10 +64,8 @@ export async function enqueuePull(
     request.credential === undefined ? undefined : parseCredentialName(request.credential);
   const { priority = 'normal', policy = 'always' } = request;
   parsePullPolicy(policy);
-  const limit = AbortSignal.timeout(deadline);
-  const signal = options.signal === undefined ? limit : AbortSignal.any([options.signal, limit]);
   try {
-    return await abortable(signal, async () => {
+    return await inTime(options.signal, async () => {
       const { nodes, platform } = await placesOf({ ...request, selector }, config, redis, options);
       await using own = new JobQueues(redis, config.redis.prefix);
       const queues = options.queues ?? own;
@@ -66,9 +80,12 @@ export async function enqueuePull(
         ...(request.desired === undefined ? {} : { desired: request.desired }),
         ...(request.webhook === undefined ? {} : { webhook: request.webhook }),
       };
-      const id = await records.create(whole, reserved);
+      const id = reserved ?? newPullId();
+      const record = await createPull(redis, records.keys, whole, id);
       await queues.add([{ queue: 'resolve', pull: id, priority, isNew: true }]);
-      return id;
+      return record === undefined
+        ? { id }
+        : { id, created: { ...headOfNew(record), nodes: waitingNodes(nodes) } };
     });
   } catch (error) {
     if (options.signal?.aborted ?? false) throw error;
@@ -135,13 +152,18 @@ function inWords(leftOut: readonly { name: string; why: string }[]): string {
   return shown.join(', ');
 }
 
-async function abortable<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason as Error);
-  signal.addEventListener('abort', abort, { once: true });
+/** What comes of `work`, unless the caller goes, or the deadline comes, before. */
+async function inTime<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  signal?.throwIfAborted();
+  const ended = Promise.withResolvers<never>();
+  const abort = () => ended.reject(signal?.reason as Error);
+  signal?.addEventListener('abort', abort, { once: true });
+  const late = () => ended.reject(new DOMException('no answer in time', 'TimeoutError'));
+  const timer = setTimeout(late, deadline);
   try {
-    return await Promise.race([work(), aborted.promise]);
+    return await Promise.race([work(), ended.promise]);
   } finally {
-    signal.removeEventListener('abort', abort);
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', abort);
   }
 }

@@ -2,8 +2,8 @@ import { DrayError } from '../errors.ts';
 import { digestOf } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import type { Keys } from '../queue/names.ts';
-import { newPullId } from './record.ts';
-import { createScript, keepFinished } from './scripts.ts';
+import { decodeRecord, newPullId, type PullRecord } from './record.ts';
+import { createScript } from './scripts.ts';
 import type { PullRequest, PullState } from './status.ts';
 
 /** Seconds for which the key of a request is remembered. */
@@ -37,17 +37,20 @@ export async function reservePull(
   });
 }
 
-/** Creates the record of a pull, unless it is there. It is accepted once its resolve job is enqueued too. */
+/**
+ * Creates the record of a pull, unless it is there. It is accepted once its resolve job is enqueued too.
+ * @returns the record; undefined when it was there
+ */
 export async function createPull(
   redis: Redis,
   keys: Keys,
   request: NewPull,
   id: string,
-): Promise<void> {
+): Promise<PullRecord | undefined> {
   const { reference, platform, nodes, want, credential, priority } = request;
   const { policy, desired, webhook, given, pace } = request;
   const now = Date.now();
-  const fields = {
+  const set = Object.entries({
     ...{ reference, platform, want, total: nodes.length, createdAt: now },
     state: 'queued' satisfies PullState,
     // Nothing else than an image gets a name: there is nothing to wait for.
@@ -57,21 +60,15 @@ export async function createPull(
       ? {}
       : { given: 1, target: JSON.stringify(given.target), askedAt: given.askedAt.getTime() }),
     ...pace,
-  };
+  }).filter(([, value]) => value !== undefined);
+  const fields = Object.fromEntries(set.map(([name, value]) => [name, String(value)]));
   if (desired !== undefined) await redis.sadd(keys.desiredPulls(desired), id);
-  const set = Object.entries(fields).filter(([, value]) => value !== undefined);
-  const ofPull = keys.ofPull(id);
-  await redis.eval(
+  const isNew = await redis.eval(
     createScript,
-    ofPull.length,
-    ...ofPull,
+    4,
+    ...[keys.pull(id), keys.pullPending(id), keys.open, keys.pulls],
     ...[id, now, now + firstLook, JSON.stringify(nodes)],
-    ...set.flatMap(([name, value]) => [name, String(value)]),
+    ...Object.entries(fields).flat(),
   );
-  await redis
-    .pipeline()
-    .zadd(keys.pulls, now, id)
-    // The list shows as far back as finished pulls are kept.
-    .zremrangebyscore(keys.pulls, 0, now - keepFinished * 1_000)
-    .exec();
+  return isNew === 1 ? decodeRecord(id, fields) : undefined;
 }

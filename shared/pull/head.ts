@@ -9,15 +9,35 @@ import {
   type PullHead,
 } from './status.ts';
 
+/** What else a pull's state is told from: what it needs, and how far that is. */
+interface Progress {
+  blobs: PlannedBlob[];
+  missing: Digest[];
+  transfers: Map<Digest, number>;
+  /** Nodes that have begun, ended or not. */
+  begun: number;
+}
+
 /** How a pull stands, without its nodes one by one: it costs the same however many there are. */
 export async function headOf(record: PullRecord, records: PullRecords): Promise<PullHead> {
-  const { id, error } = record;
+  const { id } = record;
   const [blobs, missing, begun] = await Promise.all([
     records.blobs(id),
     records.missing(id),
     records.nodes.begun(id),
   ]);
   const transfers = await records.transfers(missing);
+  return headFrom(record, { blobs, missing, transfers, begun });
+}
+
+/** How a pull stands of which nothing but its record is there yet. */
+export function headOfNew(record: PullRecord): PullHead {
+  return headFrom(record, { blobs: [], missing: [], transfers: new Map(), begun: 0 });
+}
+
+function headFrom(record: PullRecord, progress: Progress): PullHead {
+  const { id, error } = record;
+  const { blobs, missing, transfers, begun } = progress;
   const note = noteOf(record);
   return {
     id,
@@ -41,7 +61,6 @@ export async function headOf(record: PullRecord, records: PullRecords): Promise<
   };
 }
 
-/** @param begun nodes that have begun, ended or not */
 function countsOf({ state, nodes }: PullRecord, begun: number): NodeCounts {
   const { total, ready, failed } = nodes;
   return isFinished(state)

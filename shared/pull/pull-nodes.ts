@@ -169,16 +169,21 @@ export class PullNodes {
       this.#redis.zrange(keys.pullActive(id), '0', '-1'),
     ]);
     const nodes = new Map<string, NodeStatus>();
-    for (const name of [...pending, ...active]) {
-      nodes.set(name, { name, state: 'waiting', layers: [] });
-    }
+    for (const node of waitingNodes([...pending, ...active])) nodes.set(node.name, node);
     for (const [name, text] of Object.entries(begun)) {
       nodes.set(name, decodeNode(name, text, layers));
     }
-    return [...nodes.values()]
-      .map((node) => (isOver ? stopped(node) : node))
-      .sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
+    return [...nodes.values()].map((node) => (isOver ? stopped(node) : node)).sort(byName);
   }
+}
+
+/** Nodes that have not begun, by name. */
+export function waitingNodes(names: readonly string[]): NodeStatus[] {
+  return names.map((name): NodeStatus => ({ name, state: 'waiting', layers: [] })).sort(byName);
+}
+
+function byName(a: NodeStatus, b: NodeStatus): number {
+  return a.name.localeCompare(b.name, 'en', { numeric: true });
 }
 
 /** A node that had not ended when its pull did. */

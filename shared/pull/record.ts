@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { EncodedError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
@@ -124,5 +124,6 @@ export function decodeDescriptor(text: string | null | undefined): Descriptor | 
 
 /** A pull's id. They sort by time. */
 export function newPullId(): string {
-  return `${Date.now().toString(36)}${randomBytes(4).toString('hex')}`;
+  // Its first 32 bits are random, and it asks the system for randomness less often than randomBytes.
+  return `${Date.now().toString(36)}${randomUUID().slice(0, 8)}`;
 }

@@ -1,7 +1,7 @@
 /**
  * The steps of a pull that must happen at once, as Lua. What one node does costs the same however many nodes the
  * pull has: no step reads the others. All keys are declared, and share the prefix's hash tag.
- * KEYS of all of them: pull, missing, pending, active, nodes, events, open, blobs, next, owed.
+ * KEYS of those that say nothing else: pull, missing, pending, active, nodes, events, open, blobs, next, owed.
  */
 
 /** Seconds for which the record of a finished pull is kept. */
@@ -79,12 +79,18 @@ end
 /** ARGV: id, now. Returns as settle does; false when there is no such pull. */
 export const settleScript = `${common}${settle}return settle(ARGV[1], ARGV[2], false)`;
 
-/** Creates a pull unless it is there. ARGV: id, now, when somebody looks after it, its nodes as JSON, its fields. */
+/**
+ * Creates a pull unless it is there, and lists it; the list shows as far back as finished pulls are kept.
+ * KEYS: the pull, its pending, open, pulls. ARGV: id, now, when somebody looks after it, its nodes as JSON, its fields.
+ * Returns 1; 0 when it was there.
+ */
 export const createScript = `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-for i = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-for _, node in ipairs(cjson.decode(ARGV[4])) do redis.call('RPUSH', KEYS[3], node) end
-redis.call('ZADD', KEYS[7], ARGV[3], ARGV[1])
+redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+for _, node in ipairs(cjson.decode(ARGV[4])) do redis.call('RPUSH', KEYS[2], node) end
+redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
+redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[4], 0, ARGV[2] - ${keepFinished * 1_000})
 return 1
 `;
 

@@ -45,6 +45,12 @@ const options: JobsOptions = {
   sizeLimit: 16 * 1024,
 };
 
+/** Of a resolve job that is new. */
+export function resolveJobOptions(priority: Priority): JobsOptions {
+  const attempts = priority === 'high' ? watchedAttempts : jobAttempts;
+  return { ...options, attempts, priority: queuePriority(priority) };
+}
+
 /**
  * BullMQ's priority, of which the lowest comes first; 0 would be before all. What was told when to come back, since a
  * registry's limit was used up, comes before what has not been tried, or its time would pass.
@@ -105,11 +111,7 @@ export class JobQueues implements AsyncDisposable {
         return await this.queue(resolveQueue).add(
           'resolve',
           { v: payloadVersion, pull: job.pull },
-          {
-            ...options,
-            jobId: job.pull,
-            attempts: job.priority === 'high' ? watchedAttempts : jobAttempts,
-          },
+          { ...resolveJobOptions(job.priority), jobId: job.pull },
         );
       case 'fetch-blob':
         // Deduplication ends with the job; a job id of a failed job that is kept would block the digest.

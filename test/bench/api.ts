@@ -1,17 +1,26 @@
 /**
  * `npm run bench:api`: 200 clients have 20,000 pulls of an image that the store has accepted by the API, beside
- * BullMQ's bare `add` to the same Redis, in one run. Ends with 1 when a request failed.
+ * BullMQ's bare `add` of the same jobs to the same Redis, in one run; and again while a worker takes them. Ends with 1
+ * when a request failed, or a pull did not get ready.
  */
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { Agent, request as httpRequest } from 'node:http';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Queue } from 'bullmq';
+import { Redis } from 'ioredis';
+import { Client } from 'undici';
 import { createToken } from '../../shared/access/tokens.ts';
+import { newPullId } from '../../shared/pull/record.ts';
+import { PullRecords } from '../../shared/pull/records.ts';
+import { resolveJobOptions } from '../../shared/queue/jobs.ts';
+import { payloadVersion } from '../../shared/queue/payloads.ts';
 import { startApi } from '../producer/api/support.ts';
-import { startFleet } from '../support/fleet.ts';
+import { startFleet, type TestFleet } from '../support/fleet.ts';
 import { pushImage, tarOf } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
+import { redisUse } from './fleet/redis-meter.ts';
+import { cpuSeconds } from './meter.ts';
 
 const clients = Number(process.env.CLIENTS ?? 200);
 const total = Number(process.env.PULLS ?? 20_000);
@@ -19,7 +28,6 @@ const total = Number(process.env.PULLS ?? 20_000);
 const registry = await startRegistry();
 try {
   await using fleet = await startFleet();
-  await fleet.startWorker('w1');
   const tokens = path.join(fleet.folder, 'tokens.json');
   const shown: string[] = [];
   for (let i = 0; i < clients; i++) {
@@ -29,84 +37,151 @@ try {
   const tar = await tarOf([{ name: 'file', content: randomBytes(100_000) }]);
   await pushImage(registry.host, 'bench', 'v1', [tar]);
   const reference = `${registry.host}/bench:v1`;
-  await fleet.ended(await fleet.pull({ reference, nodes: [] }));
 
+  const worker = await fleet.startWorker('w1');
+  await fleet.ended(await fleet.pull({ reference, nodes: [] }));
+  await worker[Symbol.asyncDispose]();
+
+  const redis = new Redis({ path: fleet.server.url.slice('unix://'.length) });
   const bare = await rateOfBareAdd(fleet.server.url);
-  const memory: number[] = [];
-  const sampling = setInterval(() => void rssOf(api.pid).then((mb) => memory.push(mb)), 500);
-  const agent = new Agent({ keepAlive: true, maxSockets: clients });
-  const body = JSON.stringify({ reference, policy: 'missing' });
-  const took: number[] = [];
-  let left = total;
-  let failures = 0;
-  const began = performance.now();
-  await Promise.all(
-    shown.map(async (token) => {
-      while (left-- > 0) {
-        const sent = performance.now();
-        const status = await post(`${api.url}/v1/pulls`, token, body, agent).catch(() => 0);
-        took.push(performance.now() - sent);
-        if (status !== 202) failures++;
-      }
-    }),
-  );
-  const seconds = (performance.now() - began) / 1000;
-  clearInterval(sampling);
-  agent.destroy();
-  took.sort((a, b) => a - b);
-  const at = (share: number) => took[Math.floor(share * (took.length - 1))] ?? 0;
-  const rate = total / seconds;
-  const mean = (part: number[]) => part.reduce((sum, each) => sum + each, 0) / part.length;
-  const half = Math.floor(memory.length / 2);
+  console.log(`bare add            ${bare.toFixed(0)} a second, ${clients} in flight`);
+  // Code that runs for the first time is slower, and BullMQ's was warm, too.
+  await acceptance(reference, shown, api, Math.min(total, 1_000));
+  const before = { redis: await redisUse(redis), api: cpuSeconds(api.pid) };
+  const alone = await acceptance(reference, shown, api, total);
+  const after = { redis: await redisUse(redis), api: cpuSeconds(api.pid) };
+  report('accepted', alone, bare);
+  const commands = (after.redis.commands - before.redis.commands) / total;
+  const micros = (seconds: number) => ((seconds / total) * 1e6).toFixed(0);
   console.log(
     [
-      `pulls accepted      ${total} by ${clients} clients, ${failures} failed`,
-      `requests a second   ${rate.toFixed(0)}`,
-      `latency             p50 ${at(0.5).toFixed(0)} ms, p99 ${at(0.99).toFixed(0)} ms`,
-      `bare add a second   ${bare.toFixed(0)}`,
-      `ratio               ${(rate / bare).toFixed(2)}`,
-      `memory of the API   ${mean(memory.slice(0, half)).toFixed(0)} MiB in the first half, ${mean(memory.slice(half)).toFixed(0)} MiB in the second, ${Math.max(...memory).toFixed(0)} MiB at most`,
+      `  CPU of each       ${micros(after.api - before.api)} µs of the API, ${micros(after.redis.cpu - before.redis.cpu)} µs of Redis`,
+      `  Redis commands    ${commands.toFixed(1)} each, those in scripts too`,
     ].join('\n'),
   );
-  if (failures > 0) process.exitCode = 1;
+  redis.disconnect();
+
+  await fleet.startWorker('w2');
+  const beside = await acceptance(reference, shown, api, total);
+  report('with a worker', beside, bare);
+  const began = performance.now();
+  const ids = [...alone.ids, ...beside.ids];
+  const ready = await readyOf(ids, fleet);
+  const seconds = (performance.now() - began) / 1000;
+  console.log(
+    `ready               ${ready} of ${ids.length}, the last ${seconds.toFixed(0)} s later`,
+  );
+  if (alone.failures + beside.failures > 0 || ready < ids.length) process.exitCode = 1;
 } finally {
   await registry.stop();
 }
 
-/** As many at once as there are clients. */
+/** Jobs as a pull's, so many at once as there are clients. */
 async function rateOfBareAdd(url: string): Promise<number> {
   const queue = new Queue('bare', {
     connection: { path: url.slice('unix://'.length) },
     prefix: '{bench}',
   });
-  let left = total;
-  const began = performance.now();
-  await Promise.all(
-    Array.from({ length: clients }, async () => {
-      while (left-- > 0) await queue.add('bare', { v: 1 });
-    }),
-  );
-  const rate = total / ((performance.now() - began) / 1000);
+  const add = async (count: number) => {
+    let left = count;
+    const began = performance.now();
+    await Promise.all(
+      Array.from({ length: clients }, async () => {
+        while (left-- > 0) {
+          const pull = newPullId();
+          const options = { ...resolveJobOptions('normal'), jobId: pull };
+          await queue.add('resolve', { v: payloadVersion, pull }, options);
+        }
+      }),
+    );
+    return count / ((performance.now() - began) / 1000);
+  };
+  await add(1_000);
+  const rate = await add(total);
   await queue.obliterate({ force: true });
   await queue.close();
   return rate;
 }
 
-async function post(url: string, token: string, body: string, agent: Agent): Promise<number> {
-  return await new Promise((resolve, reject) => {
-    const headers = {
-      'content-type': 'application/json',
-      'content-length': Buffer.byteLength(body),
-      authorization: `Bearer ${token}`,
-    };
-    httpRequest(url, { method: 'POST', agent, headers }, (response) => {
-      response.resume();
-      response.once('end', () => resolve(response.statusCode ?? 0));
-      response.once('error', reject);
-    })
-      .once('error', reject)
-      .end(body);
-  });
+interface Acceptance {
+  ids: string[];
+  failures: number;
+  rate: number;
+  /** Milliseconds of each request, the shortest first. */
+  took: number[];
+  /** MiB of the API, over time. */
+  memory: number[];
+}
+
+/** Each client waits for the answer before it asks again, on a connection of its own. */
+async function acceptance(
+  reference: string,
+  shown: readonly string[],
+  api: { url: string; pid: number },
+  count: number,
+): Promise<Acceptance> {
+  const memory: number[] = [];
+  const sampling = setInterval(() => void rssOf(api.pid).then((mb) => memory.push(mb)), 250);
+  const body = JSON.stringify({ reference, policy: 'missing' });
+  const ids: string[] = [];
+  const took: number[] = [];
+  let left = count;
+  let failures = 0;
+  const began = performance.now();
+  await Promise.all(
+    shown.map(async (token) => {
+      const client = new Client(api.url);
+      const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` };
+      while (left-- > 0) {
+        const sent = performance.now();
+        const id = await post(client, headers, body).catch(() => undefined);
+        took.push(performance.now() - sent);
+        if (id === undefined) failures++;
+        else ids.push(id);
+      }
+      await client.close();
+    }),
+  );
+  const rate = count / ((performance.now() - began) / 1000);
+  clearInterval(sampling);
+  took.sort((a, b) => a - b);
+  return { ids, failures, rate, took, memory };
+}
+
+/** @returns the id of the pull; undefined when it was not accepted */
+async function post(
+  client: Client,
+  headers: Record<string, string>,
+  body: string,
+): Promise<string | undefined> {
+  const answer = await client.request({ method: 'POST', path: '/v1/pulls', headers, body });
+  await answer.body.dump();
+  const { location } = answer.headers;
+  return answer.statusCode === 202 && typeof location === 'string'
+    ? path.basename(location)
+    : undefined;
+}
+
+function report(title: string, { ids, failures, rate, took, memory }: Acceptance, bare: number) {
+  const at = (share: number) => took[Math.floor(share * (took.length - 1))] ?? 0;
+  const mean = (part: number[]) => part.reduce((sum, each) => sum + each, 0) / part.length;
+  const half = Math.floor(memory.length / 2);
+  console.log(
+    [
+      `${title.padEnd(20)}${ids.length} by ${clients} clients, ${failures} failed`,
+      `  a second          ${rate.toFixed(0)}: ${(rate / bare).toFixed(2)} of the bare add`,
+      `  latency           p50 ${at(0.5).toFixed(0)} ms, p99 ${at(0.99).toFixed(0)} ms`,
+      `  memory of the API ${mean(memory.slice(0, half)).toFixed(0)} MiB in the first half, ${mean(memory.slice(half)).toFixed(0)} MiB in the second, ${Math.max(...memory).toFixed(0)} MiB at most`,
+    ].join('\n'),
+  );
+}
+
+/** How many of the pulls are ready once all have ended. */
+async function readyOf(ids: readonly string[], { redis, config }: TestFleet): Promise<number> {
+  const records = new PullRecords(redis, config.redis.prefix);
+  while ((await records.open()).length > 0) await sleep(250);
+  const states = await Promise.all(ids.map((id) => records.state(id)));
+  return states.filter((state) => state === 'ready').length;
 }
 
 async function rssOf(pid: number): Promise<number> {

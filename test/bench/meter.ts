@@ -45,6 +45,11 @@ export async function measure(
   return { wall, cpu, ...(options.memory ? { peak } : {}) };
 }
 
+/** Seconds of CPU that a process has used so far. */
+export function cpuSeconds(pid: number): number {
+  return (readStat(pid)?.own ?? 0) / ticksPerSecond;
+}
+
 /** Ticks of the servers and their children that ended, and of this process' children that ended. */
 function cpuOf(servers: readonly number[]): number {
   let ticks = 0;

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { DrayError } from '../../../shared/errors.ts';
 import type { Pace } from '../../../shared/pull/pace.ts';
 import type { Pulls } from '../../../shared/pull/pulls.ts';
-import { enqueuePull } from '../../enqueue.ts';
+import { acceptPull } from '../../enqueue.ts';
 import { type Steering, steerPull } from '../../steer-pull.ts';
 import { streamEvents } from '../events.ts';
 import { idempotencyKey } from '../idempotency.ts';
@@ -65,12 +65,12 @@ export function pullRoutes(services: ApiServices): Route[] {
           ...(pace === undefined ? {} : { pace: pace as Pace }),
         };
         const key = idempotencyKey(request);
-        const id = await enqueuePull(config, redis, wanted, {
+        const { id, created } = await acceptPull(config, redis, wanted, {
           ...{ signal, queues: services.queues },
           ...(key === undefined ? {} : { idempotency: { key, request: JSON.stringify(body) } }),
         });
         void reply.header('location', `/v1/pulls/${id}`);
-        return await found(pulls, id);
+        return created ?? (await found(pulls, id));
       },
     }),
     route({

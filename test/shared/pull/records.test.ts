@@ -3,7 +3,11 @@ import { after, before, describe, test } from 'node:test';
 import { DrayError } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import { digestOf } from '../../../shared/image/digest.ts';
+import { createPull, type NewPull } from '../../../shared/pull/create.ts';
+import { headOfNew } from '../../../shared/pull/head.ts';
+import { waitingNodes } from '../../../shared/pull/pull-nodes.ts';
 import { Pulls } from '../../../shared/pull/pulls.ts';
+import { newPullId } from '../../../shared/pull/record.ts';
 import { PullRecords } from '../../../shared/pull/records.ts';
 import { connectRedis, type Redis } from '../../../shared/queue/connection.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
@@ -39,6 +43,33 @@ describe('pull records', () => {
     const second = await records.pin(id, descriptor('two'));
     assert.equal(first.digest, digestOf('one'));
     assert.equal(second.digest, digestOf('one'));
+  });
+
+  test('a new pull is told as it is read, and is made once', async () => {
+    const wanted = {
+      ...request,
+      nodes: ['n10', 'n9'],
+      priority: 'high',
+      policy: 'missing',
+      credential: 'team',
+      pace: { parallelism: 2, canary: 1, timeoutMs: 60_000 },
+      given: { target: descriptor('given'), askedAt: new Date(1_000) },
+    } as const satisfies NewPull;
+    const id = newPullId();
+    const record = await createPull(redis, records.keys, wanted, id);
+    assert(record !== undefined);
+    const told = { ...headOfNew(record), nodes: waitingNodes(wanted.nodes) };
+    assert.deepEqual(told, await pulls.get(id));
+    assert.deepEqual(
+      told.nodes.map(({ name }) => name),
+      ['n9', 'n10'],
+    );
+    assert.equal(
+      await createPull(redis, records.keys, { ...wanted, reference: 'localhost:1/c:d' }, id),
+      undefined,
+    );
+    assert.equal((await pulls.get(id))?.reference, request.reference);
+    assert.deepEqual(await records.recent(1), [id]);
   });
 
   test('a pull is ready only when blobs, name and every node are', async () => {
