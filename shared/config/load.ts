@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import type { StoreConfig } from '../content/open.ts';
@@ -9,13 +10,15 @@ import { checkLabels } from '../node/labels.ts';
 import { parseRedisUrl, type RedisTarget } from '../queue/address.ts';
 import type { Config, LayerLimitsConfig } from './config.ts';
 import { nonEmpty, settingsOf } from './environment.ts';
-import { type ApiTls, checkSettings, type FileConfig } from './schema.ts';
+import type { ApiTls, FileConfig } from './schema.ts';
 
 /** A node whose containerd or Docker is configured for its registries needs nothing more. */
 const defaultHosts = ['drayage', 'containerd', 'docker'].map((name) => `/etc/${name}/certs.d`);
 
 /** Where distributions and the plugins' own releases put them. */
 const defaultPlugins = ['/opt/cni/bin', '/usr/lib/cni', '/usr/libexec/cni'];
+
+const require = createRequire(import.meta.url);
 
 export const defaultConfigFile = '/etc/drayage/config.json';
 
@@ -28,7 +31,8 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
   const env = options.env ?? process.env;
   const named = options.file ?? nonEmpty(env.DRAY_CONFIG);
   const file = readConfigFile(named ?? defaultConfigFile, named !== undefined);
-  const merged = checkSettings(settingsOf(env, file), 'the environment');
+  const settings = settingsOf(env, file);
+  const merged = isAnySet(settings) ? checkSettings(settings, 'the environment') : {};
   const stateDirectory = path.resolve(merged.stateDirectory ?? '/var/lib/drayage');
   const redisUrl = merged.redis?.url;
   const socket = path.join(stateDirectory, 'redis', 'redis.sock');
@@ -77,6 +81,18 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
     gc: gcConfig(merged.gc),
     log: { level: merged.log?.level ?? 'info' },
   };
+}
+
+/** Loads the schema only where there is something to check: people wait for a command, and it takes 50 ms. */
+function checkSettings(document: unknown, source: string): FileConfig {
+  const schema = require('./schema.ts') as typeof import('./schema.ts');
+  return schema.checkSettings(document, source);
+}
+
+function isAnySet(settings: unknown): boolean {
+  const isSection = typeof settings === 'object' && settings !== null && !Array.isArray(settings);
+  if (!isSection) return settings !== undefined;
+  return Object.values(settings).some(isAnySet);
 }
 
 /** As OpenTelemetry's own variables have it (opentelemetry-specification, protocol/exporter.md). */

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { networkModes } from '../agent/run-options.ts';
 import { durationSchema } from '../duration-schema.ts';
 import { DrayError } from '../errors.ts';
-import { gcSchema } from '../gc/settings.ts';
+import { gcSchema } from '../gc/settings-schema.ts';
 import { logLevels } from './config.ts';
 
 const nodeName = z

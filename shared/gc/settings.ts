@@ -1,8 +1,7 @@
-import { z } from 'zod';
 import { parseDuration } from '../duration.ts';
-import { durationSchema as duration } from '../duration-schema.ts';
 import { DrayError } from '../errors.ts';
 import type { RetentionRule } from './retention.ts';
+import type { GcSettings } from './settings-schema.ts';
 
 export interface GcConfig {
   /** Milliseconds between two collections. */
@@ -20,30 +19,8 @@ export interface GcConfig {
   };
 }
 
-/** The settings as a file has them. */
-export const gcSchema = z.strictObject({
-  interval: duration.optional(),
-  grace: duration.optional(),
-  retention: z
-    .array(
-      z.strictObject({
-        images: z.string().min(1).max(512),
-        unusedFor: duration.optional(),
-        keep: z.int().min(0).optional(),
-      }),
-    )
-    .optional(),
-  node: z
-    .strictObject({
-      highWater: z.number().min(1).max(100).optional(),
-      lowWater: z.number().min(0).max(100).optional(),
-      unusedFor: duration.optional(),
-    })
-    .optional(),
-});
-
 /** @throws USAGE */
-export function gcConfig(settings: z.infer<typeof gcSchema> = {}): GcConfig {
+export function gcConfig(settings: GcSettings = {}): GcConfig {
   const { interval, grace, retention = [], node = {} } = settings;
   const { highWater = 85, lowWater = Math.min(70, highWater), unusedFor } = node;
   if (lowWater > highWater) {
