@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asDrayError, DrayError, errnoOf } from '../../../shared/errors.ts';
 import { exitCodes, refusedCommand } from '../runtime/exit-codes.ts';
-import { createMonitored, findMonitors } from '../runtime/monitor.ts';
+import { createMonitored, findMonitors, isMonitorAlive } from '../runtime/monitor.ts';
 import { writeNetworkFiles } from '../runtime/network-files.ts';
 import { forgetBootBefore } from './boot.ts';
 import { makeRootFolder, networkFilesOf } from './bundle.ts';
@@ -104,10 +104,11 @@ export async function halt(services: ContainerServices, instance: string): Promi
     const { runc } = await services.tools(rows.byInstance(instance)?.options.runtime);
     await runc.delete(instance);
     // The monitor of a container that ran writes the exit code and ends by itself.
-    if (isKnown) await monitorsGone(bundle);
-    for (const pid of await findMonitors(bundle)) killQuietly(pid);
+    if (isKnown) await until(async () => !(await isMonitorAlive(bundle)));
+    const left = await findMonitors(bundle);
+    for (const pid of left) killQuietly(pid);
     // One that was killed takes a runtime that was still creating with it.
-    await monitorsGone(bundle);
+    if (left.length > 0) await until(async () => (await findMonitors(bundle)).length === 0);
     if ((await knownToRuntime(services)).has(instance)) await runc.delete(instance);
     await rm(join(layout.sockets, instance), { force: true });
   }
@@ -115,9 +116,10 @@ export async function halt(services: ContainerServices, instance: string): Promi
   await bridge.detach(instance);
 }
 
-async function monitorsGone(bundle: string): Promise<void> {
+/** Waits for the end of a monitor, within a bound. */
+async function until(isGone: () => Promise<boolean>): Promise<void> {
   const bound = Date.now() + exitBound;
-  while (Date.now() < bound && (await findMonitors(bundle)).length > 0) await sleep(5);
+  while (Date.now() < bound && !(await isGone())) await sleep(5);
 }
 
 /**

@@ -105,7 +105,7 @@ export class Supervisor implements AsyncDisposable {
   /** Ends a container and removes all of it, under its lock. */
   async remove(container: Container): Promise<void> {
     const { rows } = this.#services;
-    const { id, instance } = container;
+    const { instance } = container;
     const wasLive = isLive(container.state);
     this.#health.unwatch(instance);
     clearTimeout(this.#restarts.get(instance));
@@ -115,9 +115,15 @@ export class Supervisor implements AsyncDisposable {
     const end = wasLive ? await observe(this.#services, container) : container;
     // For who follows the events: how it ended.
     if (wasLive && end !== undefined) rows.update({ ...end, state: 'removing' });
+    await this.#discard(end ?? container);
+  }
+
+  /** Removes what is left of a container that was halted, and in state removing. */
+  async #discard(container: Container): Promise<void> {
+    const { id, instance } = container;
     await removeBundle(this.#services, instance);
-    this.#remember(id, exitOf(end ?? container));
-    rows.delete(instance);
+    this.#remember(id, exitOf(container));
+    this.#services.rows.delete(instance);
     this.tell();
   }
 
@@ -178,9 +184,13 @@ export class Supervisor implements AsyncDisposable {
     // Whoever waits hears of it first; cleaning up takes the runtime some time.
     this.tell();
     await halt(this.#services, instance);
+    if (next.state === 'exited' && next.autoRemove) {
+      rows.update({ ...next, state: 'removing' });
+      await this.#discard(next);
+      return;
+    }
     await rm(bundleOf(layout, instance).exit, { force: true });
     if (next.state === 'restarting') this.#restartLater(next);
-    else if (next.autoRemove) await this.remove(next);
   }
 
   #restartLater({ instance, backoff }: Container): void {
