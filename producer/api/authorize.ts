@@ -25,7 +25,7 @@ export function authorizer(tokens: TokenFile | undefined): Authorize {
     if (token === undefined) {
       throw unauthorized(
         'The request has no token',
-        'Send it as: Authorization: Bearer TOKEN. Make one with: dray token create NAME',
+        'Send it as: Authorization: Bearer TOKEN. Make one with: dray token create NAME --scope read',
       );
     }
     const record = await tokens.verify(token);
@@ -73,7 +73,7 @@ function refuseOtherSites(request: FastifyRequest): void {
       'DENIED',
       `Without tokens the API answers on loopback only, not as ${host}`,
       {
-        hint: 'Make a token, and restart the API: dray token create NAME',
+        hint: 'Make a token, and restart the API: dray token create NAME --scope read',
       },
     );
   }

@@ -93,6 +93,19 @@ export function cutText(text: string, width: number): string {
   return text.length > width ? `${text.slice(0, width - 1)}…` : text;
 }
 
+/** Text in lines of at most `width` columns, parted at blanks; a longer word, or a room too narrow, stays as it is. */
+export function wrapText(text: string, width: number): string[] {
+  if (width < leastElastic) return [text];
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) {
+      lines[lines.length - 1] = `${last} ${word}`;
+    } else lines.push(word);
+  }
+  return lines;
+}
+
 /** Columns by which the widest line of a table goes beyond `width`. */
 function overhang(table: string, width: number): number {
   return Math.max(...table.split('\n').map((line) => line.length)) - width;

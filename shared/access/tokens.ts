@@ -48,12 +48,15 @@ export class TokenFile {
     await this.#refresh();
     const record = this.#byDigest.get(digestOfToken(token));
     if (record === undefined) {
-      throw unauthorized('The token is not known here', 'Make one with: dray token create NAME');
+      throw unauthorized(
+        'The token is not known here',
+        'Make one with: dray token create NAME --scope read',
+      );
     }
     if (record.expiresAt !== undefined && record.expiresAt.getTime() <= Date.now()) {
       throw unauthorized(
         `The token ${record.name} expired at ${record.expiresAt.toISOString()}`,
-        'Make a new one with: dray token create NAME',
+        'Make a new one with: dray token create NAME --scope read',
       );
     }
     return record;

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { styleText } from 'node:util';
 import type { Config } from '../../../shared/config/config.ts';
 import type { Context } from '../context.ts';
-import { type OutputForm, printable, printValue } from '../output.ts';
+import { type OutputForm, outputWidth, printable, printValue, wrapText } from '../output.ts';
 import { type Check, type CheckResult, type CheckState, skipped } from './check.ts';
 import { fleetChecks, outcomeOf } from './fleet.ts';
 import { nodeChecks } from './node.ts';
@@ -64,9 +64,12 @@ function format(results: readonly CheckResult[]): string {
     const word = state.padEnd(7);
     return color ? styleText(colors[state], word, { validateStream: false }) : word;
   };
+  const margin = ' '.repeat(width + 11);
+  const room = (outputWidth() ?? Number.POSITIVE_INFINITY) - margin.length;
+  const below = (text: string) => wrapText(printable(text), room).join(`\n${margin}`);
   const lines = results.flatMap(({ name, state, found, hint }) => [
-    `${paint(state)}  ${name.padEnd(width)}  ${printable(found)}`,
-    ...(hint === undefined ? [] : [`${' '.repeat(width + 11)}→ ${printable(hint)}`]),
+    `${paint(state)}  ${name.padEnd(width)}  ${below(found)}`,
+    ...(hint === undefined ? [] : [`${margin}${below(`→ ${hint}`)}`]),
   ]);
   const count = (state: CheckState) => results.filter((each) => each.state === state).length;
   const [bad, doubtful] = [count('failed'), count('warning')];

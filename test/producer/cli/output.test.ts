@@ -11,6 +11,7 @@ import {
   formatTable,
   type OutputForm,
   printable,
+  wrapText,
 } from '../../../producer/cli/output.ts';
 
 describe('output', () => {
@@ -78,6 +79,17 @@ describe('output', () => {
     );
     assert.match(fitTable(headings, rows, 10, 'COMMAND'), /^a {3}redis-serve… {2}running 3 s$/m);
     assert.match(fitTable(headings, rows, 50, 'COMMAND'), /redis-server --port 6379/);
+  });
+
+  test('text is parted at blanks where a line is full', () => {
+    assert.deepEqual(wrapText('one two three four five', 13), ['one two three', 'four five']);
+    assert.deepEqual(wrapText('a wordlongerthantheline b', 12), [
+      'a',
+      'wordlongerthantheline',
+      'b',
+    ]);
+    assert.deepEqual(wrapText('one two three', Number.POSITIVE_INFINITY), ['one two three']);
+    assert.deepEqual(wrapText('one two three', 3), ['one two three']);
   });
 
   test('a listing as a table, wide, JSON and YAML', () => {
