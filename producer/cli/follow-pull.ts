@@ -53,7 +53,7 @@ export async function followPull(
   }
   if (interrupt.signal.aborted) {
     throw new DrayError('CANCELLED', `The pull ${id} goes on`, {
-      hint: `Follow it with: dray pull-status -w ${id}`,
+      hint: `Follow it with: dray pull-status -w ${id}; end it with: dray cancel ${id}`,
       context: { exitCode: interrupt.exitCode },
     });
   }

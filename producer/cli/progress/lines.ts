@@ -53,11 +53,19 @@ export function progressLines(status: PullStatus, options: LineOptions = {}): Pr
   const [first] = status.nodes;
   const isLocal = status.nodes.length === 1 && first?.name === options.localNode;
   const own = isLocal ? first : undefined;
+  const isCancelled = status.state === 'cancelled';
+  const parts = [referenceLine(status), ...status.blobs.map((blob) => blobLine(blob, own))];
   return [
-    referenceLine(status),
-    ...status.blobs.map((blob) => blobLine(blob, own)),
+    ...(isCancelled ? parts.map(stoppedLine) : parts),
     ...(isLocal ? [] : nodeLines(status, options.shown ?? shownOfMany)),
   ];
+}
+
+const goesOn = new Set<LineState>(['waiting', 'resolving', 'downloading', 'unpacking']);
+
+/** What was under way in a pull that was cancelled has stopped. */
+function stoppedLine(line: ProgressLine): ProgressLine {
+  return goesOn.has(line.state) ? { ...line, state: 'stopped' } : line;
 }
 
 /** With more nodes than these, most are only counted. */

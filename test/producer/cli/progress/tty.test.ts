@@ -56,6 +56,18 @@ test('the next drawing begins where the one before began', () => {
   assert.ok(stream.text().endsWith('\x1b[?25h'), 'the cursor is given back');
 });
 
+test('of a cancelled pull nothing is shown as if it went on', () => {
+  const stream = sink({ columns: 80 });
+  using view = new TerminalView({ stream, color: false, begun: begun(), localNode: node });
+  const status = recorded[4];
+  assert.ok(status !== undefined);
+  view.finish({ ...status, state: 'cancelled' });
+  const lines = lastFrame(stream);
+  assert.match(lines[3] ?? '', /^config-sha256:[0-9a-f]{12}: {3}done /);
+  assert.match(lines[4] ?? '', /^layer-sha256:[0-9a-f]{12}: {4}stopped {5}\|\++\| 10\.0 MiB$/);
+  assert.match(lines[5] ?? '', /^layer-sha256:[0-9a-f]{12}: {4}stopped {5}\|\++-+\| 20\.0 MiB$/);
+});
+
 test('a line beside the pull stands above it, and stays', () => {
   const stream = sink({ columns: 80 });
   const view = new TerminalView({ stream, color: false, begun: begun(), localNode: node });
