@@ -33,7 +33,12 @@ try {
   for (let i = 0; i < clients; i++) {
     shown.push(await createToken(tokens, { name: `client-${i}`, scopes: ['pull'] }));
   }
-  await using api = await startApi({ ...fleet.env, DRAY_API_TOKENS: tokens });
+  await using api = await startApi({
+    ...fleet.env,
+    DRAY_API_TOKENS: tokens,
+    // As dray starts it.
+    NODE_OPTIONS: '--max-semi-space-size=1',
+  });
   const tar = await tarOf([{ name: 'file', content: randomBytes(100_000) }]);
   await pushImage(registry.host, 'bench', 'v1', [tar]);
   const reference = `${registry.host}/bench:v1`;
