@@ -87,7 +87,10 @@ function targetOf({ target, reference }: PullStatus): Descriptor {
 async function printBlob(context: Context, descriptor: Descriptor): Promise<void> {
   await using store = await context.openStore();
   const limits = { maxBytes: 4 * maxManifestBytes };
-  process.stdout.write(await readVerified(store.content, descriptor, limits));
+  const bytes = await readVerified(store.content, descriptor, limits);
+  process.stdout.write(bytes);
+  // The prompt follows on a line of its own; programs get the bytes alone, which have the digest.
+  if (process.stdout.isTTY && bytes.at(-1) !== 0x0a) process.stdout.write('\n');
 }
 
 function typeOf(descriptor: Descriptor): string {

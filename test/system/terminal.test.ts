@@ -139,6 +139,28 @@ describe('containers on a real terminal', { concurrency: false }, () => {
     }
   });
 
+  test('a paused container is among those that dray ps lists, and an exited one is not', async (t) => {
+    if (!requireAll(t)) return;
+    await cli.dray('run', '-d', '--name', 'frozen', image, 'sleep', '1000');
+    const listed = async () => (await cli.dray('ps', '-q')).stdout.split('\n');
+    await cli.dray('pause', 'frozen');
+    assert.ok((await listed()).includes('frozen'));
+    assert.match((await cli.dray('ps')).stdout, /^frozen .* paused /m);
+    await cli.dray('unpause', 'frozen');
+    await cli.dray('kill', 'frozen');
+    await cli.dray('wait', 'frozen');
+    assert.ok(!(await listed()).includes('frozen'));
+    await cli.dray('rm', 'frozen');
+  });
+
+  test('dray manifest ends its line for a terminal alone', async (t) => {
+    if (!requireAll(t)) return;
+    using screen = terminal('manifest', image);
+    await screen.shows(/\}\r\n$/);
+    assert.equal(await screen.ended, 0);
+    assert.match((await cli.dray('manifest', image)).stdout, /\}$/);
+  });
+
   test('an agent that dies ends dray exec with a clear word', async (t) => {
     if (!requireAll(t)) return;
     using screen = terminal('exec', '-it', 'base', 'sh');

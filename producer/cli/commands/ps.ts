@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { ContainerState } from '../../../shared/agent/containers.ts';
 import { listOptions } from '../options.ts';
 import type { ListOptions } from '../output.ts';
 
@@ -6,12 +7,15 @@ interface Options extends ListOptions {
   all?: boolean;
 }
 
+/** What is there to be looked after, as `docker ps` has it: not what never ran or has ended for good. */
+const alive = new Set<ContainerState>(['starting', 'running', 'paused', 'restarting']);
+
 /** `dray ps`: the node's containers. */
 export function register(program: Command): void {
   listOptions(
     program
       .command('ps')
-      .description('List containers that run.')
+      .description('List containers that run, are paused, or will be started again.')
       .option('-a, --all', 'those that do not run, too'),
     'only the ids',
   )
@@ -25,7 +29,7 @@ export function register(program: Command): void {
       const { printList } = await import('../output.ts');
       const client = await (await openContext(command)).agent();
       const found = await client.listContainers();
-      const shown = found.filter(({ state }) => options.all === true || state === 'running');
+      const shown = found.filter(({ state }) => options.all === true || alive.has(state));
       const isTable = options.output === 'table' || options.output === 'wide';
       const columns = containerColumns(options.output, new Date());
       // People look for the newest.
