@@ -93,8 +93,8 @@ describe('the network bridge', () => {
     }
     assert.equal((await inUse()).length, 1);
     await agent.client.stopContainer('tcp', { timeout: 0 });
-    await settled(async () => (await inUse()).length === 0);
-    assert.deepEqual(await natRules(), []);
+    // Whoever stops it hears of its end before all is freed.
+    await settled(async () => (await inUse()).length + (await natRules()).length === 0);
   });
 
   test('addresses of containers that ended while no agent was there are freed by the next', async () => {
