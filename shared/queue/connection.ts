@@ -1,6 +1,7 @@
 import { Cluster, Redis as SingleRedis } from 'ioredis';
 import { DrayError, messageOf } from '../errors.ts';
 import { parseRedisUrl, type RedisTarget, readSecret, tlsOptions } from './address.ts';
+import { steady } from './steady-cluster.ts';
 
 /**
  * A connection to a Redis: to one server, to the primary that Sentinels name, or to a Cluster. Commands are the
@@ -77,8 +78,8 @@ function open(target: RedisTarget, { name, patient = false }: ConnectOptions): R
           : { sentinelPassword: readSecret(sentinelPasswordFile) }),
         ...(tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: tls }),
       });
-    case 'cluster':
-      return new Cluster(address.hosts, {
+    case 'cluster': {
+      const cluster = new Cluster(address.hosts, {
         redisOptions: { ...settings, ...secure },
         clusterRetryStrategy: again,
         // Until a replica has taken over.
@@ -87,6 +88,8 @@ function open(target: RedisTarget, { name, patient = false }: ConnectOptions): R
         // Certificates are for names.
         dnsLookup: (host, answer) => answer(null, host),
       });
+      return steady(cluster);
+    }
   }
 }
 

@@ -79,8 +79,11 @@ async function grouped(
   }
 }
 
-/** A primary and a replica, and three Sentinels that make the replica the primary within seconds. */
-export async function startSentinels(): Promise<RedisGroup> {
+/** Milliseconds after which a server that does not answer is taken for dead. */
+const deadAfter = 1_000;
+
+/** A primary and a replica, and three Sentinels that make the replica the primary some seconds after `deadAfter`. */
+export async function startSentinels(options = { deadAfter }): Promise<RedisGroup> {
   return await grouped(async (folder, add) => {
     const [first, second] = [await freePort(), await freePort()];
     const aof = ['appendonly yes', 'repl-diskless-sync-delay 0'];
@@ -93,7 +96,8 @@ export async function startSentinels(): Promise<RedisGroup> {
     for (const port of sentinels) {
       const lines = [
         `sentinel monitor queue 127.0.0.1 ${first} 2`,
-        ...['sentinel down-after-milliseconds queue 1000', 'sentinel failover-timeout queue 5000'],
+        `sentinel down-after-milliseconds queue ${options.deadAfter}`,
+        'sentinel failover-timeout queue 5000',
       ];
       add(await startServer(folder, port, lines, ['--sentinel']));
     }
@@ -119,13 +123,13 @@ export async function startSentinels(): Promise<RedisGroup> {
   });
 }
 
-/** Three primaries, of which each has a replica that takes over within seconds. */
-export async function startRedisCluster(): Promise<RedisGroup> {
+/** Three primaries, of which each has a replica that takes over some seconds after `deadAfter`. */
+export async function startRedisCluster(options = { deadAfter }): Promise<RedisGroup> {
   return await grouped(async (folder, add) => {
     const ports: number[] = [];
     while (ports.length < 6) ports.push(await freePort());
     const lines = [
-      ...['appendonly yes', 'cluster-enabled yes', 'cluster-node-timeout 1000'],
+      ...['appendonly yes', 'cluster-enabled yes', `cluster-node-timeout ${options.deadAfter}`],
       ...['cluster-replica-validity-factor 0', 'repl-diskless-sync-delay 0'],
     ];
     const servers = await Promise.all(
