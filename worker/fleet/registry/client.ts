@@ -6,7 +6,7 @@ import {
   isManifestType,
   mediaTypes,
 } from '../../../shared/image/descriptor.ts';
-import { type Digest, parseDigest } from '../../../shared/image/digest.ts';
+import { type Digest, parseDigest, splitDigest } from '../../../shared/image/digest.ts';
 import { maxManifestBytes } from '../../../shared/image/manifest.ts';
 import { formatReference, type Reference } from '../../../shared/image/reference.ts';
 import { type Answer, lengthOf, protocolError } from './answer.ts';
@@ -147,10 +147,12 @@ export class RegistryClient {
     if (digest === undefined || size === undefined) {
       return (await this.resolve(reference, { ...options, follows: true })).descriptor;
     }
-    if (reference.digest !== undefined && digest !== reference.digest) {
-      throw otherDigest(formatReference(reference), reference.digest, digest);
+    const wanted = reference.digest ?? digest;
+    // One of another algorithm says nothing without the bytes.
+    if (digest !== wanted && splitDigest(digest).algorithm === splitDigest(wanted).algorithm) {
+      throw otherDigest(formatReference(reference), wanted, digest);
     }
-    return { mediaType: mediaTypeOf(answer), digest, size };
+    return { mediaType: mediaTypeOf(answer), digest: wanted, size };
   }
 
   /**

@@ -1,4 +1,4 @@
-import { DrayError } from '../../../shared/errors.ts';
+import { DrayError, type ErrorCode } from '../../../shared/errors.ts';
 import { type Descriptor, mediaTypes } from '../../../shared/image/descriptor.ts';
 import { type Digest, splitDigest } from '../../../shared/image/digest.ts';
 import { parseIndexOrManifest } from '../../../shared/image/manifest.ts';
@@ -10,9 +10,12 @@ import type { RegistryClient } from './client.ts';
 const maxPages = 100;
 const maxReferrers = 10_000;
 
+/** Of a digest's encoded part, in the tag that stands in for the referrers API. */
+const maxTagEncoded = 64;
+
 /**
  * What refers to a manifest (signatures, attestations, bills of materials) in its repository: by the referrers
- * API, else by the tag that stands in for it (distribution-spec, "Listing Referrers" and its fallback).
+ * API, else by the tag that stands in for it (distribution-spec, "Listing Referrers" and "Referrers Tag Schema").
  * @throws MANIFEST_INVALID for too many, or an answer that is no index, and what every call throws
  */
 export async function listReferrers(
@@ -50,13 +53,14 @@ async function byTag(
   options: CallOptions,
 ): Promise<Descriptor[]> {
   const { algorithm, hex } = splitDigest(subject);
-  const tag = `${algorithm}-${hex}`.slice(0, 128);
+  const tag = `${algorithm}-${hex.slice(0, maxTagEncoded)}`;
   try {
     const { bytes } = await client.resolve({ registry, repository, tag }, options);
     return manifestsOf(bytes, what);
   } catch (error) {
-    // Nobody has referred to it yet.
-    if (error instanceof DrayError && error.code === 'IMAGE_UNKNOWN') return [];
+    // Nobody has referred to it yet, or the tag is something else's.
+    const codes: ErrorCode[] = ['IMAGE_UNKNOWN', 'MANIFEST_INVALID', 'MANIFEST_UNSUPPORTED'];
+    if (error instanceof DrayError && codes.includes(error.code)) return [];
     throw error;
   }
 }

@@ -1,13 +1,18 @@
 /**
- * The pull category of the OCI distribution specification 1.1, section by section: what a client asks, and what it
- * makes of each answer that the specification lets a registry give.
+ * What the OCI distribution specification 1.1 has for clients that pull, by its sections and the numbers of its endpoints
+ * and error codes: what a client asks, and what it makes of each answer that the specification lets a registry give.
  */
 import assert from 'node:assert/strict';
+import { mkdtempDisposable } from 'node:fs/promises';
 import type { RequestListener } from 'node:http';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
+import { openFolderStore } from '../../../../shared/content/folder/store.ts';
 import { DrayError } from '../../../../shared/errors.ts';
 import { mediaTypes } from '../../../../shared/image/descriptor.ts';
 import { digestOf } from '../../../../shared/image/digest.ts';
+import { parseIndexOrManifest } from '../../../../shared/image/manifest.ts';
 import type { Reference } from '../../../../shared/image/reference.ts';
 import type { RegistryClient } from '../../../../worker/fleet/registry/client.ts';
 import { fetchBlob } from '../../../../worker/fleet/registry/fetch.ts';
@@ -25,10 +30,24 @@ const digest = digestOf(manifest);
 const manifestType = { 'content-type': mediaTypes.ociManifest };
 const blob = Buffer.from('the bytes of a blob');
 const blobDigest = digestOf(blob);
+const sha512 = digestOf(manifest, 'sha512');
 const emptyIndex = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [] };
 
+/** The sections that speak of pulling, with the endpoints that they are about. */
+const sections = {
+  'Legacy Docker support HTTP headers': 'end-2, end-3',
+  'Pulling manifests': 'end-3',
+  'Pulling blobs': 'end-2',
+  'Checking if content exists in the registry': 'end-2, end-3',
+  'Listing Referrers': 'end-12a',
+  'Referrers Tag Schema': 'end-12a, end-3',
+  'Error Codes': 'end-3',
+} as const;
+type Section = keyof typeof sections;
+
 interface Case {
-  section: string;
+  /** Its title in the specification. */
+  section: Section;
   says: string;
   /** Answers by path under `/v2/a/b/`. */
   answers: Record<string, RequestListener>;
@@ -108,9 +127,31 @@ const cases: Case[] = [
     section: 'Pulling manifests',
     says: 'Docker-Content-Digest of another algorithm is verified, too',
     answers: {
+      'manifests/v1': answer(200, { ...manifestType, 'docker-content-digest': sha512 }, manifest),
+    },
+    ask: (client, reference) => resolve(client, { ...reference, tag: 'v1' }),
+    gets: described,
+  },
+  {
+    section: 'Pulling manifests',
+    says: 'Docker-Content-Digest of other bytes is refused, whatever its algorithm',
+    answers: {
       'manifests/v1': answer(
         200,
-        { ...manifestType, 'docker-content-digest': digestOf(manifest, 'sha512') },
+        { ...manifestType, 'docker-content-digest': digestOf(blob, 'sha512') },
+        manifest,
+      ),
+    },
+    ask: (client, reference) => resolve(client, { ...reference, tag: 'v1' }),
+    gets: 'DIGEST_MISMATCH',
+  },
+  {
+    section: 'Pulling manifests',
+    says: 'parameters of Content-Type are ignored',
+    answers: {
+      'manifests/v1': answer(
+        200,
+        { 'content-type': `${mediaTypes.ociManifest}; charset=utf-8` },
         manifest,
       ),
     },
@@ -119,11 +160,40 @@ const cases: Case[] = [
   },
   {
     section: 'Pulling manifests',
-    says: '404 MANIFEST_UNKNOWN',
-    answers: { 'manifests/v1': failing(404, 'MANIFEST_UNKNOWN') },
+    says: 'a manifest whose mediaType is not its Content-Type is refused',
+    answers: {
+      'manifests/v1': answer(
+        200,
+        manifestType,
+        JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [] }),
+      ),
+    },
+    ask: async (client, reference) => {
+      const found = await client.resolve({ ...reference, tag: 'v1' });
+      return parseIndexOrManifest(found.bytes, found.descriptor.mediaType, 'a/b:v1');
+    },
+    gets: 'MANIFEST_INVALID',
+  },
+  {
+    section: 'Pulling manifests',
+    says: '404: it is not there',
+    answers: { 'manifests/v1': answer(404) },
     ask: (client, reference) => resolve(client, { ...reference, tag: 'v1' }),
     gets: 'IMAGE_UNKNOWN',
     requests: ['GET /v2/a/b/manifests/v1'],
+  },
+  {
+    section: 'Legacy Docker support HTTP headers',
+    says: 'neither Docker-Content-Digest nor Docker-Distribution-API-Version is needed',
+    answers: {
+      'manifests/v1': answer(200, manifestType, manifest),
+      [`blobs/${blobDigest}`]: answer(200, {}, blob),
+    },
+    ask: async (client, reference) => [
+      await resolve(client, { ...reference, tag: 'v1' }),
+      await read(client, reference),
+    ],
+    gets: [described, blob.toString()],
   },
   {
     section: 'Pulling blobs',
@@ -167,8 +237,27 @@ const cases: Case[] = [
   },
   {
     section: 'Pulling blobs',
-    says: '404 BLOB_UNKNOWN',
-    answers: { [`blobs/${blobDigest}`]: failing(404, 'BLOB_UNKNOWN') },
+    says: 'other bytes than those of the digest are refused, whatever Docker-Content-Digest says',
+    answers: {
+      [`blobs/${blobDigest}`]: answer(
+        200,
+        { 'docker-content-digest': blobDigest },
+        Buffer.from(blob).fill('x'),
+      ),
+    },
+    ask: async (client, reference) => {
+      await using folder = await mkdtempDisposable(path.join(tmpdir(), 'dray-spec-'));
+      const store = await openFolderStore({ path: folder.path });
+      await using ingest = await store.content.ingest(descriptorOf(blob), { signal });
+      await fetchBlob(client, reference, descriptorOf(blob), ingest, { signal });
+      await ingest.commit({ signal });
+    },
+    gets: 'DIGEST_MISMATCH',
+  },
+  {
+    section: 'Pulling blobs',
+    says: '404: it is not there',
+    answers: { [`blobs/${blobDigest}`]: answer(404) },
     ask: (client, reference) => read(client, reference),
     gets: 'BLOB_UNKNOWN',
     requests: [`GET /v2/a/b/blobs/${blobDigest}`],
@@ -193,6 +282,33 @@ const cases: Case[] = [
   },
   {
     section: 'Checking if content exists in the registry',
+    says: 'HEAD of a manifest by digest: Docker-Content-Digest of another algorithm is no other manifest',
+    answers: {
+      [`manifests/${digest}`]: answer(
+        200,
+        { ...manifestType, 'docker-content-digest': sha512 },
+        manifest,
+      ),
+    },
+    ask: (client, reference) => client.head({ ...reference, digest }),
+    gets: described,
+    requests: [`HEAD /v2/a/b/manifests/${digest}`],
+  },
+  {
+    section: 'Checking if content exists in the registry',
+    says: 'HEAD of a manifest by digest: another digest of its algorithm is refused',
+    answers: {
+      [`manifests/${digest}`]: answer(
+        200,
+        { ...manifestType, 'docker-content-digest': blobDigest },
+        manifest,
+      ),
+    },
+    ask: (client, reference) => client.head({ ...reference, digest }),
+    gets: 'DIGEST_MISMATCH',
+  },
+  {
+    section: 'Checking if content exists in the registry',
     says: 'HEAD of a blob: Content-Length',
     answers: { [`blobs/${blobDigest}`]: answer(200, {}, blob) },
     ask: (client, reference) => client.describe(reference, blobDigest),
@@ -208,7 +324,7 @@ const cases: Case[] = [
     requests: ['HEAD /v2/a/b/manifests/v1'],
   },
   {
-    section: 'Listing referrers',
+    section: 'Listing Referrers',
     says: 'GET: an index of descriptors',
     answers: {
       [`referrers/${digest}`]: answer(
@@ -223,7 +339,7 @@ const cases: Case[] = [
     requests: [`GET /v2/a/b/referrers/${digest}`],
   },
   {
-    section: 'Listing referrers',
+    section: 'Listing Referrers',
     says: 'an empty list where nothing refers to it',
     answers: {
       [`referrers/${digest}`]: answer(
@@ -237,7 +353,7 @@ const cases: Case[] = [
     requests: [`GET /v2/a/b/referrers/${digest}`],
   },
   {
-    section: 'Listing referrers',
+    section: 'Listing Referrers',
     says: 'pages, by the Link header',
     answers: {
       [`referrers/${digest}`]: (request, response) => {
@@ -256,8 +372,16 @@ const cases: Case[] = [
     requests: [`GET /v2/a/b/referrers/${digest}`, `GET /v2/a/b/referrers/${digest}?page=2`],
   },
   {
-    section: 'Unavailable referrers API',
-    says: '404: the tag that stands in for it; none of that either is an empty list',
+    section: 'Listing Referrers',
+    says: '400 of a registry that does not take the digest is no empty list',
+    answers: { [`referrers/${digest}`]: failing(400, 'DIGEST_INVALID') },
+    ask: (client, reference) => listReferrers(client, { ...reference, digest }, digest),
+    gets: 'REGISTRY_PROTOCOL',
+    requests: [`GET /v2/a/b/referrers/${digest}`],
+  },
+  {
+    section: 'Referrers Tag Schema',
+    says: 'after 404, the tag that is made of the digest; none of that either is an empty list',
     answers: {},
     ask: (client, reference) => listReferrers(client, { ...reference, digest }, digest),
     gets: [],
@@ -266,20 +390,50 @@ const cases: Case[] = [
       `GET /v2/a/b/manifests/${digest.replace(':', '-')}`,
     ],
   },
+  {
+    section: 'Referrers Tag Schema',
+    says: 'of the encoded part of a digest, the first 64 characters',
+    answers: {
+      [`manifests/sha512-${sha512.slice('sha512:'.length).slice(0, 64)}`]: answer(
+        200,
+        { 'content-type': mediaTypes.ociIndex },
+        JSON.stringify({ ...emptyIndex, manifests: [described] }),
+      ),
+    },
+    ask: async (client, reference) =>
+      (await listReferrers(client, { ...reference, digest: sha512 }, sha512)).length,
+    gets: 1,
+  },
+  ...[
+    { what: 'an image', type: mediaTypes.ociManifest, body: manifest },
+    { what: 'no index at all', type: mediaTypes.ociIndex, body: '<html>' },
+    { what: 'of another type', type: 'text/html', body: '<html>' },
+  ].map(
+    ({ what, type, body }): Case => ({
+      section: 'Referrers Tag Schema',
+      says: `a tag that is ${what} means that there are none`,
+      answers: {
+        [`manifests/${digest.replace(':', '-')}`]: answer(200, { 'content-type': type }, body),
+      },
+      ask: (client, reference) => listReferrers(client, { ...reference, digest }, digest),
+      gets: [],
+    }),
+  ),
   ...(
     [
-      [401, 'UNAUTHORIZED', 'UNAUTHORIZED'],
-      [403, 'DENIED', 'DENIED'],
-      [404, 'NAME_UNKNOWN', 'IMAGE_UNKNOWN'],
-      [400, 'NAME_INVALID', 'REGISTRY_PROTOCOL'],
-      [405, 'UNSUPPORTED', 'REGISTRY_PROTOCOL'],
-      [429, 'TOOMANYREQUESTS', 'RATE_LIMITED'],
-      [503, 'A_CODE_OF_LATER', 'REGISTRY_UNAVAILABLE'],
+      ['code-7', 404, 'MANIFEST_UNKNOWN', 'IMAGE_UNKNOWN'],
+      ['code-8', 400, 'NAME_INVALID', 'REGISTRY_PROTOCOL'],
+      ['code-9', 404, 'NAME_UNKNOWN', 'IMAGE_UNKNOWN'],
+      ['code-11', 401, 'UNAUTHORIZED', 'UNAUTHORIZED'],
+      ['code-12', 403, 'DENIED', 'DENIED'],
+      ['code-13', 405, 'UNSUPPORTED', 'REGISTRY_PROTOCOL'],
+      ['code-14', 429, 'TOOMANYREQUESTS', 'RATE_LIMITED'],
+      ['none of its', 503, 'A_CODE_OF_LATER', 'REGISTRY_UNAVAILABLE'],
     ] as const
   ).map(
-    ([status, code, gets]): Case => ({
-      section: 'Error codes',
-      says: `${status} ${code} is ${gets}, in the registry's words`,
+    ([number, status, code, gets]): Case => ({
+      section: 'Error Codes',
+      says: `${number}, ${status} ${code}, is ${gets}, in the registry's words`,
       answers: { 'manifests/v1': failing(status, code) },
       ask: async (client, reference) => {
         await assert.rejects(client.resolve({ ...reference, tag: 'v1' }), {
@@ -288,6 +442,41 @@ const cases: Case[] = [
         return await client.resolve({ ...reference, tag: 'v1' });
       },
       gets,
+    }),
+  ),
+  {
+    section: 'Error Codes',
+    says: 'code-1, 404 BLOB_UNKNOWN',
+    answers: { [`blobs/${blobDigest}`]: failing(404, 'BLOB_UNKNOWN') },
+    ask: (client, reference) => read(client, reference),
+    gets: 'BLOB_UNKNOWN',
+    requests: [`GET /v2/a/b/blobs/${blobDigest}`],
+  },
+  ...[
+    { what: 'in any format', type: 'text/html', body: '<h1>No</h1>', words: 'HTTP status 403' },
+    {
+      what: 'without message and detail',
+      type: 'application/json',
+      body: '{"errors":[{"code":"DENIED"},{"code":"UNSUPPORTED"}]}',
+      words: 'DENIED \\(HTTP status 403\\)',
+    },
+    {
+      what: 'with a message that is empty, and a detail of any shape',
+      type: 'application/json',
+      body: '{"errors":[{"code":"DENIED","message":"","detail":[{"Action":"pull"}]}]}',
+      words: 'DENIED \\(HTTP status 403\\)',
+    },
+  ].map(
+    ({ what, type, body, words }): Case => ({
+      section: 'Error Codes',
+      says: `a body ${what} is no trouble: the status says what is wrong`,
+      answers: { 'manifests/v1': answer(403, { 'content-type': type }, body) },
+      ask: async (client, reference) => {
+        const asked = client.resolve({ ...reference, tag: 'v1' });
+        await assert.rejects(asked, { message: new RegExp(words) });
+        return await asked;
+      },
+      gets: 'DENIED',
     }),
   ),
 ];
@@ -300,7 +489,7 @@ async function start(t: TestContext): Promise<HostileRegistry> {
 
 describe('OCI distribution-spec 1.1, pull', () => {
   for (const { section, says, answers, ask, gets, requests, check } of cases) {
-    test(`${section}: ${says}`, async (t) => {
+    test(`${section} (${sections[section]}): ${says}`, async (t) => {
       const registry = await start(t);
       for (const [path, handler] of Object.entries(answers)) {
         registry.on(`/v2/a/b/${path}`, handler);
@@ -318,7 +507,7 @@ describe('OCI distribution-spec 1.1, pull', () => {
     });
   }
 
-  test('Determining support: /v2/ answers 200, or 401 to a login', async (t) => {
+  test('Determining Support (end-1): /v2/ answers 200, or 401 to a login', async (t) => {
     const registry = await start(t);
     const basic = `Basic ${Buffer.from('u:p').toString('base64')}`;
     registry.on('/v2/', (request, response) => {
@@ -352,6 +541,7 @@ describe('OCI distribution-spec 1.1, pull', () => {
     ]);
     assert.deepEqual(await resolved(['299 - "one"', '299 - "two"']), ['one', 'two']);
     assert.deepEqual(await resolved('110 - "stale", 299 cache.example "no", 299 - x'), []);
+    assert.deepEqual(await resolved('299 - "dated" "Sat, 28 Nov 2026 17:00:00 GMT"'), []);
     assert.deepEqual(await resolved('299 - "a\t\u0085b"'), ['a b']);
     assert.deepEqual(await resolved(`299 - "${'x'.repeat(5_000)}"`), []);
   });
