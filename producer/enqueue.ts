@@ -1,5 +1,6 @@
 import type { Config } from '../shared/config/config.ts';
 import { DrayError } from '../shared/errors.ts';
+import { type IdempotentRequest, reserveId } from '../shared/idempotency.ts';
 import {
   allPlatforms,
   formatPlatform,
@@ -15,10 +16,10 @@ import { headOfNew } from '../shared/pull/head.ts';
 import { parsePullPolicy } from '../shared/pull/policy.ts';
 import { waitingNodes } from '../shared/pull/pull-nodes.ts';
 import { newPullId } from '../shared/pull/record.ts';
-import { PullRecords } from '../shared/pull/records.ts';
 import type { PullRequest, PullStatus } from '../shared/pull/status.ts';
 import { queueError, type Redis } from '../shared/queue/connection.ts';
 import { JobQueues } from '../shared/queue/jobs.ts';
+import { keysOf } from '../shared/queue/names.ts';
 import { parseCredentialName } from '../shared/registry/credential-name.ts';
 
 /** Milliseconds: BullMQ's add stays pending while Redis is down, so the deadline is ours. */
@@ -30,8 +31,7 @@ interface AcceptOptions {
   queues?: JobQueues;
   /** Tells the caller what would surprise them: nodes that were left out. */
   say?: (line: string) => void;
-  /** The same key with the same request, as its caller sent it, is the same pull. */
-  idempotency?: { key: string; request: string };
+  idempotency?: IdempotentRequest;
 }
 
 /** As {@link acceptPull}. @returns the pull's id */
@@ -69,9 +69,9 @@ export async function acceptPull(
       const { nodes, platform } = await placesOf({ ...request, selector }, config, redis, options);
       await using own = new JobQueues(redis, config.redis.prefix);
       const queues = options.queues ?? own;
-      const records = new PullRecords(redis, config.redis.prefix);
+      const keys = keysOf(config.redis.prefix);
       const { idempotency } = options;
-      const reserved = idempotency && (await records.reserve(idempotency.key, idempotency.request));
+      const reserved = idempotency && (await reserveId(redis, keys, idempotency));
       const whole = {
         ...{ reference, platform, nodes, want: request.want ?? 'image' },
         ...(credential === undefined ? {} : { credential }),
@@ -81,7 +81,7 @@ export async function acceptPull(
         ...(request.webhook === undefined ? {} : { webhook: request.webhook }),
       };
       const id = reserved ?? newPullId();
-      const record = await createPull(redis, records.keys, whole, id);
+      const record = await createPull(redis, keys, whole, id);
       await queues.add([{ queue: 'resolve', pull: id, priority, isNew: true }]);
       return record === undefined
         ? { id }

@@ -27,6 +27,7 @@ import { sendProblem } from './problem.ts';
 import { type Route, serveRoutes } from './route.ts';
 import { contentRoutes } from './routes/content.ts';
 import { desiredRoutes } from './routes/desired.ts';
+import { gcRoutes } from './routes/gc.ts';
 import { imageRoutes } from './routes/images.ts';
 import { nodeRoutes } from './routes/nodes.ts';
 import { pullRoutes } from './routes/pulls.ts';
@@ -41,6 +42,7 @@ export function apiRoutes(services: ApiServices): Route[] {
     ...nodeRoutes(services),
     ...desiredRoutes(services),
     ...queueRoutes(services),
+    ...gcRoutes(services),
   ];
 }
 

@@ -1,21 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DrayError } from '../../shared/errors.ts';
 import type { GcItem, GcReport } from '../../shared/gc/report.ts';
-import { GcRequests, nodePart, storePart } from '../../shared/gc/requests.ts';
-import { listNodes } from '../../shared/node/registry.ts';
-import { newPullId } from '../../shared/pull/record.ts';
-import { queueError, type Redis } from '../../shared/queue/connection.ts';
+import { type GcRequest, GcRequests, partsOf, storePart } from '../../shared/gc/requests.ts';
+import { queueError } from '../../shared/queue/connection.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
+import { type GcDemand, requestGc } from '../gc.ts';
 import type { Context } from './context.ts';
 import { Interrupt } from './interrupt.ts';
 import { formatBytes, formatList, type OutputForm, outputWidth, printValue } from './output.ts';
 
-export interface GcOptions {
-  dryRun: boolean;
-  graceMs?: number;
-  /** Which nodes; `all`: those that are heard of. */
-  nodes: string[] | 'all';
-  store: boolean;
+export interface GcOptions extends GcDemand {
   output: OutputForm;
 }
 
@@ -25,7 +19,7 @@ const patience = 5_000;
 
 /** `dray gc` @throws NOT_FOUND, QUEUE_UNAVAILABLE; CONFLICT when something kept a part from its work */
 export async function runGc(context: Context, options: GcOptions): Promise<void> {
-  const { dryRun, graceMs, output } = options;
+  const { dryRun, output } = options;
   const { redis: settings } = context.config;
   using interrupt = new Interrupt();
   const { signal } = interrupt;
@@ -33,16 +27,12 @@ export async function runGc(context: Context, options: GcOptions): Promise<void>
   const { redis } = queue;
   let parts: Map<string, GcReport>;
   try {
-    const nodes = await nodesOf(options.nodes, redis, settings.prefix);
-    const request = newPullId();
-    await using queues = new JobQueues(redis, settings.prefix);
-    const job = {
-      ...({ queue: 'gc', priority: 'high', request, dryRun } as const),
-      ...(graceMs === undefined ? {} : { graceMs }),
-    };
-    await queues.add([...(options.store ? [job] : []), ...nodes.map((node) => ({ ...job, node }))]);
-    const wanted = [...(options.store ? [storePart] : []), ...nodes.map(nodePart)];
-    parts = await answersOf(new GcRequests(redis, settings.prefix), request, wanted, signal);
+    const { prefix } = settings;
+    await using queues = new JobQueues(redis, prefix);
+    const request = await requestGc(options, { redis, prefix, queues });
+    const { lost } = request;
+    if (lost.length > 0) say(`not asked, since they are lost: ${lost.join(', ')}`);
+    parts = await answersOf(new GcRequests(redis, prefix), request, signal);
   } catch (error) {
     if (signal.aborted || error instanceof DrayError) throw error;
     throw queueError(error, settings, redis);
@@ -56,33 +46,16 @@ export async function runGc(context: Context, options: GcOptions): Promise<void>
   });
 }
 
-async function nodesOf(wanted: string[] | 'all', redis: Redis, prefix: string): Promise<string[]> {
-  const known = await listNodes(redis, prefix);
-  const lost = known.filter(({ state }) => state === 'lost').map(({ name }) => name);
-  if (wanted === 'all') {
-    if (lost.length > 0) say(`not asked, since they are lost: ${lost.join(', ')}`);
-    return known.map(({ name }) => name).filter((name) => !lost.includes(name));
-  }
-  for (const name of wanted) {
-    if (!known.some((node) => node.name === name) || lost.includes(name)) {
-      throw new DrayError('NOT_FOUND', `No node "${name}" is heard of`, {
-        hint: 'dray nodes lists the nodes of the fleet.',
-      });
-    }
-  }
-  return [...new Set(wanted)];
-}
-
 async function answersOf(
   requests: GcRequests,
-  request: string,
-  wanted: readonly string[],
+  request: GcRequest,
   signal: AbortSignal,
 ): Promise<Map<string, GcReport>> {
+  const wanted = partsOf(request);
   const begun = performance.now();
   let isSaid = false;
   for (;;) {
-    const answers = await requests.answers(request);
+    const answers = await requests.answers(request.id);
     const missing = wanted.filter((part) => !answers.has(part));
     if (missing.length === 0) {
       return new Map(wanted.flatMap((part) => [...answers].filter(([name]) => name === part)));

@@ -6,6 +6,46 @@ export type BlobList = {
   next?: string;
 };
 
+/** A collection of garbage that somebody asked for */
+export type Collection = {
+  id: string;
+  /** done: all parts have answered */
+  state: 'waiting' | 'done';
+  dryRun: boolean;
+  graceMs?: number;
+  createdAt: string;
+  /** Nodes that are lost, and so were not asked */
+  lost: string[];
+  parts: {
+    /** `store`, or `node NAME` */
+    part: string;
+    /** Once it has answered */
+    report?: GcReport;
+  }[];
+};
+
+export type CollectionList = {
+  items: CollectionSummary[];
+  /** The cursor of the next page */
+  next?: string;
+};
+
+export type CollectionSummary = {
+  id: string;
+  /** done: all parts have answered */
+  state: 'waiting' | 'done';
+  dryRun: boolean;
+  graceMs?: number;
+  createdAt: string;
+  /** Nodes that are lost, and so were not asked */
+  lost: string[];
+  parts: {
+    /** `store`, or `node NAME` */
+    part: string;
+    state: 'waiting' | 'done';
+  }[];
+};
+
 export type Descriptor = {
   mediaType: string;
   /** algorithm:encoded, as in sha256:… */
@@ -94,6 +134,44 @@ export type Fault = {
   message: string;
   retryable: boolean;
   hint?: string;
+};
+
+/** What went, or would */
+export type GcItem = {
+  /** image: a name of one; snapshot: a layer on a node; the others are of the content store */
+  kind: 'image' | 'blob' | 'ingest' | 'upload' | 'set aside' | 'file' | 'snapshot';
+  name: string;
+  bytes: number;
+  why: string;
+};
+
+/** What one part of the fleet did, or would do */
+export type GcReport = {
+  items: GcItem[];
+  /** What stays although nothing leads to it, by the reason */
+  kept: {
+    count: number;
+    bytes: number;
+    why: string;
+  }[];
+  /** Items that are not listed */
+  more?: {
+    count: number;
+    bytes: number;
+  };
+  /** Why it could not do all that it should */
+  problems: string[];
+};
+
+export type GcRequest = {
+  /** Nothing goes: it is only said what would */
+  dryRun?: boolean;
+  /** For how long what nobody needs stays. Default: what each part is configured to. What is in use never goes */
+  graceMs?: number;
+  /** Only these nodes. Default: all that are heard of */
+  nodes?: string[];
+  /** The content store. Default: only where no nodes are named. Alone: no node */
+  store?: boolean;
 };
 
 export type Image = {

@@ -1,7 +1,10 @@
 import type {
+  Collection,
+  CollectionSummary,
   DesiredRequest,
   DesiredSet,
   FailedJob,
+  GcRequest,
   Image,
   KeptImage,
   Node,
@@ -215,7 +218,42 @@ export class DrayageClient {
   async removeJob(queue: string, id: string, options: CallOptions = {}): Promise<void> {
     await this.#requests.remove(failedPath(queue, id), options);
   }
+
+  /**
+   * Has garbage collected now, or, as a dry run, has it said what would go; in the store and on all nodes that are
+   * heard of, where the request does not say which.
+   * @returns what {@link waitForCollection} follows
+   */
+  async collectGarbage(
+    request: GcRequest = {},
+    options: CallOptions & { idempotencyKey?: string } = {},
+  ): Promise<Collection> {
+    const headers = { 'idempotency-key': options.idempotencyKey ?? crypto.randomUUID() };
+    return await this.#requests.json('POST', '/v1/gc', { body: request, headers, ...options });
+  }
+
+  /** What a collection removed so far, or would remove, and why. */
+  async getCollection(id: string, options: CallOptions = {}): Promise<Collection> {
+    return await this.#requests.json('GET', `/v1/gc/${encodeURIComponent(id)}`, options);
+  }
+
+  /** A collection once the store and all nodes that were asked have answered. */
+  async waitForCollection(id: string, options: CallOptions = {}): Promise<Collection> {
+    for (;;) {
+      const collection = await this.getCollection(id, options);
+      if (collection.state === 'done') return collection;
+      await wait(collectionPoll, options);
+    }
+  }
+
+  /** The collections of the last hour, the latest first, all pages of them. */
+  listCollections(options: CallOptions = {}): AsyncGenerator<CollectionSummary, void, undefined> {
+    return this.#requests.items('/v1/gc', options);
+  }
 }
+
+/** Milliseconds between two looks at a collection. */
+const collectionPoll = 300;
 
 /** The pull after a change, which has only those of its nodes that are new. */
 function changed(pull: Pull, change: Pull): Pull {

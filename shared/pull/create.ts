@@ -1,41 +1,15 @@
-import { DrayError } from '../errors.ts';
-import { digestOf } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import type { Keys } from '../queue/names.ts';
-import { decodeRecord, newPullId, type PullRecord } from './record.ts';
+import { decodeRecord, type PullRecord } from './record.ts';
 import { createScript } from './scripts.ts';
 import type { PullRequest, PullState } from './status.ts';
 
-/** Seconds for which the key of a request is remembered. */
-const keepIdempotency = 24 * 3600;
 /** Milliseconds after which the reconciler looks after a new pull. */
 const firstLook = 3_000;
 
 /** What the record of a pull is made of: checked, and with nothing left open. */
 export type NewPull = Omit<PullRequest, 'selector'> &
   Required<Pick<PullRequest, 'platform' | 'want'>>;
-
-/**
- * Keeps for a day which pull a caller's key stands for.
- * @returns the id of that pull, which may have been created before
- * @throws CONFLICT when the key came with another request
- */
-export async function reservePull(
-  redis: Redis,
-  keys: Keys,
-  key: string,
-  request: string,
-): Promise<string> {
-  const id = newPullId();
-  const name = keys.idempotency(key);
-  const mine = JSON.stringify({ id, request: digestOf(Buffer.from(request)) });
-  await redis.set(name, mine, 'EX', keepIdempotency, 'NX');
-  const kept = JSON.parse((await redis.get(name)) ?? mine) as { id: string; request: string };
-  if (kept.request === digestOf(Buffer.from(request))) return kept.id;
-  throw new DrayError('CONFLICT', 'The Idempotency-Key was used for another request', {
-    hint: 'Choose a new key for a new request.',
-  });
-}
 
 /**
  * Creates the record of a pull, unless it is there. It is accepted once its resolve job is enqueued too.

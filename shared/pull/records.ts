@@ -3,7 +3,7 @@ import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, isDigest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
-import { createPull, type NewPull, reservePull } from './create.ts';
+import { createPull, type NewPull } from './create.ts';
 import { highest, type Priority, priorities } from './priority.ts';
 import { PullNodes } from './pull-nodes.ts';
 import {
@@ -42,11 +42,6 @@ export class PullRecords {
     this.#redis = redis;
     this.keys = keysOf(prefix);
     this.nodes = new PullNodes(redis, this.keys);
-  }
-
-  /** See {@link reservePull}. */
-  async reserve(key: string, request: string): Promise<string> {
-    return await reservePull(this.#redis, this.keys, key, request);
   }
 
   /** See {@link createPull}. */

@@ -133,6 +133,9 @@ export function keysOf(prefix: string) {
     gcRest: `${own}:gc:rest`,
     /** Sorted set: what is being removed from the store right now, by when whoever does that is taken for dead. */
     gcDoomed: `${own}:gc:doomed`,
+    /** Sorted set, by their names: collections that somebody asked for. */
+    gcRequests: `${own}:gc:requests`,
+    gcRequest: (id: string) => `${own}:gc:request:${id}`,
     /** Hash: what each part of the fleet says of a collection that somebody asked for. */
     gcReport: (id: string) => `${own}:gc:report:${id}`,
   };

@@ -5,7 +5,7 @@ import type { Pulls } from '../../../shared/pull/pulls.ts';
 import { acceptPull } from '../../enqueue.ts';
 import { type Steering, steerPull } from '../../steer-pull.ts';
 import { streamEvents } from '../events.ts';
-import { idempotencyKey } from '../idempotency.ts';
+import { idempotentRequest } from '../idempotency.ts';
 import { cutPage, pageOf } from '../paging.ts';
 import { pullAgain } from '../retry.ts';
 import { type Route, route } from '../route.ts';
@@ -64,10 +64,9 @@ export function pullRoutes(services: ApiServices): Route[] {
           ...(body.webhook === undefined ? {} : { webhook: body.webhook }),
           ...(pace === undefined ? {} : { pace: pace as Pace }),
         };
-        const key = idempotencyKey(request);
         const { id, created } = await acceptPull(config, redis, wanted, {
           ...{ signal, queues: services.queues },
-          ...(key === undefined ? {} : { idempotency: { key, request: JSON.stringify(body) } }),
+          ...idempotentRequest(request, JSON.stringify(body)),
         });
         void reply.header('location', `/v1/pulls/${id}`);
         return created ?? (await found(pulls, id));
