@@ -52,6 +52,15 @@ export class ContainerRows {
     return row === undefined ? undefined : fromRow(row);
   }
 
+  /** @throws NOT_FOUND */
+  require(id: string): Container {
+    const container = this.get(id);
+    if (container !== undefined) return container;
+    throw new DrayError('NOT_FOUND', `There is no container ${id.slice(0, 140)} on this node`, {
+      hint: 'dray ps --all shows those that there are.',
+    });
+  }
+
   byInstance(instance: string): Container | undefined {
     const row = this.#database.get('SELECT * FROM containers WHERE instance = ?', instance);
     return row === undefined ? undefined : fromRow(row);
