@@ -1,3 +1,6 @@
+import { existsSync } from 'node:fs';
+import type { Config } from '../../shared/config/config.ts';
+
 /** Where an agent answers: on its socket, or at an address, by https. */
 export type AgentEndpoint = { socketPath: string } | RemoteEndpoint;
 
@@ -11,4 +14,9 @@ export interface RemoteEndpoint {
   /** PEM. */
   client?: { cert: Buffer; key: Buffer };
   token?: string;
+}
+
+/** Whether a node is this machine, so that its agent's socket can be used. */
+export function isLocalNode({ agent }: Pick<Config, 'agent'>, node: string): boolean {
+  return node === agent.node && existsSync(agent.socket);
 }

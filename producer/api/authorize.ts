@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify';
-import { allows, type TokenFile, unauthorized } from '../../shared/access/tokens.ts';
+import { allows, type Scope, type TokenFile, unauthorized } from '../../shared/access/tokens.ts';
 import { DrayError } from '../../shared/errors.ts';
 import type { Authorize } from './route.ts';
 
@@ -16,9 +16,10 @@ const cookieName = 'dray_token';
 
 /** Lets those in whose token has the scope; without tokens, whoever is on this machine. */
 export function authorizer(tokens: TokenFile | undefined): Authorize {
-  return async (request, scope) => {
+  return async (request, scope, { needsToken = false } = {}) => {
     if (tokens === undefined) {
       refuseOtherSites(request);
+      if (needsToken) throw tokenNeeded(scope);
       return;
     }
     const token = tokenOf(request);
@@ -35,6 +36,13 @@ export function authorizer(tokens: TokenFile | undefined): Authorize {
       hint: `It has: ${record.scopes.join(', ')}.`,
     });
   };
+}
+
+/** Who reaches loopback is not root for that, and a container may be. */
+function tokenNeeded(scope: Scope): DrayError {
+  return new DrayError('DENIED', 'Containers are only for those who show a token', {
+    hint: `Make one, and restart the API: dray token create NAME --scope ${scope}`,
+  });
 }
 
 /** A cookie for bull-board, which a browser opens by itself: other pages can't send it, and no script reads it. */

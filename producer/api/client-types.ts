@@ -6,6 +6,7 @@ interface Schema {
   enum?: unknown[];
   const?: unknown;
   anyOf?: Schema[];
+  oneOf?: Schema[];
   properties?: Record<string, Schema>;
   required?: string[];
   additionalProperties?: Schema | boolean;
@@ -28,15 +29,16 @@ function typeOf(schema: Schema, indent: string): string {
   if (schema.$ref !== undefined) return schema.$ref.slice(schema.$ref.lastIndexOf('/') + 1);
   if (schema.const !== undefined) return literal(schema.const);
   if (schema.enum !== undefined) return schema.enum.map(literal).join(' | ');
-  if (schema.anyOf !== undefined) {
-    return schema.anyOf.map((each) => typeOf(each, indent)).join(' | ');
+  const choices = schema.anyOf ?? schema.oneOf;
+  if (choices !== undefined) {
+    return [...new Set(choices.map((each) => typeOf(each, indent)))].join(' | ');
   }
   switch (schema.type) {
     case 'object':
       return objectType(schema, indent);
     case 'array': {
       const item = typeOf(schema.items ?? {}, indent);
-      return /[ |]/.test(item) && !item.startsWith('{') ? `(${item})[]` : `${item}[]`;
+      return /^[^{].*\||\} \| /.test(item) ? `(${item})[]` : `${item}[]`;
     }
     case 'integer':
     case 'number':

@@ -33,6 +33,10 @@ export interface Route<
   answer: { status: number; description: string; schema?: z.ZodType; mediaType?: string };
   /** It asks the content store, which may take longer than Redis. */
   asksStore?: boolean;
+  /** It asks the agent of a node, which may take longer too. */
+  asksAgent?: boolean;
+  /** Also where nothing else needs one: being on this machine is not enough for it. */
+  needsToken?: boolean;
   handle: (
     call: Call<z.output<Params>, z.output<Query>, z.output<Body>>,
   ) => Promise<unknown> | unknown;
@@ -45,7 +49,12 @@ export function route<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodT
   return definition as unknown as Route;
 }
 
-export type Authorize = (request: FastifyRequest, scope: Scope) => Promise<void>;
+/** Lets those in who may; with `needsToken`, only those who show a token. @throws UNAUTHORIZED, DENIED */
+export type Authorize = (
+  request: FastifyRequest,
+  scope: Scope,
+  options?: { needsToken?: boolean },
+) => Promise<void>;
 
 /** Serves the routes. */
 export function serveRoutes(
@@ -53,12 +62,12 @@ export function serveRoutes(
   routes: readonly Route[],
   authorize: Authorize,
 ): void {
-  for (const { method, path, scope, params, query, body, answer, handle } of routes) {
+  for (const { method, path, scope, params, query, body, answer, handle, needsToken } of routes) {
     server.route({
       method,
       url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
       // Before the body is read: who may not ask, sends nothing.
-      onRequest: (request) => authorize(request, scope),
+      onRequest: (request) => authorize(request, scope, { needsToken: needsToken ?? false }),
       handler: async (request, reply) => {
         const result = await handle({
           params: check(params, request.params, 'the path'),

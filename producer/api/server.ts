@@ -11,6 +11,7 @@ import { DrayError } from '../../shared/errors.ts';
 import { queueError } from '../../shared/queue/connection.ts';
 import { traced } from '../../shared/telemetry/trace.ts';
 import { serveDashboard } from '../dashboard/serve.ts';
+import { agentIsLate, agentTimeout } from './agents.ts';
 import { authorizer } from './authorize.ts';
 import { serveBoard } from './board.ts';
 import {
@@ -25,6 +26,8 @@ import { requests } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { sendProblem } from './problem.ts';
 import { type Route, serveRoutes } from './route.ts';
+import { containerOutputRoutes } from './routes/container-output.ts';
+import { containerRoutes } from './routes/containers.ts';
 import { contentRoutes } from './routes/content.ts';
 import { desiredRoutes } from './routes/desired.ts';
 import { gcRoutes } from './routes/gc.ts';
@@ -43,6 +46,8 @@ export function apiRoutes(services: ApiServices): Route[] {
     ...desiredRoutes(services),
     ...queueRoutes(services),
     ...gcRoutes(services),
+    ...containerRoutes(services),
+    ...containerOutputRoutes(services),
   ];
 }
 
@@ -130,6 +135,7 @@ function inTime(
         if (route.answer.mediaType !== undefined) {
           return await route.handle({ ...call, signal: AbortSignal.any([call.signal, closing]) });
         }
+        if (route.asksAgent === true) return await within(agentTimeout, work(), agentIsLate);
         return route.asksStore === true
           ? await within(storeTimeout, work(), storeIsLate)
           : await within(redisTimeout, work(), redisIsLate);

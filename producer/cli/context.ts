@@ -4,6 +4,7 @@ import { loadConfig } from '../../shared/config/load.ts';
 import type { Store } from '../../shared/content/store.ts';
 import type { Redis } from '../../shared/queue/connection.ts';
 import type { AgentClient } from '../agent/client.ts';
+import { isLocalNode } from '../agent/endpoint.ts';
 
 interface CallOptions {
   signal?: AbortSignal;
@@ -60,18 +61,13 @@ export function contextOf(config: Config, node?: string): Context {
     return new AgentClient({ socketPath: config.agent.socket });
   }
 
-  async function isHere(): Promise<boolean> {
-    const { existsSync } = await import('node:fs');
-    return node === undefined || (node === config.agent.node && existsSync(config.agent.socket));
-  }
-
   const context: Context = {
     config,
     ...(node === undefined ? {} : { node }),
     fleet,
     async agent(options = {}) {
       await fleet(options);
-      if (node === undefined || (await isHere())) return await agentClient();
+      if (node === undefined || isLocalNode(config, node)) return await agentClient();
       const { openRemoteAgent } = await import('../agent/remote.ts');
       await using queue = await context.openQueue(options);
       return await openRemoteAgent(config, queue.redis, node);

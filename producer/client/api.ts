@@ -46,6 +46,80 @@ export type CollectionSummary = {
   }[];
 };
 
+export type Container = {
+  id: string;
+  /** created: never started; restarting: ended, and its restart policy will start it again; exited: may be started again, or removed */
+  state: 'creating' | 'created' | 'starting' | 'running' | 'paused' | 'restarting' | 'exited' | 'removing';
+  image: string;
+  /** algorithm:encoded, as in sha256:… */
+  manifest: string;
+  /** Program and arguments */
+  args: string[];
+  stopSignal: string;
+  autoRemove: boolean;
+  labels: Record<string, string>;
+  terminal: boolean;
+  stdin: boolean;
+  restart: {
+    name: 'no' | 'on-failure' | 'always';
+    maxRetries?: number;
+  };
+  /** How often its restart policy has started it again */
+  restarts: number;
+  /** The kernel ended it for its memory */
+  oomKilled: boolean;
+  network: {
+    mode: 'host' | 'none' | 'bridge';
+    addresses: string[];
+    ports: {
+      hostIP?: string;
+      hostPort: number;
+      containerPort: number;
+      protocol: 'tcp' | 'udp' | 'sctp';
+    }[];
+    /** 80/tcp: of interest, by the image */
+    exposedPorts: string[];
+  };
+  mounts: {
+    type: 'bind' | 'volume' | 'tmpfs';
+    source?: string;
+    target: string;
+    readonly: boolean;
+  }[];
+  health?: ContainerHealth;
+  createdAt: string;
+  startedAt?: string;
+  finishedAt?: string;
+  /** Of its first process, on the node */
+  pid?: number;
+  /** 128 + n for signal n, 126 and 127 when its command could not be run, 255 when it is not known */
+  exitCode?: number;
+  /** Why it did not run */
+  error?: string;
+  /** What was asked for and is less on this node: only where it was made just now */
+  warnings?: string[];
+};
+
+export type ContainerExit = {
+  exitCode: number;
+  error?: string;
+};
+
+export type ContainerHealth = {
+  state: 'starting' | 'healthy' | 'unhealthy';
+  /** Checks that failed since the last that did not */
+  failures: number;
+  last?: {
+    at: string;
+    exitCode: number;
+    output: string;
+  };
+};
+
+export type ContainerList = {
+  items: Container[];
+};
+
 export type Descriptor = {
   mediaType: string;
   /** algorithm:encoded, as in sha256:… */
@@ -136,6 +210,15 @@ export type Fault = {
   hint?: string;
 };
 
+export type FleetContainers = {
+  items: NodeContainer[];
+  /** Nodes whose containers are not known now, and why */
+  missing: {
+    node: string;
+    error: Fault;
+  }[];
+};
+
 /** What went, or would */
 export type GcItem = {
   /** image: a name of one; snapshot: a layer on a node; the others are of the content store */
@@ -216,6 +299,11 @@ export type KeptImage = {
   pull: string;
 };
 
+export type KillRequest = {
+  /** A name as SIGTERM, or a number. Default: SIGKILL */
+  signal?: string;
+};
+
 export type Node = {
   name: string;
   /** lost: its agent was not heard of for 30 s */
@@ -243,6 +331,12 @@ export type Node = {
     diskSize: number;
     diskFree: number;
   };
+};
+
+/** A container, and where it is */
+export type NodeContainer = {
+  node: string;
+  container: Container;
 };
 
 export type NodeDetail = {
@@ -454,6 +548,119 @@ export type Queue = {
 export type Retried = {
   /** The new pulls, in place of those that the job failed. None: the job itself is queued again. */
   pulls: string[];
+};
+
+/** How it differs from what its image says, as the options of dray run: sizes in bytes, stopTimeout in seconds, times of healthcheck in milliseconds, -1 for no limit */
+export type RunOptions = {
+  entrypoint?: string[];
+  args?: string[];
+  env?: string[];
+  workingDirectory?: string;
+  user?: string;
+  groups?: string[];
+  mounts?: ({
+    type: 'bind';
+    source: string;
+    target: string;
+    readonly?: boolean;
+  } | {
+    type: 'volume';
+    source?: string;
+    target: string;
+    readonly?: boolean;
+  } | {
+    type: 'tmpfs';
+    target: string;
+    readonly?: boolean;
+    size?: number;
+    mode?: number;
+    exec?: boolean;
+  })[];
+  network?: 'host' | 'none' | 'bridge';
+  ports?: {
+    hostIP?: string;
+    hostPort: number;
+    containerPort: number;
+    protocol: 'tcp' | 'udp' | 'sctp';
+  }[];
+  hostname?: string;
+  hosts?: string[];
+  dns?: string[];
+  labels?: Record<string, string>;
+  terminal?: boolean;
+  stdin?: boolean;
+  stdinOnce?: boolean;
+  terminalSize?: {
+    columns: number;
+    rows: number;
+  };
+  readOnly?: boolean;
+  resources?: {
+    cpus?: number;
+    cpuShares?: number;
+    cpuset?: string;
+    memory?: number;
+    memorySwap?: number;
+    pids?: number;
+    shmSize?: number;
+  };
+  ulimits?: {
+    name: string;
+    soft: number;
+    hard: number;
+  }[];
+  capAdd?: string[];
+  capDrop?: string[];
+  security?: {
+    seccomp?: string;
+    apparmor?: string;
+    noNewPrivileges?: boolean;
+  };
+  privileged?: boolean;
+  devices?: {
+    source: string;
+    target: string;
+    access: string;
+  }[];
+  sysctls?: Record<string, string>;
+  oomScoreAdj?: number;
+  restart?: {
+    name: 'no' | 'on-failure' | 'always';
+    maxRetries?: number;
+  };
+  stopSignal?: string;
+  stopTimeout?: number;
+  healthcheck?: {
+    test?: string[];
+    interval?: number;
+    timeout?: number;
+    startPeriod?: number;
+    retries?: number;
+  };
+  userMapping?: {
+    containerID: number;
+    hostID: number;
+    size: number;
+  };
+  runtime?: string;
+};
+
+export type RunRequest = {
+  /** A reference, or the digest of an index or manifest */
+  image: string;
+  /** Default: twelve hex digits */
+  id?: string;
+  options?: RunOptions;
+  platform?: string;
+  /** It goes once it has ended */
+  autoRemove?: boolean;
+  /** false: it is made only */
+  start?: boolean;
+};
+
+export type StopRequest = {
+  /** After which it is killed. Default: its own */
+  timeoutMs?: number;
 };
 
 export type StoredBlob = {

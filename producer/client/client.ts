@@ -4,6 +4,7 @@ import type {
   DesiredRequest,
   DesiredSet,
   FailedJob,
+  FleetContainers,
   GcRequest,
   Image,
   KeptImage,
@@ -17,11 +18,13 @@ import type {
   Retried,
   StoredBlob,
 } from './api.ts';
+import { NodeContainers } from './containers.ts';
 import { unreachable } from './error.ts';
 import { readEvents } from './events.ts';
 import { type CallOptions, type ClientOptions, delayOf, Requests, wait } from './requests.ts';
 
 export type * from './api.ts';
+export type { LogOptions, NodeContainers } from './containers.ts';
 export { DrayageError } from './error.ts';
 export type { CallOptions, ClientOptions } from './requests.ts';
 
@@ -169,6 +172,16 @@ export class DrayageClient {
   /** Forgets a node that is lost. @throws CONFLICT for one whose agent lives */
   async removeNode(node: string, options: CallOptions = {}): Promise<void> {
     await this.#requests.send('DELETE', nodePath(node), options);
+  }
+
+  /** The containers of a node. Each call of it needs a token; what changes them, one of scope `run`. */
+  containers(node: string): NodeContainers {
+    return new NodeContainers(this.#requests, node);
+  }
+
+  /** The containers of all nodes, and which nodes could not say. */
+  async listContainers(options: CallOptions = {}): Promise<FleetContainers> {
+    return await this.#requests.json('GET', '/v1/containers', options);
   }
 
   /** What nodes shall hold from now on. */

@@ -18,6 +18,8 @@ export interface CallOptions {
 export interface RequestOptions extends CallOptions {
   body?: unknown;
   headers?: Record<string, string>;
+  /** It has more effect twice than once: what may have been done is not asked for again. */
+  once?: boolean;
 }
 
 const firstWait = 200;
@@ -25,7 +27,7 @@ const longestWait = 10_000;
 /** What may go better a moment later (RFC 9110, section 15). */
 const passing = [429, 502, 503, 504];
 
-/** Sends requests, again while the API is away. Each of the API's requests has the same effect twice as once. */
+/** Sends requests, again while the API is away. Twice has the same effect as once, unless the options say otherwise. */
 export class Requests {
   readonly url: string;
   readonly retries: number;
@@ -40,8 +42,13 @@ export class Requests {
   }
 
   /** @throws DrayageError, or the signal's reason */
-  async json<T>(method: string, path: string, options: RequestOptions): Promise<T> {
-    return (await (await this.send(method, path, options)).json()) as T;
+  async json<T>(
+    method: string,
+    path: string,
+    options: RequestOptions,
+    trying?: () => void,
+  ): Promise<T> {
+    return (await (await this.send(method, path, options, trying)).json()) as T;
   }
 
   /** All items of a list, page by page. @throws as {@link json} */
@@ -70,7 +77,7 @@ export class Requests {
   async send(
     method: string,
     path: string,
-    { body, headers = {}, signal }: RequestOptions,
+    { body, headers = {}, once = false, signal }: RequestOptions,
     trying = () => {},
   ): Promise<Response> {
     const init: RequestInit = {
@@ -94,13 +101,14 @@ export class Requests {
         failure = await refusal(response);
         const after = Number(response.headers.get('retry-after'));
         if (after > 0) delay = Math.min(after * 1000, longestWait);
-        if (!passing.includes(response.status)) throw failure;
+        // Overloaded: it was not begun.
+        if (once ? response.status !== 429 : !passing.includes(response.status)) throw failure;
       } catch (error) {
         signal?.throwIfAborted();
         if (error instanceof DrayageError) throw error;
         failure = unreachable(this.url, error);
       }
-      if (tries >= this.retries) throw failure;
+      if (tries >= this.retries || (once && failure.status === 0)) throw failure;
       await wait(delay, { ...(signal === undefined ? {} : { signal }) });
     }
   }

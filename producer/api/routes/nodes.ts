@@ -6,12 +6,10 @@ import { matches, parseSelector } from '../../../shared/node/selector.ts';
 import { drainNode, forgetNode } from '../../drain-node.ts';
 import { type Route, route } from '../route.ts';
 import { listOf } from '../schemas/common.ts';
-import { node, nodeDetail, nodeImageList } from '../schemas/node.ts';
+import { node, nodeDetail, nodeImageList, nodeName } from '../schemas/node.ts';
 import type { ApiServices } from '../services.ts';
 
-const byName = z.strictObject({
-  name: z.string().regex(/^[a-z0-9.-]{1,63}$/, 'not the name of a node'),
-});
+const byName = z.strictObject({ name: nodeName });
 const chosen = z.strictObject({
   selector: z
     .string()

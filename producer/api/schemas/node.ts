@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { digest, listOf, time } from './common.ts';
 
+export const nodeName = z.string().regex(/^[a-z0-9.-]{1,63}$/, 'not the name of a node');
+
 const count = z.int().nonnegative();
 
 export const node = z

@@ -1,9 +1,14 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import {
+  path,
+  runOptions,
+  strings,
+  terminalSize,
+} from '../../../shared/agent/run-options-schema.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import { isDigest } from '../../../shared/image/digest.ts';
 import { parseContainerID } from '../containers/container.ts';
-import { path, runOptions, strings, terminalSize } from './run-options.ts';
 
 const maxText = 4096;
 const flag = z.enum(['true', 'false', '1', '0', '']).transform((v) => v !== 'false' && v !== '0');

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { networkModes } from '../../../shared/agent/run-options.ts';
+import { networkModes } from './run-options.ts';
 
 const maxText = 4096;
 export const path = z.string().min(1).max(maxText);
