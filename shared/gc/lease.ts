@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContentStore } from '../content/store.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
+import { runScript } from '../queue/script.ts';
 
 /** Milliseconds after which the lease of a dead holder ends; it is renewed three times in that. */
 const usualDuration = 60_000;
@@ -21,11 +22,12 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
  * Returns the ids that are being removed right now.
  */
 const holdScript = `${clock}
+local removing = redis.call('EXISTS', KEYS[1]) == 1
 local doomed = {}
 for i = 2, #KEYS do
   redis.call('ZADD', KEYS[i], now + ARGV[2], ARGV[1])
   redis.call('PEXPIRE', KEYS[i], ARGV[2] + ARGV[3])
-  if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i + 2]) or 0) > now then
+  if removing and tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i + 2]) or 0) > now then
     table.insert(doomed, ARGV[i + 2])
   end
 end
@@ -88,11 +90,10 @@ export class ContentLease implements AsyncDisposable {
     clearInterval(this.#renewing);
     if (this.#held.size === 0) return;
     const leases = [...this.#held].map((id) => this.#keys.contentLease(id));
-    await this.#redis
-      .eval(releaseScript, leases.length + 1, this.#keys.gcRun, ...leases, this.#holder, remembered)
-      .catch(() => {
-        // It ends by itself.
-      });
+    const keys = [this.#keys.gcRun, ...leases];
+    await runScript(this.#redis, releaseScript, keys, [this.#holder, remembered]).catch(() => {
+      // It ends by itself.
+    });
   }
 
   /** What is asked for in one turn goes in one command. @returns those of `ids` that are being removed */
@@ -114,12 +115,8 @@ export class ContentLease implements AsyncDisposable {
     if (ids.length === 0) return [];
     const leases = ids.map((id) => this.#keys.contentLease(id));
     const all = [this.#holder, this.#durationMs, remembered, ...ids];
-    const { gcDoomed } = this.#keys;
-    return (await this.#redis.eval(
-      holdScript,
-      leases.length + 1,
-      ...[gcDoomed, ...leases, ...all],
-    )) as string[];
+    const keys = [this.#keys.gcDoomed, ...leases];
+    return (await runScript(this.#redis, holdScript, keys, all)) as string[];
   }
 }
 

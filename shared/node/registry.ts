@@ -2,6 +2,7 @@ import { DrayError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
+import { runScript } from '../queue/script.ts';
 import type { Labels } from './labels.ts';
 
 /** The disk of a node's snapshots. */
@@ -67,7 +68,8 @@ export async function heartbeat(
 ): Promise<boolean> {
   const keys = keysOf(prefix);
   const value = JSON.stringify(description);
-  return (await redis.eval(heartbeatScript, 2, keys.nodes, keys.nodesSeen, name, value)) === 1;
+  const where = [keys.nodes, keys.nodesSeen];
+  return (await runScript(redis, heartbeatScript, where, [name, value])) === 1;
 }
 
 /** Every node that registered, by name. */

@@ -1,5 +1,6 @@
 import type { Redis } from '../queue/connection.ts';
 import type { Keys } from '../queue/names.ts';
+import { runScript } from '../queue/script.ts';
 import { decodeRecord, type PullRecord } from './record.ts';
 import { createScript } from './scripts.ts';
 import type { PullRequest, PullState } from './status.ts';
@@ -37,12 +38,11 @@ export async function createPull(
   }).filter(([, value]) => value !== undefined);
   const fields = Object.fromEntries(set.map(([name, value]) => [name, String(value)]));
   if (desired !== undefined) await redis.sadd(keys.desiredPulls(desired), id);
-  const isNew = await redis.eval(
+  const isNew = await runScript(
+    redis,
     createScript,
-    4,
-    ...[keys.pull(id), keys.pullPending(id), keys.open, keys.pulls],
-    ...[id, now, now + firstLook, JSON.stringify(nodes)],
-    ...Object.entries(fields).flat(),
+    [keys.pull(id), keys.pullPending(id), keys.open, keys.pulls],
+    [id, now, now + firstLook, JSON.stringify(nodes), ...Object.entries(fields).flat()],
   );
   return isNew === 1 ? decodeRecord(id, fields) : undefined;
 }

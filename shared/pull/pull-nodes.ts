@@ -2,6 +2,7 @@ import { encodeError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import type { Keys } from '../queue/names.ts';
+import { runScript } from '../queue/script.ts';
 import { decodeNode, encodeNode, failedNode, type NodeRecord } from './node-record.ts';
 import { admitScript, atWorkScript, nodeScript, withdrawScript } from './scripts.ts';
 import { outcomeOf, type PullOutcome } from './settle.ts';
@@ -41,14 +42,8 @@ export class PullNodes {
   async admit(id: string): Promise<string[]> {
     const admitted: string[] = [];
     for (;;) {
-      const keys = this.#keys.ofPull(id);
-      const some = (await this.#redis.eval(
-        admitScript,
-        keys.length,
-        ...keys,
-        Date.now() + lookAfter,
-        batch,
-      )) as string[];
+      const args = [Date.now() + lookAfter, batch];
+      const some = (await this.#run(admitScript, id, args)) as string[];
       admitted.push(...some);
       if (some.length < batch) return admitted;
     }
@@ -73,9 +68,7 @@ export class PullNodes {
 
   /** A node says that it is at work. @returns whether that is still wanted */
   async atWork(id: string, node: string): Promise<boolean> {
-    const keys = this.#keys.ofPull(id);
-    const next = Date.now() + lookAfter;
-    return (await this.#redis.eval(atWorkScript, keys.length, ...keys, node, next)) === 1;
+    return (await this.#run(atWorkScript, id, [node, Date.now() + lookAfter])) === 1;
   }
 
   /**
@@ -118,9 +111,11 @@ export class PullNodes {
     now: number,
     ...args: (string | number)[]
   ): Promise<PullOutcome | undefined> {
-    const keys = this.#keys.ofPull(id);
-    const result = await this.#redis.eval(script, keys.length, ...keys, id, now, ...args);
-    return outcomeOf(result, now);
+    return outcomeOf(await this.#run(script, id, [id, now, ...args]), now);
+  }
+
+  async #run(script: string, id: string, args: readonly (string | number)[]): Promise<unknown> {
+    return await runScript(this.#redis, script, this.#keys.ofPull(id), args);
   }
 
   /**

@@ -3,6 +3,7 @@ import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, isDigest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
+import { runScript } from '../queue/script.ts';
 import { createPull, type NewPull } from './create.ts';
 import { highest, type Priority, priorities } from './priority.ts';
 import { PullNodes } from './pull-nodes.ts';
@@ -14,19 +15,23 @@ import {
   type PullRecord,
 } from './record.ts';
 import {
+  arrivedScript,
   changedScript,
   keepFinished,
+  namedScript,
+  planScript,
   resolvingScript,
   resumeScript,
   settleScript,
 } from './scripts.ts';
-import { outcomeOf } from './settle.ts';
+import { outcomeOf, type PullOutcome } from './settle.ts';
 import { isFinished, type PullState } from './status.ts';
 
 const pinScript = `
 if redis.call('HSETNX', KEYS[1], 'target', ARGV[1]) == 1 and ARGV[2] ~= '' then
   redis.call('HSET', KEYS[1], 'askedAt', ARGV[2])
 end
+return redis.call('HGET', KEYS[1], 'target')
 `;
 
 /**
@@ -127,10 +132,9 @@ export class PullRecords {
    * @returns what is pinned, by this call or an earlier one
    */
   async pin(id: string, target: Descriptor, askedAt?: Date): Promise<Descriptor> {
-    const key = this.keys.pull(id);
-    await this.#redis.eval(pinScript, 1, key, JSON.stringify(target), askedAt?.getTime() ?? '');
-    const pinned = decodeDescriptor(await this.#redis.hget(key, 'target'));
-    return pinned ?? target;
+    const args = [JSON.stringify(target), askedAt?.getTime() ?? ''];
+    const pinned = await runScript(this.#redis, pinScript, [this.keys.pull(id)], args);
+    return decodeDescriptor(pinned as string) ?? target;
   }
 
   /**
@@ -145,31 +149,19 @@ export class PullRecords {
     layers: readonly Digest[] = [],
   ): Promise<boolean> {
     const { keys } = this;
-    const [planned, before] = await this.#redis.hmget(keys.pull(id), 'planned', 'state');
-    if (planned !== null || before === null || isFinished(before as PullState)) {
-      return false;
-    }
-    const transaction = this.#redis.multi();
-    for (const [order, blob] of blobs.entries()) {
-      const { digest } = blob.descriptor;
-      transaction.hset(keys.pullBlobs(id), digest, JSON.stringify({ ...blob, order }));
-      if (!blob.existed) {
-        transaction.sadd(keys.pullMissing(id), digest).sadd(keys.blobPulls(digest), id);
-      }
-    }
-    if (manifest !== undefined) {
-      transaction.hset(keys.pull(id), {
-        manifest: JSON.stringify(manifest),
-        layers: JSON.stringify(layers),
-      });
-    }
-    transaction.hset(keys.pull(id), 'planned', 1).hdel(keys.pull(id), 'note');
-    await executed(transaction.exec());
-    const state = await this.settle(id);
-    // It ended meanwhile: whoever ended it could not know what it waits for.
-    if (state === undefined || isFinished(state)) await this.#waitsNoMore(id);
-    await this.changed(id);
-    return true;
+    const missing = blobs.filter(({ existed }) => !existed).map((blob) => blob.descriptor.digest);
+    const records = blobs.flatMap((blob, order) => [
+      blob.descriptor.digest,
+      JSON.stringify({ ...blob, order }),
+    ]);
+    const outcome = await this.#settling(
+      planScript,
+      id,
+      missing.map((digest) => keys.blobPulls(digest)),
+      ...[manifest === undefined ? '' : JSON.stringify(manifest), JSON.stringify(layers)],
+      ...[missing.length, ...missing, ...records],
+    );
+    return outcome !== undefined;
   }
 
   /** Makes a planned blob wanted again: it vanished from the store. */
@@ -209,6 +201,11 @@ export class PullRecords {
     return await this.#redis.smembers(this.keys.blobPulls(digest));
   }
 
+  /** Whether a pull waits for a blob. */
+  async isWanted(digest: Digest): Promise<boolean> {
+    return (await this.#redis.exists(this.keys.blobPulls(digest))) === 1;
+  }
+
   /** What a pull needs, in the order of its plan. */
   async blobs(id: string): Promise<PlannedBlob[]> {
     const values = await this.#redis.hvals(this.keys.pullBlobs(id));
@@ -223,28 +220,25 @@ export class PullRecords {
   }
 
   /**
-   * A blob is in the store: the pull waits for it no more.
-   * @returns true when the pull's content is whole and the image may get its name
+   * A blob is in the store with that many bytes: the pull waits for it no more.
+   * @returns `whole` when the pull's content is, and the image may get its name; `mismatch` when its manifest says
+   * another size: nothing was changed
    */
-  async arrived(id: string, digest: Digest): Promise<boolean> {
-    const { keys } = this;
-    const results = await executed(
-      this.#redis
-        .multi()
-        .srem(keys.pullMissing(id), digest)
-        .srem(keys.blobPulls(digest), id)
-        .scard(keys.pullMissing(id))
-        .hdel(keys.pull(id), 'note')
-        .exec(),
-    );
-    await this.changed(id);
-    return results[2]?.[1] === 0;
+  async arrived(id: string, digest: Digest, size: number): Promise<'waits' | 'whole' | 'mismatch'> {
+    const keys = [...this.keys.ofPull(id), this.keys.blobPulls(digest)];
+    switch (await runScript(this.#redis, arrivedScript, keys, [id, digest, size])) {
+      case 1:
+        return 'whole';
+      case -1:
+        return 'mismatch';
+      default:
+        return 'waits';
+    }
   }
 
   /** The image has its name (or gets none). */
   async named(id: string): Promise<PullState | undefined> {
-    await this.#redis.hset(this.keys.pull(id), 'named', 1);
-    return await this.settle(id);
+    return (await this.#settling(namedScript, id))?.state;
   }
 
   /** Ends a pull for good. The first reason stays. */
@@ -340,8 +334,7 @@ export class PullRecords {
 
   /** Brings a pull's state in line with its facts. @returns the state */
   async settle(id: string): Promise<PullState | undefined> {
-    const now = Date.now();
-    return outcomeOf(await this.#run(settleScript, id, id, now), now)?.state;
+    return (await this.#settling(settleScript, id))?.state;
   }
 
   /** No further node begins until {@link resume}; those that are under way go on. @returns the state; undefined: no such pull */
@@ -372,9 +365,19 @@ export class PullRecords {
     await this.#run(changedScript, id);
   }
 
+  async #settling(
+    script: string,
+    id: string,
+    others: readonly string[] = [],
+    ...args: (string | number)[]
+  ): Promise<PullOutcome | undefined> {
+    const now = Date.now();
+    const keys = [...this.keys.ofPull(id), ...others];
+    return outcomeOf(await runScript(this.#redis, script, keys, [id, now, ...args]), now);
+  }
+
   async #run(script: string, id: string, ...args: (string | number)[]): Promise<unknown> {
-    const keys = this.keys.ofPull(id);
-    return await this.#redis.eval(script, keys.length, ...keys, ...args);
+    return await runScript(this.#redis, script, this.keys.ofPull(id), args);
   }
 }
 

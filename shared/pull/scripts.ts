@@ -10,8 +10,31 @@ export const keepFinished = 7 * 24 * 3600;
 const keepEvents = 1_000;
 const keepNodeEvents = 8;
 
+/** What the steps read of a pull's record, in one command. */
+const fields = [
+  ...['state', 'total', 'planned', 'named', 'error', 'stopped', 'ready', 'failed'],
+  ...['parallelism', 'canary', 'maxFailures', 'paused', 'webhook'],
+];
+
 const common = `
-local function field(name) return redis.call('HGET', KEYS[1], name) end
+local known
+local function field(name)
+  if not known then
+    known = {}
+    local names = {${fields.map((name) => `'${name}'`).join(', ')}}
+    local values = redis.call('HMGET', KEYS[1], unpack(names))
+    for i, each in ipairs(names) do known[each] = values[i] end
+  end
+  return known[name]
+end
+local function put(name, value)
+  redis.call('HSET', KEYS[1], name, value)
+  if known then known[name] = tostring(value) end
+end
+local function count(name)
+  local value = redis.call('HINCRBY', KEYS[1], name, 1)
+  if known then known[name] = tostring(value) end
+end
 local function number(name) return tonumber(field(name) or '0') end
 local function isOver(state)
   return state == 'ready' or state == 'partial' or state == 'failed' or state == 'cancelled'
@@ -61,7 +84,7 @@ local function settle(id, now, hasEnded)
     else next = 'failed' end
   end
   if next == state then return {state} end
-  redis.call('HSET', KEYS[1], 'state', next)
+  put('state', next)
   if not isOver(next) then
     tell('changed', next)
     return {next}
@@ -78,6 +101,53 @@ end
 
 /** ARGV: id, now. Returns as settle does; false when there is no such pull. */
 export const settleScript = `${common}${settle}return settle(ARGV[1], ARGV[2], false)`;
+
+/** The image has its name, or gets none. ARGV and what it returns: as {@link settleScript}. */
+export const namedScript = `${common}${settle}
+if not field('state') then return false end
+put('named', 1)
+return settle(ARGV[1], ARGV[2], false)
+`;
+
+/**
+ * Records what a pull needs, once. KEYS: behind those of the pull, the pulls that wait for each missing blob.
+ * ARGV: id, now, manifest or '', its layers, how many blobs are missing, their digests, then of each blob its digest
+ * and its record. Returns as settle does; false when nothing was changed: it was planned before, or has ended.
+ */
+export const planScript = `${common}${settle}
+local state = field('state')
+if not state or isOver(state) or field('planned') then return false end
+local missing = tonumber(ARGV[5])
+for i = 1, missing do
+  redis.call('SADD', KEYS[2], ARGV[5 + i])
+  redis.call('SADD', KEYS[10 + i], ARGV[1])
+end
+for i = 6 + missing, #ARGV, 100 do
+  redis.call('HSET', KEYS[8], unpack(ARGV, i, math.min(i + 99, #ARGV)))
+end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'manifest', ARGV[3], 'layers', ARGV[4]) end
+put('planned', 1)
+redis.call('HDEL', KEYS[1], 'note')
+return settle(ARGV[1], ARGV[2], false)
+`;
+
+/**
+ * A blob is in the store: a pull waits for it no more. KEYS: behind those of the pull, the pulls that wait for the blob.
+ * ARGV: id, digest, size of what the store has. Returns -1, with nothing changed, when the pull's manifest says another
+ * size; 1 when the pull's content is whole, else 0.
+ */
+export const arrivedScript = `${common}
+local state = field('state')
+local planned = redis.call('HGET', KEYS[8], ARGV[2])
+local isOpen = state and not isOver(state)
+if isOpen and planned and cjson.decode(planned).descriptor.size ~= tonumber(ARGV[3]) then return -1 end
+redis.call('SREM', KEYS[11], ARGV[1])
+if not isOpen then return 0 end
+redis.call('SREM', KEYS[2], ARGV[2])
+redis.call('HDEL', KEYS[1], 'note')
+tell('changed', '1')
+return redis.call('SCARD', KEYS[2]) == 0 and 1 or 0
+`;
 
 /**
  * Creates a pull unless it is there, and lists it; the list shows as far back as finished pulls are kept.
@@ -97,7 +167,7 @@ return 1
 /** Takes a pull that waits to be resolved one step on; one that has ended meanwhile stays ended. */
 export const resolvingScript = `${common}
 if field('state') ~= 'queued' then return end
-redis.call('HSET', KEYS[1], 'state', 'resolving')
+put('state', 'resolving')
 tell('changed', 'resolving')
 `;
 
@@ -149,7 +219,7 @@ if state == 'unpacking' then
   return {before, 0}
 end
 redis.call('ZREM', KEYS[4], node)
-redis.call('HINCRBY', KEYS[1], state, 1)
+count(state)
 return settle(id, now, true)
 `;
 
@@ -174,7 +244,7 @@ if not before or isOver(before) then return false end
 local gone = redis.call('LREM', KEYS[3], 1, ARGV[3]) + redis.call('ZREM', KEYS[4], ARGV[3])
 if gone == 0 then return false end
 redis.call('HSET', KEYS[5], ARGV[3], ARGV[4])
-redis.call('HINCRBY', KEYS[1], 'failed', 1)
+count('failed')
 tell('node', ARGV[3], 'value', ARGV[4])
 return settle(ARGV[1], ARGV[2], true)
 `;

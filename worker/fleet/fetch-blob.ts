@@ -1,4 +1,5 @@
 import { asDrayError, DrayError } from '../../shared/errors.ts';
+import { forEachAtMost } from '../../shared/for-each-at-most.ts';
 import type { Descriptor } from '../../shared/image/descriptor.ts';
 import type { Digest } from '../../shared/image/digest.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
@@ -28,6 +29,8 @@ interface Source {
 /** Milliseconds between two words about a transfer; more when this worker has many: about 40 words a second of all. */
 const progressInterval = 100;
 const progressShare = 25;
+/** Pulls that wait for the same blob, and are looked at at once. */
+const concurrentLooks = 32;
 let transfers = 0;
 
 /**
@@ -51,7 +54,7 @@ export async function fetchBlobJob(
     if (source === undefined) break;
     tried.add(sourceKey(source));
     try {
-      const isWanted = async () => (await records.waiting(digest)).length > 0;
+      const isWanted = () => records.isWanted(digest);
       const { priority } = source;
       await askingFor({ ticket: digest, priority }, () =>
         whileWanted(isWanted, options, (wanted) => transfer(source, services, wanted)),
@@ -179,12 +182,10 @@ async function sourcesOf(
   services: Pick<FleetServices, 'records'>,
 ): Promise<Source[]> {
   const sources = new Map<string, Source>();
-  for (const pull of await services.records.waiting(digest)) {
-    const [record, planned] = await Promise.all([
-      services.records.get(pull),
-      services.records.blob(pull, digest),
-    ]);
-    if (record === undefined || planned === undefined) continue;
+  const { records } = services;
+  await forEachAtMost(concurrentLooks, await records.waiting(digest), async (pull) => {
+    const [record, planned] = await Promise.all([records.get(pull), records.blob(pull, digest)]);
+    if (record === undefined || planned === undefined) return;
     const source: Source = {
       reference: parseReference(record.reference),
       descriptor: planned.descriptor,
@@ -198,7 +199,7 @@ async function sourcesOf(
       known.pulls.push(pull);
       known.priority = highest([known.priority, record.priority]);
     }
-  }
+  });
   return [...sources.values()];
 }
 

@@ -1,7 +1,11 @@
 import { DrayError } from '../../shared/errors.ts';
+import { forEachAtMost } from '../../shared/for-each-at-most.ts';
 import { nameLease } from '../../shared/gc/lease.ts';
 import type { Digest } from '../../shared/image/digest.ts';
 import type { FleetServices } from './services.ts';
+
+/** Pulls that wait for the same blob, and go on at once. */
+const concurrentPulls = 16;
 
 type JoinServices = Pick<FleetServices, 'store' | 'records' | 'newLease'>;
 
@@ -18,23 +22,24 @@ export async function blobArrived(
   const { records, store } = services;
   const info = await store.content.info(digest, options);
   if (info === undefined || (await records.isDoubted(digest))) return false;
-  let isSound = false;
-  for (const pull of await records.waiting(digest)) {
-    const planned = await records.blob(pull, digest);
-    if (planned !== undefined && planned.descriptor.size !== info.size) {
-      isSound ||= (await store.content.verify(digest, options)) === 'right';
-      if (!isSound) return false;
-      await records.fail(
-        pull,
-        new DrayError(
-          'SIZE_MISMATCH',
-          `The manifest says that ${digest} has ${planned.descriptor.size} bytes, but it has ${info.size}`,
-          { context: { digest }, hint: 'The image is broken. Build and push it again.' },
-        ),
-      );
-    } else if (await records.arrived(pull, digest)) {
-      await contentComplete(services, pull, options);
-    }
+  const mismatched: string[] = [];
+  await forEachAtMost(concurrentPulls, await records.waiting(digest), async (pull) => {
+    const arrival = await records.arrived(pull, digest, info.size);
+    if (arrival === 'mismatch') mismatched.push(pull);
+    else if (arrival === 'whole') await contentComplete(services, pull, options);
+  });
+  if (mismatched.length === 0) return true;
+  if ((await store.content.verify(digest, options)) !== 'right') return false;
+  for (const pull of mismatched) {
+    const said = (await records.blob(pull, digest))?.descriptor.size;
+    await records.fail(
+      pull,
+      new DrayError(
+        'SIZE_MISMATCH',
+        `The manifest says that ${digest} has ${said} bytes, but it has ${info.size}`,
+        { context: { digest }, hint: 'The image is broken. Build and push it again.' },
+      ),
+    );
   }
   return true;
 }

@@ -89,7 +89,7 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
       },
       // A pull may have begun to wait after the job had looked, and before another could be added.
       left: async ({ digest }) => {
-        if ((await records.waiting(digest)).length === 0) return;
+        if (!(await records.isWanted(digest))) return;
         const priority = await records.priorityOf(digest);
         await queues.add([{ queue: 'fetch-blob', digest, priority }]);
       },

@@ -1,11 +1,14 @@
 import { ageOf } from '../../shared/duration.ts';
 import { DrayError } from '../../shared/errors.ts';
+import type { Digest } from '../../shared/image/digest.ts';
 import { nodeSeen } from '../../shared/node/registry.ts';
+import { rankOf } from '../../shared/pull/priority.ts';
 import type { PullRecord } from '../../shared/pull/record.ts';
 import { isFinished } from '../../shared/pull/status.ts';
 import type { Redis } from '../../shared/queue/connection.ts';
-import { type JobQueues, queuePriority } from '../../shared/queue/jobs.ts';
+import { type FollowUp, type JobQueues, queuePriority } from '../../shared/queue/jobs.ts';
 import { resolveQueue, unpackQueue } from '../../shared/queue/names.ts';
+import { blobArrived } from './join.ts';
 import { followUps } from './resolve.ts';
 import type { FleetServices } from './services.ts';
 
@@ -22,11 +25,46 @@ interface CallOptions {
   signal: AbortSignal;
 }
 
+/** What is found out once for all pulls of a round: many wait for the same blobs. */
+export class MendRound {
+  readonly #services: MendServices;
+  readonly #options: CallOptions;
+  readonly #arrivals = new Map<Digest, Promise<boolean>>();
+  readonly #fetches = new Map<Digest, number>();
+
+  constructor(services: MendServices, options: CallOptions) {
+    this.#services = services;
+    this.#options = options;
+  }
+
+  /** See {@link blobArrived}, which looks after every pull that waits. */
+  hasArrived(digest: Digest): Promise<boolean> {
+    let arrival = this.#arrivals.get(digest);
+    if (arrival === undefined) {
+      arrival = blobArrived(this.#services, digest, this.#options);
+      this.#arrivals.set(digest, arrival);
+    }
+    return arrival;
+  }
+
+  /** Leaves out the fetches that this round has enqueued already, with that priority or a higher one. */
+  unsaid(jobs: FollowUp[]): FollowUp[] {
+    return jobs.filter((job) => {
+      if (job.queue !== 'fetch-blob') return true;
+      const rank = rankOf(job.priority);
+      if (rank >= (this.#fetches.get(job.digest) ?? Number.POSITIVE_INFINITY)) return false;
+      this.#fetches.set(job.digest, rank);
+      return true;
+    });
+  }
+}
+
 /** Looks after one open pull: its deadlines, its jobs that were lost, and its nodes that are not at work. */
 export async function mend(
   id: string,
   services: MendServices,
   options: CallOptions,
+  round = new MendRound(services, options),
 ): Promise<void> {
   const { records, queues } = services;
   const record = await records.get(id);
@@ -36,7 +74,8 @@ export async function mend(
     await mendResolve(record, services);
     return;
   }
-  await queues.add(await followUps(id, services, options));
+  const jobs = await followUps(id, services, options, (digest) => round.hasArrived(digest));
+  await queues.add(round.unsaid(jobs));
   if (record.manifest !== undefined) await mendNodes(record, services);
   await records.settle(id);
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PullRecord } from '../../shared/pull/record.ts';
-import { type MendServices, mend } from './mend.ts';
+import { MendRound, type MendServices, mend } from './mend.ts';
 import { owedWebhooks } from './webhook/job.ts';
 
 /** Milliseconds between two rounds; one worker of the fleet does each. */
@@ -48,10 +48,11 @@ export async function reconcile(
     else found.push(record);
   }
   await raiseOldest(found, services);
+  const round = new MendRound(services, options);
   for (const { id } of found) {
     options.signal.throwIfAborted();
     await records.lookAt(id, now + interval);
-    await mend(id, services, options);
+    await mend(id, services, options, round);
   }
 }
 

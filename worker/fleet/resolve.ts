@@ -2,7 +2,7 @@ import { putBytes } from '../../shared/content/blob.ts';
 import { asDrayError, DrayError } from '../../shared/errors.ts';
 import { leasing } from '../../shared/gc/lease.ts';
 import { type Descriptor, mediaTypes } from '../../shared/image/descriptor.ts';
-import { digestOf } from '../../shared/image/digest.ts';
+import { type Digest, digestOf } from '../../shared/image/digest.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
 import type { PullRecord } from '../../shared/pull/record.ts';
 import { isFinished } from '../../shared/pull/status.ts';
@@ -67,11 +67,13 @@ export async function resolveGaveUp(
 /**
  * What a planned pull still needs to have enqueued. Used by the resolve step, and to mend what a crash lost.
  * @param options.isNew it was planned just now
+ * @param hasArrived whether a blob that it waits for is in the store: see {@link blobArrived}
  */
 export async function followUps(
   id: string,
   services: Pick<FleetServices, 'records' | 'store' | 'newLease'>,
   options: { signal?: AbortSignal; isNew?: boolean },
+  hasArrived = (digest: Digest) => blobArrived(services, digest, options),
 ): Promise<FollowUp[]> {
   const { records } = services;
   const record = await records.get(id);
@@ -84,7 +86,7 @@ export async function followUps(
     const { digest } = descriptor;
     if (!missing.includes(digest)) continue;
     // Looked up after the pull said that it waits: a fetch that ended in between is seen here.
-    if (!(await blobArrived(services, digest, options))) {
+    if (!(await hasArrived(digest))) {
       jobs.push({ queue: 'fetch-blob', digest, priority, isNew: options.isNew ?? false });
     }
   }

@@ -1,4 +1,5 @@
 import { DrayError } from '../../errors.ts';
+import { forEachAtMost } from '../../for-each-at-most.ts';
 import type { Digest } from '../../image/digest.ts';
 import type {
   CallOptions,
@@ -16,7 +17,7 @@ import type { Bucket } from './bucket.ts';
 import { followInBucket } from './follow.ts';
 import { openS3Ingest } from './ingest.ts';
 import type { Keys } from './keys.ts';
-import { chainOf, type FoundPart, forEachAtMost, listParts } from './parts.ts';
+import { chainOf, type FoundPart, listParts } from './parts.ts';
 import { readObject } from './read.ts';
 
 /** Blobs as objects of a bucket. */

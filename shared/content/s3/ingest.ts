@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { DrayError } from '../../errors.ts';
+import { forEachAtMost } from '../../for-each-at-most.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
 import { splitDigest } from '../../image/digest.ts';
 import { digestMismatch, sizeMismatch } from '../blob.ts';
@@ -7,7 +8,7 @@ import type { CallOptions, Ingest } from '../store.ts';
 import { Assembly, smallestPart } from './assemble.ts';
 import type { Bucket } from './bucket.ts';
 import { type Keys, offsetKey } from './keys.ts';
-import { chainOf, type FoundPart, forEachAtMost, listParts, type Part } from './parts.ts';
+import { chainOf, type FoundPart, listParts, type Part } from './parts.ts';
 import { readObject } from './read.ts';
 
 /** Parts of one ingest that are on their way to the bucket while the next one fills. */

@@ -1,8 +1,8 @@
 import { DrayError } from '../../errors.ts';
+import { forEachAtMost } from '../../for-each-at-most.ts';
 import { type RecordForm, recordKey } from '../record-form.ts';
 import type { CallOptions, RecordStore } from '../store.ts';
 import type { Bucket } from './bucket.ts';
-import { forEachAtMost } from './parts.ts';
 import { readObject } from './read.ts';
 
 /** Records before whose keys `prefix` stands: one object each. */

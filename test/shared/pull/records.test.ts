@@ -81,10 +81,10 @@ describe('pull records', () => {
     ]);
     assert.equal(await records.state(id), 'fetching');
     assert.deepEqual(await records.waiting(a.digest), [id]);
-    assert.equal(await records.arrived(id, a.digest), false);
+    assert.equal(await records.arrived(id, a.digest, a.size), 'waits');
     // The same word twice is one word.
-    assert.equal(await records.arrived(id, a.digest), false);
-    assert.equal(await records.arrived(id, b.digest), true);
+    assert.equal(await records.arrived(id, a.digest, a.size), 'waits');
+    assert.equal(await records.arrived(id, b.digest, b.size), 'whole');
     assert.equal(await records.named(id), 'unpacking');
     assert.deepEqual(await records.nodes.admit(id), ['n1', 'n2']);
     await records.nodes.set(id, 'n1', { state: 'ready', layers: [] });
@@ -143,7 +143,7 @@ describe('pull records', () => {
     await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: false }]);
     await records.transfer(a.digest, 1);
     assert.equal((await pulls.get(id))?.blobs[0]?.state, 'fetching');
-    await records.arrived(id, a.digest);
+    await records.arrived(id, a.digest, a.size);
     await records.named(id);
     await watching;
     assert.equal(seen.at(-1), 'ready');
@@ -172,7 +172,7 @@ describe('pull records', () => {
     const id = await records.create({ ...request, nodes: [] });
     const a = descriptor('f');
     await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: false }]);
-    await records.arrived(id, a.digest);
+    await records.arrived(id, a.digest, a.size);
     await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: false }]);
     assert.deepEqual(await records.missing(id), []);
   });

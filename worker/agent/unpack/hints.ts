@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { type Digest, isDigest } from '../../../shared/image/digest.ts';
 import { duplicate, type Redis } from '../../../shared/queue/connection.ts';
 import type { Keys } from '../../../shared/queue/names.ts';
@@ -16,6 +17,8 @@ export class Hints implements AsyncDisposable {
 
   constructor(redis: Redis, keys: Keys) {
     this.#connection = duplicate(redis);
+    // Every pull that the node is at work on.
+    setMaxListeners(0, this.#ended);
     this.#connection.on('message', (channel: string, message: string) => {
       if (channel === keys.ended) this.#ended.dispatchEvent(new Event(message));
       else if (isDigest(message)) {
@@ -34,6 +37,8 @@ export class Hints implements AsyncDisposable {
     let target = this.#digests.get(digest)?.deref();
     if (target === undefined) {
       target = new EventTarget();
+      // Images share layers: each that waits for this one listens.
+      setMaxListeners(0, target);
       this.#digests.set(digest, new WeakRef(target));
       for (const [known, reference] of this.#digests) {
         if (reference.deref() === undefined) this.#digests.delete(known);

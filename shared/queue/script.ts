@@ -1,0 +1,26 @@
+import { createHash } from 'node:crypto';
+import { messageOf } from '../errors.ts';
+import type { Redis } from './connection.ts';
+
+const digests = new Map<string, string>();
+
+/** Runs a Lua script. Its text is sent only to a Redis that does not know it (any more). */
+export async function runScript(
+  redis: Redis,
+  script: string,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> {
+  let digest = digests.get(script);
+  if (digest === undefined) {
+    // What Redis knows scripts by.
+    digest = createHash('sha1').update(script).digest('hex');
+    digests.set(script, digest);
+  }
+  try {
+    return await redis.evalsha(digest, keys.length, ...keys, ...args);
+  } catch (error) {
+    if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
+    return await redis.eval(script, keys.length, ...keys, ...args);
+  }
+}
