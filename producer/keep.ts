@@ -8,10 +8,10 @@ import { DrayError } from '../shared/errors.ts';
 import { allPlatforms } from '../shared/image/platform.ts';
 import { formatReference, parseReference } from '../shared/image/reference.ts';
 import { formatSelector, parseSelector } from '../shared/node/selector.ts';
+import { enqueuePull, placesOf } from '../shared/pull/accept.ts';
 import type { Priority } from '../shared/pull/priority.ts';
 import type { PullRequest } from '../shared/pull/status.ts';
 import { queueError, type Redis } from '../shared/queue/connection.ts';
-import { enqueuePull, placesOf } from './enqueue.ts';
 
 /** How an image is kept on nodes. */
 export interface Keeping {

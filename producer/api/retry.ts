@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { DrayError } from '../../shared/errors.ts';
+import { enqueuePull } from '../../shared/pull/accept.ts';
 import type { PullRecord } from '../../shared/pull/record.ts';
 import { isFinished } from '../../shared/pull/status.ts';
 import { failedJob, findFailed } from '../../shared/queue/failed.ts';
 import { webhookQueue } from '../../shared/queue/names.ts';
-import { enqueuePull } from '../enqueue.ts';
 import type { ApiServices } from './services.ts';
 
 type RetryServices = Pick<ApiServices, 'config' | 'redis' | 'records' | 'queues'>;

@@ -76,7 +76,7 @@ async function enqueue(
   queue: QueueConnection,
   options: PullImageOptions,
 ): Promise<string> {
-  const { enqueuePull } = await import('../enqueue.ts');
+  const { enqueuePull } = await import('../../shared/pull/accept.ts');
   const { reference, platform, credential, want, priority, policy, selector, pace } = options;
   const request: PullRequest = {
     reference,

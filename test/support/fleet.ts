@@ -1,9 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { enqueuePull } from '../../producer/enqueue.ts';
 import type { Config } from '../../shared/config/config.ts';
 import { loadConfig } from '../../shared/config/load.ts';
+import { enqueuePull } from '../../shared/pull/accept.ts';
 import { Pulls } from '../../shared/pull/pulls.ts';
 import type { PullRequest, PullStatus } from '../../shared/pull/status.ts';
 import { connectRedis, type Redis } from '../../shared/queue/connection.ts';

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { DrayError } from '../../../shared/errors.ts';
+import { acceptPull } from '../../../shared/pull/accept.ts';
 import type { Pace } from '../../../shared/pull/pace.ts';
 import type { Pulls } from '../../../shared/pull/pulls.ts';
-import { acceptPull } from '../../enqueue.ts';
 import { type Steering, steerPull } from '../../steer-pull.ts';
 import { streamEvents } from '../events.ts';
 import { idempotentRequest } from '../idempotency.ts';

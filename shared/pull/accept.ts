@@ -1,26 +1,21 @@
-import type { Config } from '../shared/config/config.ts';
-import { DrayError } from '../shared/errors.ts';
-import { type IdempotentRequest, reserveId } from '../shared/idempotency.ts';
-import {
-  allPlatforms,
-  formatPlatform,
-  hostPlatform,
-  parsePlatform,
-} from '../shared/image/platform.ts';
-import { formatReference, parseReference } from '../shared/image/reference.ts';
-import { listNodes } from '../shared/node/registry.ts';
-import { namedNodes, selectNodes } from '../shared/node/select.ts';
-import { formatSelector, parseSelector, type Requirement } from '../shared/node/selector.ts';
-import { createPull } from '../shared/pull/create.ts';
-import { headOfNew } from '../shared/pull/head.ts';
-import { parsePullPolicy } from '../shared/pull/policy.ts';
-import { waitingNodes } from '../shared/pull/pull-nodes.ts';
-import { newPullId } from '../shared/pull/record.ts';
-import type { PullRequest, PullStatus } from '../shared/pull/status.ts';
-import { queueError, type Redis } from '../shared/queue/connection.ts';
-import { JobQueues } from '../shared/queue/jobs.ts';
-import { keysOf } from '../shared/queue/names.ts';
-import { parseCredentialName } from '../shared/registry/credential-name.ts';
+import type { Config } from '../config/config.ts';
+import { DrayError } from '../errors.ts';
+import { type IdempotentRequest, reserveId } from '../idempotency.ts';
+import { allPlatforms, formatPlatform, hostPlatform, parsePlatform } from '../image/platform.ts';
+import { formatReference, parseReference } from '../image/reference.ts';
+import { listNodes } from '../node/registry.ts';
+import { namedNodes, selectNodes } from '../node/select.ts';
+import { formatSelector, parseSelector, type Requirement } from '../node/selector.ts';
+import { queueError, type Redis } from '../queue/connection.ts';
+import { JobQueues } from '../queue/jobs.ts';
+import { keysOf } from '../queue/names.ts';
+import { parseCredentialName } from '../registry/credential-name.ts';
+import { createPull } from './create.ts';
+import { headOfNew } from './head.ts';
+import { parsePullPolicy } from './policy.ts';
+import { waitingNodes } from './pull-nodes.ts';
+import { newPullId } from './record.ts';
+import type { PullRequest, PullStatus } from './status.ts';
 
 /** Milliseconds: BullMQ's add stays pending while Redis is down, so the deadline is ours. */
 const deadline = 5_000;
