@@ -2,7 +2,7 @@ import { DrayError } from '../shared/errors.ts';
 import { type GcRequest, GcRequests } from '../shared/gc/requests.ts';
 import { type IdempotentRequest, reserveId } from '../shared/idempotency.ts';
 import { listNodes } from '../shared/node/registry.ts';
-import { newPullId } from '../shared/pull/record.ts';
+import { newPullId } from '../shared/pull/id.ts';
 import type { Redis } from '../shared/queue/connection.ts';
 import type { JobQueues } from '../shared/queue/jobs.ts';
 import { keysOf } from '../shared/queue/names.ts';

@@ -1,6 +1,6 @@
 import { DrayError } from './errors.ts';
 import { digestOf } from './image/digest.ts';
-import { newPullId } from './pull/record.ts';
+import { newPullId } from './pull/id.ts';
 import type { Redis } from './queue/connection.ts';
 import type { Keys } from './queue/names.ts';
 

@@ -26,6 +26,7 @@ import {
   eventStartHeader,
   type ProcessStatus,
 } from '../../shared/agent/observe.ts';
+import type { PullHereRequest } from '../../shared/agent/pulls.ts';
 import {
   DrayError,
   decodeError,
@@ -34,6 +35,7 @@ import {
   messageOf,
 } from '../../shared/errors.ts';
 import type { Digest } from '../../shared/image/digest.ts';
+import type { PullStatus } from '../../shared/pull/status.ts';
 import type { AgentEndpoint, RemoteEndpoint } from './endpoint.ts';
 import { exchange } from './exchange.ts';
 
@@ -242,8 +244,19 @@ export class AgentClient {
   ): Promise<{ after: number; events: AsyncIterable<ContainerEvent> }> {
     const query = { ...rest, ...(since === undefined ? {} : { since: since.toISOString() }) };
     const { body, headers } = await this.#open('GET', `/v1/events?${queryOf(query)}`, options);
-    const events = eventsOf(this.#translated(body, options.signal));
+    const events = linesOf<ContainerEvent>(this.#translated(body, options.signal));
     return { after: Number(headers[eventStartHeader]), events };
+  }
+
+  /** Accepts a pull to the agent's node, as acceptPull does. */
+  async pull(request: PullHereRequest, options: CallOptions = {}): Promise<void> {
+    await this.#json('POST', '/v1/pulls', request, options);
+  }
+
+  /** A pull each time that it has changed, until it has ended or the agent can't say more. */
+  async *watchPull(id: string, options: CallOptions = {}): AsyncGenerator<PullStatus> {
+    const { body } = await this.#open('GET', `/v1/pulls/${id}/events`, options);
+    yield* linesOf<PullStatus>(this.#translated(body, options.signal), asDate);
   }
 
   async listSnapshots(options: CallOptions = {}): Promise<SnapshotStatus[]> {
@@ -403,14 +416,22 @@ function decodeAnswer(text: string): DrayError {
   }
 }
 
-async function* eventsOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<ContainerEvent> {
+async function* linesOf<T>(
+  body: AsyncIterable<Uint8Array>,
+  revive?: (key: string, value: unknown) => unknown,
+): AsyncGenerator<T> {
   let rest = '';
   const decoder = new TextDecoder();
   for await (const bytes of body) {
     const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
     rest = lines.pop() ?? '';
-    for (const line of lines) if (line !== '') yield JSON.parse(line) as ContainerEvent;
+    for (const line of lines) if (line !== '') yield JSON.parse(line, revive) as T;
   }
+}
+
+/** The times of a PullStatus. */
+function asDate(key: string, value: unknown): unknown {
+  return /^(created|finished|asked)At$/.test(key) ? new Date(String(value)) : value;
 }
 
 function queryOf(request: object): string {

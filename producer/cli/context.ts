@@ -31,6 +31,8 @@ export interface Context {
   agent(options?: CallOptions): Promise<AgentClient>;
   /** The agent of this machine where there is one: nothing is started. */
   agentIfAny(): Promise<AgentClient | undefined>;
+  /** As {@link agent} on this machine; undefined where no socket is. */
+  agentHere(options?: CallOptions): Promise<AgentClient | undefined>;
   /** Redis; that of the embedded fleet is started where it is missing. */
   openQueue(options?: CallOptions): Promise<QueueConnection>;
   openStore(options?: CallOptions): Promise<Store>;
@@ -81,6 +83,11 @@ export function contextOf(config: Config, node?: string): Context {
         () => client,
         () => undefined,
       );
+    },
+    async agentHere(options = {}) {
+      const { existsSync } = await import('node:fs');
+      await fleet(options);
+      return existsSync(config.agent.socket) ? await agentClient() : undefined;
     },
     async openQueue(options = {}) {
       const [{ connectRedis }] = await Promise.all([

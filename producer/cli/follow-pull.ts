@@ -1,13 +1,18 @@
-import { DrayError, decodeError, encodeError, messageOf } from '../../shared/errors.ts';
-import { Pulls } from '../../shared/pull/pulls.ts';
+import {
+  asDrayError,
+  DrayError,
+  decodeError,
+  encodeError,
+  messageOf,
+} from '../../shared/errors.ts';
 import { isFinished, type NodeStatus, type PullStatus } from '../../shared/pull/status.ts';
-import { queueError, redisFailure } from '../../shared/queue/connection.ts';
-import type { Context, QueueConnection } from './context.ts';
+import type { Context } from './context.ts';
 import { exitCodes } from './errors.ts';
 import { Interrupt } from './interrupt.ts';
 import { printable } from './output.ts';
 import { openView } from './progress/open-view.ts';
 import type { ProgressForm } from './progress/view.ts';
+import type { PullSource } from './pull-source.ts';
 
 /** Milliseconds between two looks at the embedded fleet: a part of it that died is started again. */
 const fleetInterval = 2_000;
@@ -23,7 +28,7 @@ const queuedBound = 2_000;
  */
 export async function followPull(
   context: Context,
-  queue: QueueConnection,
+  source: PullSource,
   id: string,
   options: { progress: ProgressForm; begun: number },
 ): Promise<PullStatus> {
@@ -34,9 +39,8 @@ export async function followPull(
     localNode: config.agent.node,
   });
   using fleet = keepFleet(context, (line) => view.say(line));
-  const pulls = new Pulls(queue.redis, config.redis.prefix);
   try {
-    for await (const status of pulls.watch(id, { signal: interrupt.signal })) {
+    for await (const status of source.watch(id, { signal: interrupt.signal })) {
       if (isFinished(status.state)) {
         view.finish(status);
         if (status.warning !== undefined) {
@@ -44,12 +48,11 @@ export async function followPull(
         }
         return status;
       }
-      const note = status.note ?? fleet.trouble() ?? (await whyQueued(status, queue.redis));
+      const note = status.note ?? fleet.trouble() ?? (await whyQueued(status, source));
       view.update(note === undefined ? status : { ...status, note });
     }
   } catch (error) {
-    if (!interrupt.signal.aborted)
-      throw stillGoing(id, queueError(error, config.redis, queue.redis));
+    if (!interrupt.signal.aborted) throw stillGoing(id, asDrayError(error));
   }
   if (interrupt.signal.aborted) {
     throw new DrayError('CANCELLED', `The pull ${id} goes on`, {
@@ -75,16 +78,13 @@ function stillGoing(id: string, error: DrayError): DrayError {
 /** Says what keeps a pull from being taken, once that has lasted for a while. */
 async function whyQueued(
   { state, createdAt }: PullStatus,
-  redis: QueueConnection['redis'],
+  source: PullSource,
 ): Promise<string | undefined> {
   if (state !== 'queued' || Date.now() - createdAt.getTime() < queuedBound) return undefined;
-  try {
-    // A Redis that can't write what it is told answers this with an error.
-    await redis.ping();
-    return 'waiting: no worker has taken it yet (dray status shows what runs)';
-  } catch (error) {
-    return `waiting: Redis takes no work: ${redisFailure(error, redis)}`;
-  }
+  const trouble = await source.trouble();
+  return trouble === undefined
+    ? 'waiting: no worker has taken it yet (dray status shows what runs)'
+    : `waiting: Redis takes no work: ${trouble}`;
 }
 
 interface FleetKeeper extends Disposable {

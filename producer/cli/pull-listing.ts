@@ -20,6 +20,7 @@ import { progressLines } from './progress/lines.ts';
 import { summaryLine } from './progress/summary.ts';
 import type { ProgressForm } from './progress/view.ts';
 import { pinnedReference } from './pull.ts';
+import { fromQueue } from './pull-source.ts';
 
 /** `dray pulls` */
 export async function printPulls(
@@ -89,7 +90,7 @@ export async function watchPull(
   if (found === undefined) throw pullUnknown(id);
   const end = found.finishedAt ?? new Date();
   const begun = performance.now() - (end.getTime() - found.createdAt.getTime());
-  const status = await followPull(context, queue, id, { ...options, begun });
+  const status = await followPull(context, fromQueue(context, queue), id, { ...options, begun });
   const failure = failureOf(status);
   if (failure !== undefined) throw failure;
   process.stdout.write(`${pinnedReference(status)}\n`);

@@ -2,7 +2,7 @@ import { type Labels, parseLabels } from '../node/labels.ts';
 import type { FileConfig } from './schema.ts';
 
 /** The settings of the environment, and those of the file where it has none: not checked yet. */
-export function settingsOf(env: NodeJS.ProcessEnv, file: FileConfig): unknown {
+export function settingsOf(env: NodeJS.ProcessEnv, file: FileConfig): object {
   return {
     stateDirectory: nonEmpty(env.DRAY_STATE) ?? file.stateDirectory,
     redis: {

@@ -11,6 +11,7 @@ import { parseRedisUrl, type RedisTarget } from '../queue/address.ts';
 import type { Config, LayerLimitsConfig } from './config.ts';
 import { nonEmpty, settingsOf } from './environment.ts';
 import type { ApiTls, FileConfig } from './schema.ts';
+import { areRightTexts } from './texts.ts';
 
 /** A node whose containerd or Docker is configured for its registries needs nothing more. */
 const defaultHosts = ['drayage', 'containerd', 'docker'].map((name) => `/etc/${name}/certs.d`);
@@ -32,7 +33,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
   const named = options.file ?? nonEmpty(env.DRAY_CONFIG);
   const file = readConfigFile(named ?? defaultConfigFile, named !== undefined);
   const settings = settingsOf(env, file);
-  const merged = isAnySet(settings) ? checkSettings(settings, 'the environment') : {};
+  const merged = checkSettings(onlySet(settings), 'the environment');
   const stateDirectory = path.resolve(merged.stateDirectory ?? '/var/lib/drayage');
   const redisUrl = merged.redis?.url;
   const socket = path.join(stateDirectory, 'redis', 'redis.sock');
@@ -83,16 +84,22 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
   };
 }
 
-/** Loads the schema only where there is something to check: people wait for a command, and it takes 50 ms. */
-function checkSettings(document: unknown, source: string): FileConfig {
+/** Loads the schema only where it is needed. */
+function checkSettings(settings: unknown, source: string): FileConfig {
+  if (areRightTexts(settings)) return settings as FileConfig;
   const schema = require('./schema.ts') as typeof import('./schema.ts');
-  return schema.checkSettings(document, source);
+  return schema.checkSettings(settings, source);
 }
 
-function isAnySet(settings: unknown): boolean {
-  const isSection = typeof settings === 'object' && settings !== null && !Array.isArray(settings);
-  if (!isSection) return settings !== undefined;
-  return Object.values(settings).some(isAnySet);
+/** Without sections in which nothing is set. */
+function onlySet(settings: object): object {
+  const set = Object.entries(settings).flatMap(([name, value]: [string, unknown]) => {
+    const isSection = typeof value === 'object' && value !== null && !Array.isArray(value);
+    const kept = isSection ? onlySet(value) : value;
+    const isEmpty = isSection && Object.keys(kept as object).length === 0;
+    return kept === undefined || isEmpty ? [] : [[name, kept] as const];
+  });
+  return Object.fromEntries(set);
 }
 
 /** As OpenTelemetry's own variables have it (opentelemetry-specification, protocol/exporter.md). */

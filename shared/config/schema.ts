@@ -4,10 +4,9 @@ import { durationSchema } from '../duration-schema.ts';
 import { DrayError } from '../errors.ts';
 import { gcSchema } from '../gc/settings-schema.ts';
 import { logLevels } from './config.ts';
+import { nodeNameForm } from './texts.ts';
 
-const nodeName = z
-  .string()
-  .regex(/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/, 'lower-case letters, digits, "-" and "."');
+const nodeName = z.string().regex(nodeNameForm, 'lower-case letters, digits, "-" and "."');
 const count = z.coerce.number().int().min(1).max(1000);
 const address = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[^\s:[\]]+):\d{1,5}$/, 'HOST:PORT');
 const absolutePath = z.string().startsWith('/');

@@ -12,9 +12,9 @@ import { keysOf } from '../queue/names.ts';
 import { parseCredentialName } from '../registry/credential-name.ts';
 import { createPull } from './create.ts';
 import { headOfNew } from './head.ts';
+import { newPullId } from './id.ts';
 import { parsePullPolicy } from './policy.ts';
 import { waitingNodes } from './pull-nodes.ts';
-import { newPullId } from './record.ts';
 import type { PullRequest, PullStatus } from './status.ts';
 
 /** Milliseconds: BullMQ's add stays pending while Redis is down, so the deadline is ours. */
@@ -27,6 +27,8 @@ interface AcceptOptions {
   /** Tells the caller what would surprise them: nodes that were left out. */
   say?: (line: string) => void;
   idempotency?: IdempotentRequest;
+  /** One that the caller made, and may come with again: it is the same pull then. */
+  id?: string;
 }
 
 /** As {@link acceptPull}. @returns the pull's id */
@@ -75,7 +77,7 @@ export async function acceptPull(
         ...(request.desired === undefined ? {} : { desired: request.desired }),
         ...(request.webhook === undefined ? {} : { webhook: request.webhook }),
       };
-      const id = reserved ?? newPullId();
+      const id = reserved ?? options.id ?? newPullId();
       const record = await createPull(redis, keys, whole, id);
       await queues.add([{ queue: 'resolve', pull: id, priority, isNew: true }]);
       return record === undefined

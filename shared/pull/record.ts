@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { EncodedError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
@@ -120,10 +119,4 @@ export function decodeDescriptor(text: string | null | undefined): Descriptor | 
   if (text === null || text === undefined) return undefined;
   const result = descriptorSchema.safeParse(JSON.parse(text));
   return result.success ? (result.data as Descriptor) : undefined;
-}
-
-/** A pull's id. They sort by time. */
-export function newPullId(): string {
-  // Its first 32 bits are random, and it asks the system for randomness less often than randomBytes.
-  return `${Date.now().toString(36)}${randomUUID().slice(0, 8)}`;
 }

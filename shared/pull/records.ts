@@ -5,15 +5,10 @@ import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
 import { runScript } from '../queue/script.ts';
 import { createPull, type NewPull } from './create.ts';
+import { newPullId } from './id.ts';
 import { highest, type Priority, priorities } from './priority.ts';
 import { PullNodes } from './pull-nodes.ts';
-import {
-  decodeDescriptor,
-  decodeRecord,
-  newPullId,
-  type PlannedBlob,
-  type PullRecord,
-} from './record.ts';
+import { decodeDescriptor, decodeRecord, type PlannedBlob, type PullRecord } from './record.ts';
 import {
   arrivedScript,
   changedScript,

@@ -11,7 +11,7 @@ import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { Client } from 'undici';
 import { createToken } from '../../shared/access/tokens.ts';
-import { newPullId } from '../../shared/pull/record.ts';
+import { newPullId } from '../../shared/pull/id.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
 import { resolveJobOptions } from '../../shared/queue/jobs.ts';
 import { payloadVersion } from '../../shared/queue/payloads.ts';

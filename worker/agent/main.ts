@@ -58,6 +58,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
 
   const redis = connectRedis(config.redis, { name: `agent-${node}`, patient: true });
   cleanUp.defer(() => redis.disconnect());
+  const queues = cleanUp.use(new JobQueues(redis, config.redis.prefix));
   const api: AgentServices = {
     node,
     version,
@@ -65,6 +66,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
     snapshots,
     images,
     log,
+    pulls: { config, redis, queues },
     unpack: async (digest, options) => {
       const descriptor = await findManifest(store.content, digest, options);
       const { manifest, config: image } = await readImage(store.content, descriptor, options);
@@ -114,7 +116,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
   await collectGarbage(config.gc, {
     ...{ root, images: nodeImages, snapshots, containers, store, node },
     ...{ redis, prefix: config.redis.prefix, log, stopping, cleanUp },
-    queues: cleanUp.use(new JobQueues(redis, config.redis.prefix)),
+    queues,
   });
   measureNode({ root, snapshots, containers });
   log.info({ node, root, socket, store: store.describe() }, 'agent takes jobs');

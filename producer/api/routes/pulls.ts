@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DrayError } from '../../../shared/errors.ts';
 import { acceptPull } from '../../../shared/pull/accept.ts';
+import { pullIdForm } from '../../../shared/pull/id.ts';
 import type { Pace } from '../../../shared/pull/pace.ts';
 import type { Pulls } from '../../../shared/pull/pulls.ts';
 import { type Steering, steerPull } from '../../steer-pull.ts';
@@ -12,7 +13,7 @@ import { type Route, route } from '../route.ts';
 import { pull, pullList, pullRequest } from '../schemas/pull.ts';
 import type { ApiServices } from '../services.ts';
 
-const byId = z.strictObject({ id: z.string().regex(/^[0-9a-z]{8,40}$/, 'not the id of a pull') });
+const byId = z.strictObject({ id: z.string().regex(pullIdForm, 'not the id of a pull') });
 const page = pageOf(byId.shape.id, { most: 200, usual: 50 }).extend({
   state: z.enum(['open']).optional().meta({ description: 'open: only those that have not ended' }),
 });

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { loadConfig } from '../../../shared/config/load.ts';
+import { checkSettings } from '../../../shared/config/schema.ts';
+import { areRightTexts } from '../../../shared/config/texts.ts';
 import { DrayError } from '../../../shared/errors.ts';
 
 describe('configuration', () => {
@@ -86,5 +88,36 @@ describe('configuration', () => {
       usage(/agent\.node.*environment/),
     );
     assert.throws(() => loadConfig({ env: { ...nowhere, DRAY_STORE: 'ftp://x' } }), usage(/ftp/));
+  });
+
+  test('a setting that is right without the schema is so for the schema, too', () => {
+    const texts = ['', 'x', '/x', 'a.b-c', '../x', 'host', 'bridge', 'debug', 'redis://h', 'X y'];
+    const places = [
+      ['stateDirectory'],
+      ...['url', 'passwordFile', 'prefix'].map((name) => ['redis', name]),
+      ['redis', 'tls', 'ca'],
+      ...[
+        ['store'],
+        ['s3', 'region'],
+        ['s3', 'endpoint'],
+        ['log', 'level'],
+        ['log', 'constructor'],
+      ],
+      ...['node', 'root', 'socket', 'applyThreads'].map((name) => ['agent', name]),
+      ...[['agent', 'network', 'default'], ['constructor'], ['__proto__'], ['worker', 'fetches']],
+    ];
+    let right = 0;
+    for (const place of places) {
+      for (const value of [...texts, {}, [], null, 7]) {
+        const [name = '', ...outer] = place.toReversed();
+        const inner: object = JSON.parse(`{${JSON.stringify(name)}:${JSON.stringify(value)}}`);
+        const settings = outer.reduce((found: object, at) => ({ [at]: found }), inner);
+        if (!areRightTexts(settings)) continue;
+        right++;
+        assert.deepEqual(checkSettings(settings, 'the test'), settings);
+      }
+    }
+    assert.ok(right > 40, `${right}`);
+    assert.ok(areRightTexts({}) && !areRightTexts([]) && !areRightTexts('x'));
   });
 });

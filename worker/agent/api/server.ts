@@ -14,11 +14,14 @@ import { containerRoutes } from './container-routes.ts';
 import { copyRoutes } from './copy-routes.ts';
 import { sendError } from './http-errors.ts';
 import { observeRoutes } from './observe-routes.ts';
+import { type PullServices, pullRoutes } from './pull-routes.ts';
 import { type StorageServices, storageRoutes } from './storage-routes.ts';
 import { streamRoutes } from './stream-routes.ts';
 
 /** What the agent's API stands on. */
 export interface AgentServices extends StorageServices {
+  /** Where pulls to this node go; not offered over the network. */
+  pulls?: PullServices;
   node: string;
   version: string;
   containers: Containers;
@@ -62,6 +65,7 @@ export function createAgentServer(services: AgentServices, remote?: RemoteAccess
   copyRoutes(server, services.containers);
   observeRoutes(server, services.containers);
   storageRoutes(server, services);
+  if (remote === undefined && services.pulls !== undefined) pullRoutes(server, services.pulls);
   return server;
 }
 
