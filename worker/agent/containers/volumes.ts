@@ -8,9 +8,9 @@ import type {
   VolumeMountRequest,
 } from '../../../shared/agent/run-options.ts';
 import { DrayError, errnoOf } from '../../../shared/errors.ts';
+import { systemPath } from '../linux/spawn.ts';
 import type { PlainMountRequest } from '../runtime/mounts.ts';
 import { resolveInRoot } from '../runtime/rooted.ts';
-import { systemPath } from '../runtime/tools.ts';
 
 const run = promisify(execFile);
 const nameForm = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;

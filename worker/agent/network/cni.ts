@@ -1,8 +1,8 @@
-import { execFile } from 'node:child_process';
 import { access, constants } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrayError } from '../../../shared/errors.ts';
-import { systemPath } from '../runtime/tools.ts';
+import { runProgram } from '../linux/run-program.ts';
+import { systemPath } from '../linux/spawn.ts';
 
 /** Of the CNI specification whose words are used here. */
 const cniVersion = '1.0.0';
@@ -114,44 +114,27 @@ async function call(
     ...(wanted.length === 0 ? {} : { runtimeConfig }),
     ...(prevResult === undefined ? {} : { prevResult }),
   };
-  const { error, stdout, stderr } = await run(program, JSON.stringify(config), {
-    PATH: systemPath,
-    CNI_COMMAND: command,
-    CNI_CONTAINERID: attachment.containerID,
-    CNI_NETNS: attachment.netns,
-    CNI_IFNAME: attachment.interfaceName,
-    CNI_PATH: attachment.path.join(':'),
+  const { exitCode, stdout, stderr, isTimedOut } = await runProgram(program, [], {
+    input: JSON.stringify(config),
+    env: {
+      PATH: systemPath,
+      CNI_COMMAND: command,
+      CNI_CONTAINERID: attachment.containerID,
+      CNI_NETNS: attachment.netns,
+      CNI_IFNAME: attachment.interfaceName,
+      CNI_PATH: attachment.path.join(':'),
+    },
+    timeout: pluginBound,
+    maxBytes: maxAnswerBytes,
   });
-  if (error === null) return stdout;
-  const why = messageIn(stdout) ?? (stderr.trim() || error.message);
+  if (exitCode === 0) return stdout;
+  const how = isTimedOut ? `it took longer than ${pluginBound / 1000} s` : `exit code ${exitCode}`;
+  const why = messageIn(stdout) ?? (stderr.trim() || how);
   throw new DrayError(
     'RUNTIME_FAILED',
     `The network plugin ${plugin.type} failed to ${command}: ${why.slice(0, 1000)}`,
     { context: { exitCode: 125 } },
   );
-}
-
-interface Outcome {
-  error: Error | null;
-  stdout: string;
-  stderr: string;
-}
-
-function run(program: string, input: string, env: NodeJS.ProcessEnv): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const options = {
-      env,
-      timeout: pluginBound,
-      killSignal: 'SIGKILL' as const,
-      maxBuffer: maxAnswerBytes,
-    };
-    const child = execFile(program, options, (error, stdout, stderr) =>
-      resolve({ error, stdout, stderr }),
-    );
-    // One that ends before it has read its configuration says why.
-    child.stdin?.on('error', () => {});
-    child.stdin?.end(input);
-  });
 }
 
 /** What a plugin says of its failure (section 5: error). */

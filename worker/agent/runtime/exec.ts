@@ -11,10 +11,10 @@ import type { OutputChunk, OutputStream } from '../../../shared/agent/containers
 import type { TerminalSize } from '../../../shared/agent/exec.ts';
 import { errnoOf } from '../../../shared/errors.ts';
 import { openRawPty, resizePty } from '../linux/pty.ts';
+import { systemPath } from '../linux/spawn.ts';
 import { execError, exitCodes, refusedCommand } from './exit-codes.ts';
 import { type Runc, runtimeMessage } from './runc.ts';
 import { encodeSpec, type SpecProcess } from './runtime-spec.ts';
-import { systemPath } from './tools.ts';
 
 /** Milliseconds between two looks whether the process runs. */
 const startInterval = 4;

@@ -1,11 +1,13 @@
-import { spawn } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
+import { closeSync } from 'node:fs';
+import { readdir, readFile, rm } from 'node:fs/promises';
+import { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { DrayError, errnoOf, messageOf } from '../../../shared/errors.ts';
+import { makePipe } from '../linux/pipe.ts';
+import { reap, spawnProgram, systemPath } from '../linux/spawn.ts';
 import { creationError } from './exit-codes.ts';
 import { type Runc, runtimeMessage } from './runc.ts';
-import { systemPath } from './tools.ts';
 
 /** Milliseconds for a runtime to create a container; a node under heavy load takes seconds. */
 const creationBound = 120_000;
@@ -55,6 +57,8 @@ export async function createMonitored(
     ...(request.terminal || !request.stdinOnce ? ['--leave-stdin-open'] : []),
     ...['--log-level', 'warning'],
   ];
+  // That of a monitor before this one: from here on there is none, or it is this one's.
+  await rm(monitorPidFile(bundle), { force: true });
   const report = await runMonitor(tools.conmon, args, request);
   if (report.data > 0) return report.data;
   throw creationError(id, runtimeMessage(report.message ?? '') || 'the runtime gave no reason');
@@ -77,33 +81,46 @@ async function runMonitor(
     ...(signal === undefined ? [] : [signal]),
   ]);
   bound.throwIfAborted();
-  const child = spawn(path, args, {
-    // Where it notes that the kernel ended a process of the container for its memory.
-    cwd: bundle,
-    // None of the agent's own variables: they may have secrets.
-    env: { PATH: systemPath, _OCI_SYNCPIPE: '3' },
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-  });
-  const failure = new Promise<never>((_, reject) => child.once('error', reject));
-  const stderr = child.stdio[2] as Readable;
-  const pipe = child.stdio[3] as Readable;
-  const errors = readAll(stderr, bound);
+  const [stderr, pipe] = [makePipe(), makePipe()];
+  let pid: number;
   try {
-    const text = await Promise.race([readLine(pipe, bound), failure]);
+    pid = spawnProgram(path, args, {
+      // Where it notes that the kernel ended a process of the container for its memory.
+      cwd: bundle,
+      env: { PATH: systemPath, _OCI_SYNCPIPE: '3' },
+      files: ['null', 'null', stderr.write, pipe.write],
+    });
+  } catch (error) {
+    for (const { read } of [stderr, pipe]) closeSync(read);
+    throw noReport(error);
+  } finally {
+    for (const { write } of [stderr, pipe]) closeSync(write);
+  }
+  const [said, report] = [stderr, pipe].map(
+    ({ read }) => new Socket({ fd: read, readable: true, writable: false }),
+  ) as [Socket, Socket];
+  const errors = readAll(said, bound);
+  try {
+    const text = await readLine(report, bound);
     if (text !== '') return JSON.parse(text) as Report;
     return { data: -1, message: await errors };
   } catch (error) {
     signal?.throwIfAborted();
-    throw new DrayError('RUNTIME_FAILED', `The monitor did not report: ${messageOf(error)}`, {
-      cause: error,
-      context: { exitCode: 125 },
-    });
+    throw noReport(error);
   } finally {
     errors.catch(() => {});
-    failure.catch(() => {});
-    pipe.destroy();
-    stderr.destroy();
+    report.destroy();
+    said.destroy();
+    // It has left a process behind that is the monitor, and ended.
+    reap(pid).catch(() => {});
   }
+}
+
+function noReport(error: unknown): DrayError {
+  return new DrayError('RUNTIME_FAILED', `The monitor did not report: ${messageOf(error)}`, {
+    cause: error,
+    context: { exitCode: 125 },
+  });
 }
 
 async function readLine(source: Readable, signal: AbortSignal): Promise<string> {
@@ -130,21 +147,28 @@ async function readAll(source: Readable, signal: AbortSignal): Promise<string> {
   return text.trim();
 }
 
+async function readMonitorPid(bundle: string): Promise<string | undefined> {
+  const text = await readFile(monitorPidFile(bundle), 'utf8').catch(() => '');
+  return text === '' ? undefined : text.trim();
+}
+
 function monitorPidFile(bundle: string): string {
   return join(bundle, 'conmon.pid');
 }
 
 /** Whether the monitor of a bundle is alive. A pid that another program got meanwhile does not count. */
 export async function isMonitorAlive(bundle: string): Promise<boolean> {
-  const pid = await readFile(monitorPidFile(bundle), 'utf8').catch(() => '');
-  return pid !== '' && (await isMonitorOf(pid.trim(), bundle));
+  const pid = await readMonitorPid(bundle);
+  return pid !== undefined && (await isMonitorOf(pid, bundle));
 }
 
 /**
- * The pids of all monitors of a bundle, also of one that an agent which died had just started and that
- * has not written its pid.
+ * The pids of the monitors of a bundle that are alive, also of one that an agent which died had just started and
+ * that has not written its pid: only then all processes of the node are looked at.
  */
 export async function findMonitors(bundle: string): Promise<number[]> {
+  const pid = await readMonitorPid(bundle);
+  if (pid !== undefined) return (await isMonitorOf(pid, bundle)) ? [Number(pid)] : [];
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const found = await Promise.all(
     pids.map(async (pid) => ((await isMonitorOf(pid, bundle)) ? [Number(pid)] : [])),

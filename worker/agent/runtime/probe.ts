@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HealthcheckResult } from '../../../shared/agent/containers.ts';
+import { systemPath } from '../linux/spawn.ts';
 import { withUmask } from './exec.ts';
 import type { Runc } from './runc.ts';
-import { systemPath } from './tools.ts';
 
 export interface ProbeRequest {
   /** As the runtime knows the container. */

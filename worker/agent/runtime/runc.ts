@@ -1,6 +1,5 @@
-import { execFile } from 'node:child_process';
-import { DrayError } from '../../../shared/errors.ts';
-import { systemPath } from './tools.ts';
+import { DrayError, messageOf } from '../../../shared/errors.ts';
+import { runProgram } from '../linux/run-program.ts';
 
 /** Milliseconds for one call of the runtime: it only talks to the kernel. */
 const callBound = 60_000;
@@ -38,22 +37,22 @@ export class Runc {
 
   /** The state of a container, or undefined when the runtime does not know it. @throws RUNTIME_FAILED */
   async state(id: string, options: CallOptions = {}): Promise<RuntimeState | undefined> {
-    const { error, stdout, message } = await this.#run(['state', id], options);
-    if (error === null) return JSON.parse(stdout) as RuntimeState;
+    const { isDone, stdout, message } = await this.#run(['state', id], options);
+    if (isDone) return JSON.parse(stdout) as RuntimeState;
     if (/does not exist/.test(message)) return undefined;
     throw failed(`The state of container ${id} is not known`, message);
   }
 
   /** Runs the process of a created container. @throws RUNTIME_FAILED */
   async start(id: string, options: CallOptions = {}): Promise<void> {
-    const { error, message } = await this.#run(['start', id], options);
-    if (error !== null) throw failed(`Container ${id} could not be started`, message);
+    const { isDone, message } = await this.#run(['start', id], options);
+    if (!isDone) throw failed(`Container ${id} could not be started`, message);
   }
 
   /** Sends a signal to a container's first process. @returns false when that has ended already */
   async kill(id: string, signal: number, options: CallOptions = {}): Promise<boolean> {
-    const { error, message } = await this.#run(['kill', id, String(signal)], options);
-    if (error === null) return true;
+    const { isDone, message } = await this.#run(['kill', id, String(signal)], options);
+    if (isDone) return true;
     if (/not running|process already finished|does not exist|no such process/.test(message)) {
       return false;
     }
@@ -62,46 +61,44 @@ export class Runc {
 
   /** Ends all that is left of a container and forgets it. What is not there is success. */
   async delete(id: string, options: CallOptions = {}): Promise<void> {
-    const { error, message } = await this.#run(['delete', '--force', id], options);
-    if (error === null || /does not exist/.test(message)) return;
+    const { isDone, message } = await this.#run(['delete', '--force', id], options);
+    if (isDone || /does not exist/.test(message)) return;
     throw failed(`Container ${id} could not be deleted`, message);
   }
 
   /** Freezes all processes of a container. @throws RUNTIME_FAILED */
   async pause(id: string, options: CallOptions = {}): Promise<void> {
-    const { error, message } = await this.#run(['pause', id], options);
-    if (error !== null) throw failed(`Container ${id} could not be paused`, message);
+    const { isDone, message } = await this.#run(['pause', id], options);
+    if (!isDone) throw failed(`Container ${id} could not be paused`, message);
   }
 
   /** Undoes {@link pause}. @throws RUNTIME_FAILED */
   async resume(id: string, options: CallOptions = {}): Promise<void> {
-    const { error, message } = await this.#run(['resume', id], options);
-    if (error !== null) throw failed(`Container ${id} could not be resumed`, message);
+    const { isDone, message } = await this.#run(['resume', id], options);
+    if (!isDone) throw failed(`Container ${id} could not be resumed`, message);
   }
 
   async #run(args: string[], { signal }: CallOptions): Promise<Outcome> {
-    signal?.throwIfAborted();
-    const outcome = await new Promise<Outcome>((resolve) => {
-      execFile(
+    try {
+      const { exitCode, stdout, stderr, isTimedOut } = await runProgram(
         this.path,
         [...this.globalArguments, ...args],
-        {
-          timeout: callBound,
-          killSignal: 'SIGKILL',
-          env: { PATH: systemPath },
-          ...(signal === undefined ? {} : { signal }),
-        },
-        (error, stdout, stderr) =>
-          resolve({ error, stdout, message: runtimeMessage(stderr) || (error?.message ?? '') }),
+        { timeout: callBound, ...(signal === undefined ? {} : { signal }) },
       );
-    });
-    signal?.throwIfAborted();
-    return outcome;
+      const said = runtimeMessage(stderr);
+      const how = isTimedOut
+        ? `it took longer than ${callBound / 1000} s`
+        : `exit code ${exitCode}`;
+      return { isDone: exitCode === 0, stdout, message: said || `${this.path}: ${how}` };
+    } catch (error) {
+      signal?.throwIfAborted();
+      return { isDone: false, stdout: '', message: messageOf(error) };
+    }
   }
 }
 
 interface Outcome {
-  error: Error | null;
+  isDone: boolean;
   stdout: string;
   message: string;
 }

@@ -2,8 +2,12 @@ import { execFile } from 'node:child_process';
 import { chmod, mkdir } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { DrayError } from '../../../shared/errors.ts';
+import { runProgram } from '../linux/run-program.ts';
 
 const run = promisify(execFile);
+
+/** Milliseconds for one folder, which may have millions of files. */
+const removalBound = 3_600_000;
 
 /**
  * Removes a folder and all that is in it; what is not there is success. Names may be any bytes and paths
@@ -11,14 +15,13 @@ const run = promisify(execFile);
  * does not, which works with whole paths.
  */
 export async function removeTree(folder: string): Promise<void> {
-  try {
-    await run('rm', ['-rf', '--one-file-system', '--', folder]);
-  } catch (error) {
-    throw new DrayError('INTERNAL', `${folder} could not be removed`, {
-      cause: error,
-      hint: stderrOf(error),
-    });
-  }
+  const { exitCode, stderr } = await runProgram('rm', ['-rf', '--one-file-system', '--', folder], {
+    timeout: removalBound,
+  });
+  if (exitCode === 0) return;
+  throw new DrayError('INTERNAL', `${folder} could not be removed`, {
+    hint: stderr.trim().split('\n')[0] ?? '',
+  });
 }
 
 /** Makes a folder anew: owner root, mode 0755. */
@@ -46,9 +49,4 @@ export async function usageOf(
   };
   const [bytes, entries] = await Promise.all([count('-B1'), count('--inodes')]);
   return { bytes, entries: Math.max(0, entries - 1) };
-}
-
-function stderrOf(error: unknown): string {
-  const text = error instanceof Error && 'stderr' in error ? String(error.stderr) : '';
-  return text.trim().split('\n')[0] ?? '';
 }
