@@ -37,6 +37,8 @@ export interface PullRecord {
   want: Want;
   /** What counts: one that has waited for long may have been raised. */
   priority: Priority;
+  /** What was asked for, where it has been raised. */
+  raisedFrom?: Priority;
   /** When a tag is asked of the registry: read by parsePullPolicy. */
   policy: string;
   /** The target is what the registry said then: it was not asked again. */
@@ -68,6 +70,7 @@ export function decodeRecord(id: string, fields: Record<string, string>): PullRe
   if (reference === undefined || platform === undefined || state === undefined) return undefined;
   const target = decodeDescriptor(fields.target);
   const manifest = decodeDescriptor(fields.manifest);
+  const raisedFrom = priorities.find((priority) => priority === fields.raisedFrom);
   return {
     id,
     reference,
@@ -96,6 +99,7 @@ export function decodeRecord(id: string, fields: Record<string, string>): PullRe
     ...(manifest === undefined ? {} : { manifest }),
     ...(fields.error === undefined ? {} : { error: JSON.parse(fields.error) as EncodedError }),
     ...(fields.credential === undefined ? {} : { credential: fields.credential }),
+    ...(raisedFrom === undefined ? {} : { raisedFrom }),
     ...(note === undefined ? {} : { note }),
     ...(fields.webhook === undefined ? {} : { webhook: fields.webhook }),
     ...(fields.warning === undefined ? {} : { warning: fields.warning }),
@@ -119,4 +123,9 @@ export function decodeDescriptor(text: string | null | undefined): Descriptor | 
   if (text === null || text === undefined) return undefined;
   const result = descriptorSchema.safeParse(JSON.parse(text));
   return result.success ? (result.data as Descriptor) : undefined;
+}
+
+/** Whether somebody waits for it, as far as is known: what was raised after a while was not asked for in haste. */
+export function isWaitedFor({ priority, raisedFrom = priority }: PullRecord): boolean {
+  return raisedFrom === 'high';
 }

@@ -103,8 +103,9 @@ export class PullRecords {
   }
 
   /** Lets a pull pass others from now on, for what is enqueued for it from here on. */
-  async raise(id: string): Promise<void> {
-    await this.#redis.hset(this.keys.pull(id), 'priority', 'high' satisfies Priority);
+  async raise({ id, priority }: PullRecord): Promise<void> {
+    const raised = { priority: 'high' satisfies Priority, raisedFrom: priority };
+    await this.#redis.hset(this.keys.pull(id), raised);
   }
 
   /** The first of the priorities of the pulls that wait for a blob. */

@@ -69,7 +69,9 @@ export class RegistryLimits {
     if (text === '{}') transaction.hdel(this.#keys.limits, host);
     else transaction.hset(this.#keys.limits, host, text);
     // When those who wait were told to come back is no measure any more.
-    transaction.hdel(this.#keys.budget(host).state, 'front', 'line0', 'line1', 'line2');
+    const lines = ['front', 'line0', 'line1', 'line2'];
+    const { state } = this.#keys.budget(host);
+    transaction.hdel(state, ...lines, ...lines.map((line) => `spread:${line}`));
     await transaction.exec();
   }
 
@@ -83,7 +85,8 @@ export class RegistryLimits {
       hosts.map(async (host): Promise<LimitedRegistry> => {
         const keys = this.#keys.budget(host);
         const ms = await this.#redis.pttl(keys.paused);
-        const [left, limit] = await this.#redis.hmget(keys.quota, 'left', 'limit');
+        const counts = counting.includes(host);
+        const [left, limit] = counts ? await this.#redis.hmget(keys.quota, 'left', 'limit') : [];
         return {
           host,
           limits: decode(limited[host] ?? '{}'),

@@ -18,23 +18,34 @@ export interface LimitedRegistry extends AsyncDisposable {
 export async function startLimitedRegistry(options: {
   tags: number;
   perSecond: number;
+  /** Milliseconds: it counts in windows of this length, each of which begins anew, and not in any second. */
+  windowMs?: number;
   /** Of a refusal; default: Retry-After of a second. */
   refusal?: Record<string, string>;
   /** Headers of each answer that say how many more are allowed now. */
-  quota?: (left: number) => Record<string, string>;
+  quota?: (left: number, resetMs: number) => Record<string, string>;
   layer?: Buffer;
 }): Promise<LimitedRegistry> {
-  const { perSecond, refusal = { 'retry-after': '1' }, layer = Buffer.from('layer') } = options;
+  const {
+    perSecond,
+    windowMs,
+    refusal = { 'retry-after': '1' },
+    layer = Buffer.from('layer'),
+  } = options;
   const { quota = () => ({}) } = options;
   const registry = await startHostileRegistry();
   const asked: LimitedRegistry['asked'] = [];
+  const begun = performance.now();
   const limited = (answer: RequestListener): RequestListener => {
     return (request, response) => {
       const at = performance.now();
-      const before = asked.filter((other) => other.at > at - 1_000).length;
+      const past = windowMs === undefined ? 1_000 : (at - begun) % windowMs;
+      const before = asked.filter((other) => other.at > at - past).length;
       const refused = before >= perSecond;
       asked.push({ at, refused, path: request.url ?? '' });
-      const said = Object.entries<string>(quota(Math.max(0, perSecond - before - 1)));
+      const said = Object.entries<string>(
+        quota(Math.max(0, perSecond - before - 1), (windowMs ?? 2_000) - past),
+      );
       for (const [name, value] of said) response.setHeader(name, value);
       if (!refused) return answer(request, response);
       response.writeHead(429, { 'content-type': 'application/json', ...refusal });

@@ -4,6 +4,7 @@ import type { Descriptor } from '../../shared/image/descriptor.ts';
 import type { Digest } from '../../shared/image/digest.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
 import { highest, type Priority } from '../../shared/pull/priority.ts';
+import { isWaitedFor } from '../../shared/pull/record.ts';
 import type { FollowUp } from '../../shared/queue/jobs.ts';
 import type { FetchPayload } from '../../shared/queue/payloads.ts';
 import { bytes } from '../../shared/telemetry/metrics.ts';
@@ -24,6 +25,8 @@ interface Source {
   pulls: string[];
   /** The first among theirs. */
   priority: Priority;
+  /** None of them is waited for. */
+  isPatient: boolean;
 }
 
 /** Milliseconds between two words about a transfer; more when this worker has many: about 40 words a second of all. */
@@ -55,8 +58,8 @@ export async function fetchBlobJob(
     tried.add(sourceKey(source));
     try {
       const isWanted = () => records.isWanted(digest);
-      const { priority } = source;
-      await askingFor({ ticket: digest, priority }, () =>
+      const { priority, isPatient } = source;
+      await askingFor({ ticket: digest, priority, isPatient }, () =>
         whileWanted(isWanted, options, (wanted) => transfer(source, services, wanted)),
       );
     } catch (thrown) {
@@ -192,12 +195,14 @@ async function sourcesOf(
       credential: record.credential,
       pulls: [pull],
       priority: record.priority,
+      isPatient: !isWaitedFor(record),
     };
     const known = sources.get(sourceKey(source));
     if (known === undefined) sources.set(sourceKey(source), source);
     else {
       known.pulls.push(pull);
       known.priority = highest([known.priority, record.priority]);
+      known.isPatient &&= source.isPatient;
     }
   });
   return [...sources.values()];

@@ -66,5 +66,5 @@ async function raiseOldest(found: PullRecord[], { records }: MendServices): Prom
     .filter(({ priority }) => priority !== 'high')
     .sort((a, b) => (a.id < b.id ? -1 : 1));
   if (oldest === undefined || Date.now() - oldest.createdAt.getTime() <= raisedAfter) return;
-  await records.raise(oldest.id);
+  await records.raise(oldest);
 }

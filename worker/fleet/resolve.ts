@@ -4,7 +4,7 @@ import { leasing } from '../../shared/gc/lease.ts';
 import { type Descriptor, mediaTypes } from '../../shared/image/descriptor.ts';
 import { type Digest, digestOf } from '../../shared/image/digest.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
-import type { PullRecord } from '../../shared/pull/record.ts';
+import { isWaitedFor, type PullRecord } from '../../shared/pull/record.ts';
 import { isFinished } from '../../shared/pull/status.ts';
 import type { FollowUp } from '../../shared/queue/jobs.ts';
 import type { ResolvePayload } from '../../shared/queue/payloads.ts';
@@ -42,7 +42,8 @@ export async function resolveJob(
   try {
     if (!record.planned) {
       const { id, priority } = record;
-      await askingFor({ ticket: id, pull: id, priority }, () =>
+      const asker = { ticket: id, pull: id, priority, isPatient: !isWaitedFor(record) };
+      await askingFor(asker, () =>
         whileWanted(isWanted, options, (wanted) => planUnderLease(record, services, wanted)),
       );
     }

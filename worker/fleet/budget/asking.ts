@@ -6,6 +6,8 @@ export interface Asking {
   /** The same each time that the job runs: it keeps its place in the line. */
   ticket: string;
   priority: Priority;
+  /** Nobody waits for it: where a registry has little left to give, it is put off. */
+  isPatient: boolean;
   /** The pull, where it is one alone. */
   pull?: string;
   /** A request of this run was let in: the rest of the run goes before those that have not begun. */

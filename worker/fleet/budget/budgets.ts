@@ -9,7 +9,7 @@ import { type FleetLimits, RegistryLimits } from '../../../shared/registry/limit
 import { throttles } from '../metrics.ts';
 import type { Entered, EnterOptions, ExchangeBudget, Quota } from '../registry/exchange-budget.ts';
 import { exhaustedMs } from '../registry/rate-limit.ts';
-import { whoAsks } from './asking.ts';
+import { type Asking, whoAsks } from './asking.ts';
 import {
   answeredScript,
   bytesScript,
@@ -40,7 +40,7 @@ declare module 'ioredis' {
   interface RedisCommander<Context> {
     budgetEnter(
       ...keysAndArguments: (string | number)[]
-    ): Result<[0 | 1, number, Reason | '', 0 | 1, string], Context>;
+    ): Result<[0 | 1, number, Reason | '', 0 | 1, string, string], Context>;
     budgetAnswered(...keysAndArguments: (string | number)[]): Result<null, Context>;
     budgetLeave(...keysAndArguments: (string | number)[]): Result<null, Context>;
     budgetRenew(...keysAndArguments: (string | number)[]): Result<null, Context>;
@@ -82,25 +82,25 @@ export class RegistryBudgets implements ExchangeBudget, Disposable {
 
   async enter(registry: string, options: EnterOptions): Promise<Entered> {
     const { signal } = options;
-    const asker = whoAsks() ?? { ticket: randomUUID(), priority: 'normal', isInside: false };
+    const asker = whoAsks() ?? nobody();
     const until = performance.now() + (asker.isInside ? patience.inside : patience.outside);
     const holder = randomUUID();
     const { state, paused, line, busy, used, quota, asked } = this.#keys.budget(registry);
     for (;;) {
       signal?.throwIfAborted();
-      const [isIn, wait, why, counts, text] = await this.#redis.budgetEnter(
+      const [isIn, wait, why, counts, text, left] = await this.#redis.budgetEnter(
         ...[this.#keys.limits, state, paused, line, busy, used, quota, asked],
         ...[registry, asker.ticket],
         ...[rankOf(asker.priority), Number(options.follows), Number(asker.isInside)],
-        ...[Number(options.isBlob), holder, holderLife],
+        ...[Number(asker.isPatient), Number(options.isBlob), holder, holderLife],
       );
       if (isIn === 1) {
         asker.isInside = true;
-        return this.#entered(registry, counts === 1 ? holder : undefined);
+        return this.#entered(registry, options, counts === 1 ? holder : undefined);
       }
       if (performance.now() + wait > until) {
         throttles.inc({ limit: why || 'rate' });
-        throw refused(registry, wait, why || 'rate', JSON.parse(text) as FleetLimits);
+        throw refused(registry, wait, why || 'rate', JSON.parse(text) as FleetLimits, left);
       }
       await sleep(wait, undefined, signal === undefined ? {} : { signal });
     }
@@ -152,11 +152,11 @@ export class RegistryBudgets implements ExchangeBudget, Disposable {
   }
 
   /** @param holder undefined when nobody counts the request */
-  #entered(registry: string, holder: string | undefined): Entered {
+  #entered(registry: string, { isBlob }: EnterOptions, holder: string | undefined): Entered {
     const begun = performance.now();
     if (holder !== undefined) this.#held.set(holder, registry);
     return {
-      answered: (quota) => this.#answered(registry, holder, quota),
+      answered: (quota) => this.#answered(registry, { isBlob, holder }, quota),
       [Symbol.dispose]: () => {
         if (holder === undefined || !this.#held.delete(holder)) return;
         const { state, busy, asked } = this.#keys.budget(registry);
@@ -170,17 +170,24 @@ export class RegistryBudgets implements ExchangeBudget, Disposable {
 
   async #answered(
     registry: string,
-    holder: string | undefined,
+    { isBlob, holder }: { isBlob: boolean; holder: string | undefined },
     quota: Quota | undefined,
   ): Promise<void> {
     const until = exhaustedMs(quota);
     if (until !== undefined) await this.pause(registry, until);
     if (holder === undefined && quota === undefined) return;
     const keys = this.#keys.budget(registry);
-    const age = Math.min(longestQuotaAge, Math.max(1_000, quota?.resetMs ?? quotaAge));
+    const { left = '', limit = '', resetMs, windowMs } = quota ?? {};
+    // Of a window that moves along, as much comes back as went long ago: one at a time, as if they had come evenly.
+    const every =
+      quota?.limit && resetMs === undefined && windowMs !== undefined ? windowMs / quota.limit : '';
+    const age = Math.min(
+      longestQuotaAge,
+      Math.max(1_000, resetMs ?? Math.max(windowMs ?? 0, quotaAge)),
+    );
     await this.#redis.budgetAnswered(
-      ...[keys.quota, keys.asked, this.#keys.quotas, registry, holder ?? ''],
-      ...[quota?.left ?? '', quota?.limit ?? '', Math.ceil(age)],
+      ...[keys.quota, keys.asked, this.#keys.quotas, registry, holder ?? '', Number(isBlob)],
+      ...[left, limit, resetMs === undefined ? '' : age, every, Math.ceil(age)],
     );
   }
 
@@ -197,21 +204,37 @@ export class RegistryBudgets implements ExchangeBudget, Disposable {
   }
 }
 
-function refused(registry: string, wait: number, why: Reason, limits: FleetLimits): DrayError {
+/** Who asks where no job does. */
+function nobody(): Asking {
+  return { ticket: randomUUID(), priority: 'normal', isPatient: false, isInside: false };
+}
+
+/** @param left what the registry says that is left of its quota, or '' */
+function refused(
+  registry: string,
+  wait: number,
+  why: Reason,
+  limits: FleetLimits,
+  left: string,
+): DrayError {
   const { requestsPerSecond = 0, concurrent = 0, bytesPerSecond = 0 } = limits;
   const limit = {
     paused: `${registry} asked for a pause`,
     rate: `${registry} may be asked ${requestsPerSecond} times a second`,
     concurrent: `${registry} may be asked for ${concurrent} things at once`,
     bandwidth: `${registry} may send ${bytesPerSecond} bytes a second`,
-    quota: `${registry} says that few more requests are left`,
+    quota: `${registry} says that ${left || 'few'} more requests are left`,
   };
+  const more = 'Registries allow more to those who log in.';
+  const hint =
+    why === 'paused'
+      ? `It is asked again later. ${more}`
+      : why === 'quota'
+        ? `They are spread out, and pulls that somebody waits for go first. ${more}`
+        : `The limit was set with: dray registry limits ${registry}`;
   return new DrayError('RATE_LIMITED', limit[why], {
     retryable: true,
     context: { host: registry, retryAfterMs: wait, waitsFor: why },
-    hint:
-      why === 'paused' || why === 'quota'
-        ? 'It is asked again later. Registries allow more to those who log in.'
-        : `The limit was set with: dray registry limits ${registry}`,
+    hint,
   });
 }

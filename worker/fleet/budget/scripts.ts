@@ -20,20 +20,26 @@ local now = time[1] * 1000 + time[2] / 1000
  * so nobody starves. Who comes back too early, has begun already, or has the first priority waits before the lines.
  *
  * While the registry says what is left of its quota, no more requests are unanswered than that, so that it is not
- * overdrawn; the last one goes alone, also when nothing is left and nobody knows until when.
+ * overdrawn; the last one goes alone, also when nothing is left and nobody knows until when. It is short when those who
+ * ask and those who wait are more than half of what is left. What nobody waits for is then spread over the time that the
+ * quota must last; what has begun, and what somebody waits for, takes what it needs.
  *
  * KEYS: limits, state, paused, line, busy, used, quota, asked.
- * ARGV: registry, ticket, rank (0 first), follows, inside, is a blob, holder, milliseconds until a holder is dead.
- * Returns: let in, milliseconds to wait, why, whether answer and end must be told, the limits.
+ * ARGV: registry, ticket, rank (0 first), follows, inside, nobody waits for it, is a blob, holder, milliseconds until a
+ * holder is dead.
+ * Returns: let in, milliseconds to wait, why, whether answer and end must be told, the limits, what is left of the quota.
  */
 export const enterScript = `${clock}
 local text = redis.call('HGET', KEYS[1], ARGV[1]) or '{}'
 local limits = cjson.decode(text)
 local ticket, rank = ARGV[2], tonumber(ARGV[3])
-local follows, inside, blob = ARGV[4] == '1', ARGV[5] == '1', ARGV[6] == '1'
-local fields = redis.call('HMGET', KEYS[2], 'last', 'hold', 'bytes', 'front', 'line0', 'line1', 'line2', 'why')
+local follows, inside, patient, blob = ARGV[4] == '1', ARGV[5] == '1', ARGV[6] == '1', ARGV[7] == '1'
+local holder, life = ARGV[8], tonumber(ARGV[9])
+local fields = redis.call('HMGET', KEYS[2], 'last', 'hold', 'bytes', 'why', 'spread:last')
 local last = tonumber(fields[1]) or 0
 local earliest, why, spacing = now, false, 10
+
+local waits = redis.call('ZSCORE', KEYS[4], ticket)
 
 local pause = redis.call('PTTL', KEYS[3])
 if pause > 0 then earliest, why = now + pause, 'paused' end
@@ -55,13 +61,27 @@ if limits.concurrent then
     if now + each > earliest then earliest, why = now + each, 'concurrent' end
   end
 end
-local left = tonumber(redis.call('HGET', KEYS[7], 'left'))
+local told = redis.call('HMGET', KEYS[7], 'left', 'limit', 'reset', 'every', 'at', 'blobs')
+local left, most, reset, every = tonumber(told[1]), tonumber(told[2]), tonumber(told[3]), tonumber(told[4])
+if reset and reset <= now then left, reset = most, nil end
+if left and every then left = math.min(most, left + math.floor((now - tonumber(told[5])) / every)) end
+if blob and told[6] == '0' then left = nil end
+local isShort, others = false, 0
 if left then
   redis.call('ZREMRANGEBYSCORE', KEYS[8], '-inf', now)
-  if redis.call('ZCARD', KEYS[8]) >= math.max(1, left) and not follows then
+  local asked = redis.call('ZCARD', KEYS[8])
+  if asked >= math.max(1, left) and not follows then
     -- The next answer says more.
     spacing = math.max(spacing, 20)
     if now + spacing > earliest then earliest, why = now + spacing, 'quota' end
+  end
+  redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - 60000)
+  others = redis.call('ZCARD', KEYS[4]) - (waits and 1 or 0)
+  local each = every or reset and (reset - now) / math.max(1, left)
+  if each and patient and not inside and not follows and 2 * (asked + others + 1) > left then
+    isShort = true
+    local at = (tonumber(fields[5]) or 0) + each
+    if at > earliest then earliest, why, spacing = at, 'quota', math.max(spacing, each) end
   end
 end
 if blob and limits.bytesPerSecond and not follows then
@@ -70,9 +90,12 @@ if blob and limits.bytesPerSecond and not follows then
   if at > earliest then earliest, why, spacing = at, 'bandwidth', math.max(spacing, 100) end
 end
 
-local known = inside or follows or rank == 0 or redis.call('ZSCORE', KEYS[4], ticket)
+local known = inside or follows or rank == 0 or waits
+-- Whom the quota's spreading does not hold up does not come behind those whom it does.
+local lane = isShort and 'spread:' or ''
+local lines = redis.call('HMGET', KEYS[2], lane .. 'front', lane .. 'line0', lane .. 'line1', lane .. 'line2')
 local ahead = 0
-for i = 0, rank do ahead = math.max(ahead, tonumber(fields[5 + i]) or 0) end
+for i = 0, rank do ahead = math.max(ahead, tonumber(lines[2 + i]) or 0) end
 -- Those who were told to come have not: they were cancelled.
 local idle = now - last > 250
 if earliest <= now and (known or ahead <= now or idle) then
@@ -83,58 +106,77 @@ if earliest <= now and (known or ahead <= now or idle) then
     redis.call('PEXPIRE', KEYS[6], math.ceil(tokens * spacing) + 1000)
   end
   redis.call('HSET', KEYS[2], 'last', string.format('%.3f', now))
-  if idle then redis.call('HDEL', KEYS[2], 'front', 'line0', 'line1', 'line2') end
+  if isShort then redis.call('HSET', KEYS[2], 'spread:last', string.format('%.3f', now)) end
+  if idle and not (isShort and others > 0) then
+    for _, name in ipairs({ 'front', 'line0', 'line1', 'line2' }) do redis.call('HDEL', KEYS[2], lane .. name) end
+  end
   redis.call('PEXPIRE', KEYS[2], 3600000)
   if limits.concurrent then
-    redis.call('ZADD', KEYS[5], now + tonumber(ARGV[8]), ARGV[7])
+    redis.call('ZADD', KEYS[5], now + life, holder)
     redis.call('PEXPIRE', KEYS[5], 3600000)
   end
   if left then
-    redis.call('ZADD', KEYS[8], now + tonumber(ARGV[8]), ARGV[7])
+    redis.call('ZADD', KEYS[8], now + life, holder)
     redis.call('PEXPIRE', KEYS[8], 3600000)
   end
-  return { 1, 0, '', (limits.concurrent or left) and 1 or 0, text }
+  return { 1, 0, '', (limits.concurrent or left) and 1 or 0, text, '' }
 end
 
 -- A little faster than they can be let in: who is late leaves no gap.
 local due, cursor
 -- Limits may change: nobody is sent away for longer.
 local latest = earliest + 60000
+-- There is more then.
+if isShort and reset then latest = math.min(latest, math.max(earliest, reset)) end
 if known then
-  cursor = 'front'
-  due = math.min(math.max(tonumber(fields[4]) or 0, earliest), latest)
+  cursor = lane .. 'front'
+  due = math.min(math.max(tonumber(lines[1]) or 0, earliest), latest)
   redis.call('HSET', KEYS[2], cursor, string.format('%.3f', due + spacing * 0.9))
 else
-  cursor = 'line' .. rank
-  due = math.min(math.max(ahead, earliest) + spacing * 0.9, latest)
+  cursor = lane .. 'line' .. rank
+  -- Those who were let in come back to ask for more: a place is left for them, but not where places are rare.
+  due = math.max(ahead + spacing * 0.9, earliest + (isShort and 0 or spacing * 0.9))
+  due = math.min(due, latest)
   redis.call('HSET', KEYS[2], cursor, string.format('%.3f', due))
 end
-why = why or fields[8] or 'rate'
+why = why or fields[4] or 'rate'
 redis.call('HSET', KEYS[2], 'why', why)
 redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - 60000)
 redis.call('ZADD', KEYS[4], due, ticket)
 local kept = math.ceil(due - now) + 3600000
 redis.call('PEXPIRE', KEYS[2], kept)
 redis.call('PEXPIRE', KEYS[4], kept)
-return { 0, math.max(1, math.ceil(due - now)), why, 0, text }
+return { 0, math.max(1, math.ceil(due - now)), why, 0, text, left and string.format('%d', left) or '' }
 `;
 
 /**
- * A request was answered. Answers overtake each other: within a second, the fewest that are left count.
+ * A request was answered. Answers overtake each other: within a second, and within a window that begins anew, the
+ * fewest that are left count.
+ *
+ * A blob's answer that says nothing of a quota which other answers speak of is not counted in it: Docker Hub counts
+ * manifests only.
  *
  * KEYS: quota, asked, all that have a quota.
- * ARGV: registry, holder, what is left or '', of how many or '', milliseconds until that is out of date.
+ * ARGV: registry, holder, is a blob, what is left or '', of how many or '', milliseconds until the quota begins anew or '',
+ * milliseconds after which one more comes back or '', milliseconds until what is said is out of date.
  */
 export const answeredScript = `${clock}
 redis.call('ZREM', KEYS[2], ARGV[2])
-local left = tonumber(ARGV[3])
+local blob, left, reset = ARGV[3] == '1', tonumber(ARGV[4]), tonumber(ARGV[6])
+if blob and (left or redis.call('EXISTS', KEYS[1]) == 1) then redis.call('HSET', KEYS[1], 'blobs', left and '1' or '0') end
 if not left then return end
-local known = redis.call('HMGET', KEYS[1], 'left', 'at')
-if known[1] and left > tonumber(known[1]) and now - tonumber(known[2]) < 1000 then return end
-redis.call('HSET', KEYS[1], 'left', ARGV[3], 'limit', ARGV[4], 'at', string.format('%.3f', now))
-redis.call('PEXPIRE', KEYS[1], ARGV[5])
+local known = redis.call('HMGET', KEYS[1], 'left', 'at', 'reset')
+local ends = tonumber(known[3])
+local isNew = ends and ends <= now
+-- The same window, as far as clocks and the way of an answer tell.
+local isSame = ends and reset and math.abs(now + reset - ends) < 500
+if known[1] and not isNew and left > tonumber(known[1]) and (isSame or now - tonumber(known[2]) < 1000) then return end
+redis.call('HSET', KEYS[1], 'left', ARGV[4], 'limit', ARGV[5], 'every', ARGV[7],
+  'reset', reset and string.format('%.3f', now + reset) or '', 'at', string.format('%.3f', now))
+-- How many there are when it begins anew is good to know then.
+redis.call('PEXPIRE', KEYS[1], ARGV[8] + (reset and 60000 or 0))
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
-redis.call('ZADD', KEYS[3], now + ARGV[5], ARGV[1])
+redis.call('ZADD', KEYS[3], now + ARGV[8], ARGV[1])
 `;
 
 /** A request is over. KEYS: state, busy, asked. ARGV: holder, milliseconds that it took. */

@@ -20,6 +20,8 @@ export interface Answer {
   body: Dispatcher.ResponseData['body'];
   /** Who answered in the end. */
   url: URL;
+  /** The headers of the first answer, which is the one of whom was asked; others where it redirected. */
+  own: IncomingHttpHeaders;
 }
 
 const maxErrorBytes = 64 * 1024;

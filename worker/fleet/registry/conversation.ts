@@ -103,7 +103,7 @@ export class Conversation {
     answer.body.once('close', () => entered[Symbol.dispose]());
     try {
       // The pause that a refusal asks for is another one's to tell.
-      await entered.answered(answer.status === 429 ? undefined : quotaOf(answer.headers));
+      await entered.answered(answer.status === 429 ? undefined : quotaOf(answer.own));
     } catch (error) {
       answer.body.on('error', () => {}).destroy();
       throw error;

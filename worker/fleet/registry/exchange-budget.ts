@@ -4,8 +4,10 @@ export interface Quota {
   left: number;
   /** Requests of a whole window. */
   limit?: number;
-  /** Milliseconds until there are more. */
+  /** Milliseconds until there are as many again. */
   resetMs?: number;
+  /** Milliseconds of a window. Without a reset it moves along, and what went out of it comes back. */
+  windowMs?: number;
 }
 
 /** A request that was let in. It must be disposed when its answer is over. */

@@ -23,12 +23,13 @@ export function retryAfterMs(header: string | undefined, now = Date.now()): numb
  * What the RateLimit headers of an answer say is left, of the limit that is met first: `RateLimit: "name";r=5;t=30` with
  * `RateLimit-Policy: "name";q=100;w=60` (draft-ietf-httpapi-ratelimit-headers), its older form `limit=100, remaining=5,
  * reset=30`, or `RateLimit-Remaining` with `-Limit` and `-Reset`, also with X- in front, in seconds from now or since
- * 1970. Docker Hub sends `ratelimit-remaining: 76;w=21600` and no reset. Undefined when they say nothing.
+ * 1970. Docker Hub sends `ratelimit-remaining: 76;w=21600`, a window in seconds, and no reset. Undefined when they say
+ * nothing.
  */
 export function quotaOf(headers: IncomingHttpHeaders, now = Date.now()): Quota | undefined {
-  const said = [...ofField(headers), ...ofHeaders(headers, now)].filter(
-    ({ left }) => left !== undefined,
-  ) as Quota[];
+  const said = [...ofField(headers), ...ofHeaders(headers, now)].flatMap((each) =>
+    each.left === undefined ? [] : [{ ...each, left: Math.floor(each.left) } as Quota],
+  );
   // Where several are used up, the one that lasts longest.
   return said.sort((a, b) => a.left - b.left || (b.resetMs ?? 0) - (a.resetMs ?? 0))[0];
 }
@@ -53,6 +54,7 @@ function ofField(headers: IncomingHttpHeaders): Said[] {
       left: parameter(item, 'r') ?? parameter(item, 'remaining'),
       limit: parameter(policy, 'q') ?? parameter(item, 'limit'),
       resetMs: inMs(parameter(item, 't') ?? parameter(item, 'reset')),
+      windowMs: inMs(parameter(policy, 'w')),
     };
   });
 }
@@ -61,11 +63,17 @@ function ofHeaders(headers: IncomingHttpHeaders, now: number): Said[] {
   return ['ratelimit', 'x-ratelimit'].map((prefix) => {
     const of = (name: string) => number(headerOf(headers, `${prefix}-${name}`));
     const reset = of('reset');
+    const limits = headerOf(headers, `${prefix}-limit`) ?? '';
+    // `100;w=21600`; after it may come others: `10, 10;w=1, 50;w=60`.
+    const policy = limits
+      .split(',')
+      .find((one) => number(one) === of('limit') && one.includes(';'));
     const since = reset !== undefined && reset > epochSeconds ? now : 0;
     return {
       left: of('remaining'),
       limit: of('limit'),
       resetMs: reset === undefined ? undefined : reset * 1000 - since,
+      windowMs: inMs(parameter(policy ?? '', 'w')),
     };
   });
 }
@@ -90,7 +98,7 @@ function parameter(item: string, name: string): number | undefined {
 
 /** `76`, `76;w=21600` as Docker Hub has it, or the first of `10, 10;w=1, 50;w=60`. */
 function number(text: string | undefined): number | undefined {
-  const digits = /^\s*(\d{1,12})(?:\.\d+)?\s*(?:[;,]|$)/.exec(text ?? '')?.[1];
+  const digits = /^\s*(\d{1,12}(?:\.\d{1,9})?)\s*(?:[;,]|$)/.exec(text ?? '')?.[1];
   return digits === undefined ? undefined : Number(digits);
 }
 

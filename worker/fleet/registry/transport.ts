@@ -71,9 +71,11 @@ export class Transport {
   async send(outgoing: Outgoing): Promise<Answer> {
     const { authorization, ownHeaders = {}, tls } = outgoing;
     let hop: Hop = { url: outgoing.url, authorization, headers: ownHeaders, tls };
+    let own: Answer['own'] | undefined;
     for (let hops = 0; ; hops++) {
       const answer = await this.#exchange(outgoing, hop);
-      if (outgoing.follow === false || !isRedirect(answer.status)) return answer;
+      own ??= answer.headers;
+      if (outgoing.follow === false || !isRedirect(answer.status)) return { ...answer, own };
       const next = nextHop(answer);
       await discard(answer.body);
       if (hops === maxRedirects) {
@@ -95,7 +97,7 @@ export class Transport {
     await this.#agents.close();
   }
 
-  async #exchange(outgoing: Outgoing, hop: Hop): Promise<Answer> {
+  async #exchange(outgoing: Outgoing, hop: Hop): Promise<Omit<Answer, 'own'>> {
     const attributes = { 'server.address': hop.url.host, 'url.path': hop.url.pathname };
     return await traced(outgoing.method, { kind: 'client', attributes }, async (span) => {
       const answer = await this.#ask(outgoing, hop);
@@ -104,7 +106,10 @@ export class Transport {
     });
   }
 
-  async #ask(outgoing: Outgoing, { url, authorization, headers, tls }: Hop): Promise<Answer> {
+  async #ask(
+    outgoing: Outgoing,
+    { url, authorization, headers, tls }: Hop,
+  ): Promise<Omit<Answer, 'own'>> {
     const { method, allowPrivate, signal, body } = outgoing;
     const literal = literalOf(url);
     if (literal !== undefined && !isAllowed(literal, allowPrivate)) {
@@ -142,7 +147,7 @@ function isRedirect(status: number): boolean {
   return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
 }
 
-function nextHop({ headers, url }: Answer): URL {
+function nextHop({ headers, url }: Pick<Answer, 'headers' | 'url'>): URL {
   const next = URL.parse(headers.location ?? '', url.href);
   const refuse = (why: string) =>
     new DrayError('REGISTRY_PROTOCOL', `${url.host} redirected ${why}`, {

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DrayError } from '../../../../shared/errors.ts';
 import type { Priority } from '../../../../shared/pull/priority.ts';
 import { connectRedis, type Redis } from '../../../../shared/queue/connection.ts';
 import { type FleetLimits, RegistryLimits } from '../../../../shared/registry/limits.ts';
 import { askingFor } from '../../../../worker/fleet/budget/asking.ts';
 import { RegistryBudgets } from '../../../../worker/fleet/budget/budgets.ts';
+import type { Quota } from '../../../../worker/fleet/registry/exchange-budget.ts';
 import { startRedis, type TestRedis } from '../../../support/redis.ts';
 
 const prefix = '{test}';
@@ -51,7 +53,7 @@ describe('budgets of registries', () => {
   async function ask(host: string, ticket: string, asked: Asked = {}) {
     const { worker = 0, priority = 'normal', follows = false, isBlob = false } = asked;
     try {
-      return await askingFor({ ticket, priority }, () =>
+      return await askingFor({ ticket, priority, isPatient: priority !== 'high' }, () =>
         workers[worker].enter(host, { follows, isBlob, signal: undefined }),
       );
     } catch (error) {
@@ -103,13 +105,13 @@ describe('budgets of registries', () => {
     const host = await limited({ requestsPerSecond: 20, burst: 1 });
     await ask(host, 'first');
     const low = Number(await ask(host, 'low', { priority: 'low' }));
-    await new Promise((resolve) => setTimeout(resolve, low));
+    await sleep(low);
     // While those of the first priority come all the time.
     const crowd = Array.from({ length: 30 }, (_, n) => ask(host, `h${n}`, { priority: 'high' }));
     let tries = 0;
     for (let got: unknown = 0; typeof got !== 'object'; tries++) {
       got = await ask(host, 'low', { priority: 'low' });
-      if (typeof got === 'number') await new Promise((resolve) => setTimeout(resolve, got));
+      if (typeof got === 'number') await sleep(got);
     }
     await Promise.all(crowd);
     assert.ok(tries < 10, `${tries} tries`);
@@ -152,7 +154,7 @@ describe('budgets of registries', () => {
   test('near the end of its quota a registry is asked by no more at once than are left, of both workers', async () => {
     const host = await limited({});
     const enter = async (worker: 0 | 1) => {
-      const entered = await ask(host, `q${Math.random()}`, { worker });
+      const entered = await ask(host, `q${Math.random()}`, { worker, priority: 'high' });
       assert.ok(typeof entered === 'object', `it waits ${String(entered)} ms`);
       return entered;
     };
@@ -173,7 +175,7 @@ describe('budgets of registries', () => {
     await waits(1);
     // One that broke off is no longer waited for.
     fourth[Symbol.dispose]();
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await sleep(50);
     const fifth = await enter(0);
     await waits(0);
     assert.equal(typeof (await ask(host, 'follows', { follows: true })), 'object');
@@ -192,9 +194,84 @@ describe('budgets of registries', () => {
     const second = await ask(host, 'b');
     assert.ok(typeof second === 'object');
     assert.equal(typeof (await ask(host, 'c', { worker: 1 })), 'number');
-    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    await sleep(1_100);
     await second.answered({ left: 50, limit: 100 });
     for (const ticket of ['d', 'e', 'f']) assert.equal(typeof (await ask(host, ticket)), 'object');
+  });
+
+  /** Asks and is answered at once, with what the registry then says. */
+  async function answered(host: string, quota: Quota | undefined, asked: Asked = {}) {
+    const entered = await ask(host, `answered${Math.random()}`, asked);
+    assert.ok(typeof entered === 'object', `it waits ${String(entered)} ms`);
+    await entered.answered(quota);
+    entered[Symbol.dispose]();
+  }
+
+  test('a quota that is enough for those who ask holds nobody up', async () => {
+    const host = await limited({});
+    await answered(host, { left: 9, limit: 100, resetMs: 60_000 });
+    for (const worker of [0, 1, 0, 1] as const) {
+      assert.equal(typeof (await ask(host, `few${worker}${Math.random()}`, { worker })), 'object');
+    }
+  });
+
+  test('where less is left than is wanted, bulk is spread over the rest of the time, and people pass', async () => {
+    const host = await limited({});
+    await answered(host, { left: 10, limit: 100, resetMs: 60_000 });
+    const bulk = async (n: number) => ask(host, `bulk${n}`, { priority: 'low' });
+    // Half of what is left goes at once; the first of the others begins the spreading.
+    for (let n = 0; n < 5; n++) assert.equal(typeof (await bulk(n)), 'object');
+    assert.equal(typeof (await bulk(5)), 'object');
+    const waits = [Number(await bulk(6)), Number(await bulk(7)), Number(await bulk(8))];
+    assert.deepEqual(
+      waits,
+      waits.toSorted((a, b) => a - b),
+    );
+    assert.ok((waits[0] ?? 0) > 5_000 && (waits[0] ?? 0) < 12_000, `${waits}`);
+    // Nobody is sent away for longer than until there is more.
+    for (let n = 9; n < 40; n++) assert.ok(Number(await bulk(n)) <= 60_000);
+    const before = Number(await ask(host, 'normal', { priority: 'normal' }));
+    const behind = Number(await ask(host, 'low', { priority: 'low' }));
+    assert.ok(before < behind + 1_000, `${before} ${behind}`);
+    assert.equal(typeof (await ask(host, 'person', { priority: 'high' })), 'object');
+  });
+
+  test('when a quota begins anew, what was put off goes on', async () => {
+    const host = await limited({});
+    await answered(host, { left: 2, limit: 100, resetMs: 1_200 });
+    await answered(host, { left: 1, limit: 100, resetMs: 1_200 });
+    await answered(host, undefined, { priority: 'low' });
+    const wait = Number(await ask(host, 'put off', { priority: 'low' }));
+    assert.ok(wait > 500 && wait <= 1_200, `${wait}`);
+    await sleep(wait + 50);
+    for (const n of [0, 1, 2, 3]) {
+      assert.equal(typeof (await ask(host, `put off${n || ''}`, { priority: 'low' })), 'object');
+    }
+  });
+
+  test('of a window that moves along, as Docker Hub has it, one comes back at a time', async () => {
+    const host = await limited({});
+    const quota = (left: number) => ({ left, limit: 10, windowMs: 10_000 });
+    await answered(host, quota(1));
+    await answered(host, quota(0), { priority: 'low' });
+    const wait = Number(await ask(host, 'bulk', { priority: 'low' }));
+    assert.ok(wait > 500 && wait <= 1_000, `${wait}`);
+    await answered(host, quota(0), { priority: 'high' });
+    await sleep(wait + 20);
+    assert.equal(typeof (await ask(host, 'bulk', { priority: 'low' })), 'object');
+  });
+
+  test('blobs that a registry does not count are not held up', async () => {
+    const host = await limited({});
+    const quota = { left: 1, limit: 100, windowMs: 6 * 3600_000 };
+    await answered(host, quota);
+    // The first blob tells.
+    await answered(host, undefined, { isBlob: true });
+    await answered(host, { ...quota, left: 0 }, { priority: 'high' });
+    assert.ok(Number(await ask(host, 'manifest')) > 10_000);
+    for (const n of [1, 2, 3]) {
+      assert.equal(typeof (await ask(host, `blob${n}`, { isBlob: true })), 'object');
+    }
   });
 
   test('who refuses without saying for how long is asked later each time', async () => {
@@ -230,7 +307,7 @@ describe('budgets of registries', () => {
     assert.ok((await timeOf(await limited({ workerBytesPerSecond: 1 << 20 }))) > 400);
     const wide = await limited({ bytesPerSecond: 1 << 20 });
     const loading = timeOf(wide);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await sleep(100);
     await limits.set(wide, {});
     await loading;
     assert.equal(typeof (await ask(wide, 'blob', { isBlob: true })), 'object');

@@ -42,20 +42,25 @@ describe('RateLimit headers', () => {
     ],
     [{ ratelimit: '"a";r=0;t=1, "b";r=0;t=40' }, { left: 0, resetMs: 40_000 }, 40_000],
     [{ ratelimit: '"default";r=1;t=30' }, { left: 1, resetMs: 30_000 }],
+    [{ ratelimit: '"default";r=0.5;t=1.25' }, { left: 0, resetMs: 1_250 }, 1_250],
     [{ ratelimit: 'limit=10, remaining=3, reset=7' }, { left: 3, limit: 10, resetMs: 7_000 }],
     [{ 'ratelimit-remaining': '0', 'ratelimit-reset': '12' }, { left: 0, resetMs: 12_000 }, 12_000],
     [
       { 'ratelimit-limit': '100;w=21600', 'ratelimit-remaining': '76;w=21600' },
-      { left: 76, limit: 100 },
+      { left: 76, limit: 100, windowMs: 21_600_000 },
     ],
     [{ 'ratelimit-remaining': '0;w=21600' }, { left: 0 }],
     [
       {
-        'ratelimit-limit': '10, 10;w=1, 50;w=60',
+        'ratelimit-limit': '10, 50;w=60, 10;w=1',
         'ratelimit-remaining': '3',
         'ratelimit-reset': '12',
       },
-      { left: 3, limit: 10, resetMs: 12_000 },
+      { left: 3, limit: 10, resetMs: 12_000, windowMs: 1_000 },
+    ],
+    [
+      { ratelimit: '"hour";r=4', 'ratelimit-policy': '"hour";q=10;w=3600' },
+      { left: 4, limit: 10, windowMs: 3_600_000 },
     ],
     [
       { 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': String(now / 1000 + 60) },
