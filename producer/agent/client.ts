@@ -11,8 +11,9 @@ import {
   type MountStatus,
   type OutputChunk,
   type SnapshotStatus,
+  type StartedMessage,
 } from '../../shared/agent/containers.ts';
-import type { ExecRequest } from '../../shared/agent/exec.ts';
+import type { ExecRequest, ExitMessage } from '../../shared/agent/exec.ts';
 import {
   decodeFrames,
   emptyFrame,
@@ -43,6 +44,18 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
+/** A container that was just started, with the output that comes. */
+export interface StartedContainer {
+  id: string;
+  /** What was asked for and is less on its node. */
+  warnings: string[];
+  /** Where in its log the output begins: see {@link AgentClient.containerLogs}. */
+  from: number;
+  output: AsyncIterable<OutputChunk>;
+  /** How it ended, once the output has, and it is removed where that was asked for. */
+  exit: () => ContainerExit | undefined;
+}
+
 /** The largest answer that is read whole: lists of snapshots and containers. */
 const maxAnswerBytes = 64 * 1024 * 1024;
 
@@ -64,6 +77,36 @@ export class AgentClient {
     options: CallOptions = {},
   ): Promise<ContainerStatus> {
     return this.#json('POST', '/v1/containers', request, options);
+  }
+
+  /**
+   * Makes a container and runs its command: resolves when it runs, and nothing of its output is missed.
+   * @throws RUNTIME_FAILED with `context.exitCode`
+   */
+  async runContainer(
+    request: CreateContainerRequest,
+    options: CallOptions = {},
+  ): Promise<StartedContainer> {
+    const path = '/v1/containers/run';
+    const { body, headers } = await this.#open('POST', path, options, request);
+    const frames = decodeFrames(this.#translated(body, options.signal));
+    const first = await frames.next();
+    const message = first.done === true ? {} : messageIn(first.value);
+    if (!('started' in message)) throw this.#unavailable(new Error('it did not say what it began'));
+    let exit: ContainerExit | undefined;
+    async function* read(): AsyncGenerator<OutputChunk> {
+      for await (const frame of frames) {
+        const { kind, bytes } = frame;
+        if (kind === 'stdout' || kind === 'stderr') yield { stream: kind, bytes };
+        else exit = (messageIn(frame) as Partial<ExitMessage>).exit;
+      }
+    }
+    return {
+      ...(message as StartedMessage).started,
+      from: Number(headers[logStartHeader]),
+      output: read(),
+      exit: () => exit,
+    };
   }
 
   /** Runs its command. @throws RUNTIME_FAILED with `context.exitCode` */
@@ -406,6 +449,10 @@ async function* closing(
   } finally {
     close();
   }
+}
+
+function messageIn({ kind, bytes }: Frame): object {
+  return kind === 'control' ? (JSON.parse(Buffer.from(bytes).toString()) as object) : {};
 }
 
 function decodeAnswer(text: string): DrayError {

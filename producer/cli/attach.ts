@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerStatus } from '../../shared/agent/containers.ts';
 import { encodeControl } from '../../shared/agent/frames.ts';
 import { asDrayError, DrayError } from '../../shared/errors.ts';
+import type { StartedContainer } from '../agent/client.ts';
 import { exitCodes } from './errors.ts';
 import {
   type FollowOptions,
@@ -24,8 +25,10 @@ export interface AttachOptions extends FollowOptions {
   stdin: boolean;
   /** Whether signals are passed on, where there is no terminal. */
   signals: boolean;
-  /** Called once nothing of the output can be missed, before any input goes on. */
-  start?: () => Promise<void>;
+  /** It was just started. */
+  started?: StartedContainer;
+  /** Aborted when it is left; what of its output is read already must end then. */
+  leave?: AbortController;
 }
 
 /**
@@ -34,11 +37,10 @@ export interface AttachOptions extends FollowOptions {
  * @returns its exit code; 0 when it was left
  */
 export async function attachTo(id: string, options: AttachOptions): Promise<number> {
-  const leave = new AbortController();
+  const { leave = new AbortController() } = options;
   const follow = { ...options, signal: leave.signal };
   const output = followOutput(id, follow);
   await output.next();
-  await options.start?.();
   using stack = new DisposableStack();
   if (options.stdin) stack.use(passInput(id, follow, options.terminal, leave));
   if (options.signals && !options.terminal) {
@@ -71,7 +73,7 @@ export async function attachTo(id: string, options: AttachOptions): Promise<numb
     process.stderr.write(`\nContainer ${id} runs on: dray attach ${id}\n`);
     return exitCodes.ok;
   }
-  const { exitCode, error } = await waitForEnd(id, options);
+  const { exitCode, error } = options.started?.exit() ?? (await waitForEnd(id, options));
   if (error !== undefined) process.stderr.write(`${error}\n`);
   return exitCode;
 }

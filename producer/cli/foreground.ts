@@ -6,7 +6,7 @@ import type {
   OutputStream,
 } from '../../shared/agent/containers.ts';
 import { DrayError, errnoOf } from '../../shared/errors.ts';
-import type { AgentClient } from '../agent/client.ts';
+import type { AgentClient, StartedContainer } from '../agent/client.ts';
 import { outputError } from './errors.ts';
 
 /** Milliseconds for which an agent that went away is waited for: its container runs on. */
@@ -22,13 +22,15 @@ export interface FollowOptions {
   /** Says something to the person who looks. */
   say?: (message: string) => void;
   signal?: AbortSignal;
+  /** Its output as its start has opened it. */
+  started?: Pick<StartedContainer, 'from' | 'output'>;
   /** What of the output is wanted; default: all, up to its end. */
   request?: LogRequest;
 }
 
 /**
  * The output of a container up to its end, each byte once, also when its agent is replaced meanwhile.
- * The log is open once the first value (undefined) has come: what is started then loses nothing.
+ * The log is open once the first value (undefined) has come: nothing is lost from then on.
  */
 export async function* followOutput(
   id: string,
@@ -41,7 +43,9 @@ export async function* followOutput(
     try {
       const read = (client: AgentClient) =>
         client.containerLogs(id, { ...request, ...signalOf(options) });
-      const logs = await (attempt === 0 ? options.connect().then(read) : withAgent(options, read));
+      const logs = await (attempt > 0
+        ? withAgent(options, read)
+        : (options.started ?? options.connect().then(read)));
       if (attempt === 0) yield undefined;
       const { since: _since, tail: _tail, ...rest } = request;
       request = { ...rest, from: logs.from };

@@ -105,6 +105,11 @@ export interface ContainerExit {
   error?: string;
 }
 
+/** The first message of the agent in the answer to a request to run one; the output follows, and the exit. */
+export interface StartedMessage {
+  started: { id: string; warnings: string[] };
+}
+
 /** What stands at a path in a container. */
 export interface FoundFile {
   type: 'file' | 'folder' | 'symlink' | 'other';

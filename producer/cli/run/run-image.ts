@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import type { Command } from 'commander';
-import type { ContainerStatus, CreateContainerRequest } from '../../../shared/agent/containers.ts';
+import type { CreateContainerRequest } from '../../../shared/agent/containers.ts';
 import type { RunOptions } from '../../../shared/agent/run-options.ts';
 import { asDrayError, DrayError, decodeError } from '../../../shared/errors.ts';
 import { isDigest } from '../../../shared/image/digest.ts';
 import { formatPlatform, parsePlatform } from '../../../shared/image/platform.ts';
 import { formatReference, parseReference } from '../../../shared/image/reference.ts';
 import { parsePullPolicy } from '../../../shared/pull/policy.ts';
+import type { AgentClient } from '../../agent/client.ts';
 import { attachTo } from '../attach.ts';
 import { type Context, openContext } from '../context.ts';
 import { ownTerminalSize } from '../terminal.ts';
@@ -33,22 +34,29 @@ export async function runImage(command: Command, request: RunRequest): Promise<n
     parsePullPolicy(request.pull);
     const create = await createRequest(request);
     const context = await openContext(command);
-    const { id, warnings = [] } = await createContainer(context, request, create);
-    for (const warning of warnings) process.stderr.write(`dray: warning: ${warning}\n`);
     if (request.detach === true) {
-      await (await context.agent()).startContainer(id);
+      const { id, warnings } = await withImage(context, request, create, async (agent, create) => {
+        const { id, warnings = [] } = await agent.createContainer(create);
+        await agent.startContainer(id);
+        return { id, warnings };
+      });
+      warn(warnings);
       process.stdout.write(`${id}\n`);
       return 0;
     }
-    return await attachTo(id, {
+    const leave = new AbortController();
+    const started = await withImage(context, request, create, (agent, create) =>
+      agent.runContainer(create, { signal: leave.signal }),
+    );
+    warn(started.warnings);
+    return await attachTo(started.id, {
+      started,
+      leave,
       connect: () => context.agent(),
       say: (message: string) => process.stderr.write(`${message}\n`),
       terminal: create.options?.terminal === true,
       stdin: create.options?.stdin === true,
       signals: true,
-      start: async () => {
-        await (await context.agent()).startContainer(id);
-      },
     });
   } catch (error) {
     const failure = asDrayError(error);
@@ -96,15 +104,20 @@ function randomID(): string {
   return randomBytes(6).toString('hex');
 }
 
+function warn(warnings: readonly string[]): void {
+  for (const warning of warnings) process.stderr.write(`dray: warning: ${warning}\n`);
+}
+
 /** Pulls the image when the store or the node does not have it, or the policy wants the registry to be asked. */
-async function createContainer(
+async function withImage<T>(
   context: Context,
   { reference, platform, pull: policy }: RunRequest,
   create: CreateContainerRequest,
-): Promise<ContainerStatus> {
+  use: (agent: AgentClient, create: CreateContainerRequest) => Promise<T>,
+): Promise<T> {
   if (policy === 'missing' || isDigest(reference)) {
     try {
-      return await (await context.agent()).createContainer(create);
+      return await use(await context.agent(), create);
     } catch (error) {
       const isAbsent =
         error instanceof DrayError &&
@@ -122,5 +135,5 @@ async function createContainer(
   });
   if (pull.error !== undefined) throw decodeError(pull.error);
   const image = pull.manifest?.digest ?? create.image;
-  return await (await context.agent()).createContainer({ ...create, image });
+  return await use(await context.agent(), { ...create, image });
 }

@@ -1,8 +1,13 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
-import { logStartHeader, type OutputChunk } from '../../../shared/agent/containers.ts';
-import { emptyFrame, encodeFrames } from '../../../shared/agent/frames.ts';
-import type { Containers } from '../containers/containers.ts';
+import {
+  logStartHeader,
+  type OutputChunk,
+  type StartedMessage,
+} from '../../../shared/agent/containers.ts';
+import type { ExitMessage } from '../../../shared/agent/exec.ts';
+import { emptyFrame, encodeControl, encodeFrames } from '../../../shared/agent/frames.ts';
+import type { Containers, RunningContainer } from '../containers/containers.ts';
 import {
   containerID,
   createContainerBody,
@@ -25,6 +30,16 @@ export function containerRoutes(server: FastifyInstance, containers: Containers)
     const body = parse(createContainerBody, request.body);
     const created = await containers.create(body, { signal: signalOf(reply) });
     return reply.code(201).send(created);
+  });
+
+  server.post('/v1/containers/run', { bodyLimit: createBodyLimit }, async (request, reply) => {
+    const body = parse(createContainerBody, request.body);
+    const running = await containers.run(body, { signal: signalOf(reply) });
+    return reply
+      .code(201)
+      .header(logStartHeader, running.log.from)
+      .type('application/octet-stream')
+      .send(Readable.from(runFrames(running), { objectMode: false }));
   });
 
   server.get('/v1/containers/:id', (request) => containers.inspect(containerID(request)));
@@ -74,6 +89,15 @@ export function containerRoutes(server: FastifyInstance, containers: Containers)
       .type('application/octet-stream')
       .send(Readable.from(frames(output), { objectMode: false }));
   });
+}
+
+/** That it runs, its output, and how it ended. */
+async function* runFrames({ id, warnings, log, exited }: RunningContainer): AsyncGenerator<Buffer> {
+  const started: StartedMessage = { started: { id, warnings } };
+  yield encodeControl(started);
+  for await (const { stream, bytes } of log.output) yield* encodeFrames(stream, bytes);
+  const exit: ExitMessage = { exit: await exited };
+  yield encodeControl(exit);
 }
 
 /** The first frame is empty: with it the headers leave, and the caller knows that it misses nothing from here on. */

@@ -28,6 +28,17 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
+/** A container that was just started. */
+export interface RunningContainer {
+  id: string;
+  /** What was asked for and is less on this node. */
+  warnings: string[];
+  /** Its output from the beginning to the end. */
+  log: OpenedLog;
+  /** How it ended; with `autoRemove` once it is gone. */
+  exited: Promise<ContainerExit>;
+}
+
 export type LogOptions = Omit<ReadLogOptions, 'hasEnded' | 'changed'>;
 
 /**
@@ -109,6 +120,32 @@ export class Containers implements AsyncDisposable {
     }
     const fresh = { ...container, stopRequested: false, restarts: 0, backoff: 0 };
     return statusOf(await this.#supervisor.start(fresh));
+  }
+
+  /**
+   * Makes a container and runs its command, of whose output nothing is missed. What could not be started is left
+   * as {@link start} leaves it; what was not started because the caller left is removed.
+   * @throws as {@link create} and {@link start}
+   */
+  async run(request: CreateContainerRequest, options: CallOptions = {}): Promise<RunningContainer> {
+    const { id, warnings = [] } = await this.create(request, options);
+    await using opened = new AsyncDisposableStack();
+    try {
+      const log = opened.use(await this.logs(id, { ...options, follow: true }));
+      await this.start(id, options);
+      const exited = this.wait(id, options);
+      exited.catch(() => {});
+      opened.move();
+      return { id, warnings, log, exited };
+    } catch (error) {
+      if (options.signal?.aborted && this.#services.rows.get(id)?.state === 'created') {
+        await this.remove(id);
+      } else if (request.autoRemove === true) {
+        // Its name is free once the caller hears of it.
+        await this.wait(id, options).catch(() => {});
+      }
+      throw error;
+    }
   }
 
   /** All containers, oldest first. */

@@ -20,11 +20,10 @@ export interface ReadLogOptions extends LogStart {
   signal?: AbortSignal;
 }
 
-/** A log that is open: it may be removed now. */
-export interface OpenedLog {
+/** A log that is open until it was read or is disposed: it may be removed now. */
+export interface OpenedLog extends AsyncDisposable {
   /** The byte where it is read from: another reader that begins there gets the same. */
   from: number;
-  /** To be iterated to the end, or returned. */
   output: AsyncGenerator<OutputChunk>;
 }
 
@@ -37,7 +36,11 @@ export async function openLog(path: string, options: ReadLogOptions = {}): Promi
   const file = await open(path, 'r');
   try {
     const from = await findStart(file, options);
-    return { from, output: readLog(file, path, from, options) };
+    return {
+      from,
+      output: readLog(file, path, from, options),
+      [Symbol.asyncDispose]: () => file.close(),
+    };
   } catch (error) {
     await file.close();
     throw error;

@@ -146,6 +146,11 @@ export class Supervisor implements AsyncDisposable {
     this.#remembered.delete(id);
   }
 
+  /** Whether something is being done for a container that nobody asked for; its end is told as a change. */
+  isClearingUp(instance: string | undefined): boolean {
+    return instance !== undefined && this.#background.has(instance);
+  }
+
   /** Looks whether a container has ended, in the background, one look at a time. */
   look(instance: string): void {
     if (this.#closed) return;
@@ -229,7 +234,9 @@ export class Supervisor implements AsyncDisposable {
       this.#services.log.error({ err: error, instance }, 'a container could not be cleared up');
     });
     const last = done.finally(() => {
-      if (this.#background.get(instance) === last) this.#background.delete(instance);
+      if (this.#background.get(instance) !== last) return;
+      this.#background.delete(instance);
+      this.tell();
       if (this.#again.delete(instance)) this.look(instance);
     });
     this.#background.set(instance, last);
