@@ -72,6 +72,13 @@ export async function heartbeat(
   return (await runScript(redis, heartbeatScript, where, [name, value])) === 1;
 }
 
+const nameOrder = new Intl.Collator('en', { numeric: true });
+
+/** Orders by name: n9 comes before n10. */
+export function byName(a: { name: string }, b: { name: string }): number {
+  return nameOrder.compare(a.name, b.name);
+}
+
 /** Every node that registered, by name. */
 export async function listNodes(redis: Redis, prefix: string): Promise<NodeInfo[]> {
   const keys = keysOf(prefix);
@@ -85,20 +92,35 @@ export async function listNodes(redis: Redis, prefix: string): Promise<NodeInfo[
   for (let i = 0; i < seen.length; i += 2) seenAt.set(seen[i] ?? '', Number(seen[i + 1]));
   return Object.entries(values)
     .map(([name, value]) => nodeInfo(name, value, seenAt.get(name) ?? 0, marks[name], now))
-    .sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
+    .sort(byName);
 }
 
-/** One node. @throws NOT_FOUND with the names of some that there are */
-export async function getNode(redis: Redis, prefix: string, name: string): Promise<NodeInfo> {
+/** Some nodes, in the order of their names here. @throws NOT_FOUND with the names of some that there are */
+export async function getNodes(
+  redis: Redis,
+  prefix: string,
+  names: readonly string[],
+): Promise<NodeInfo[]> {
+  if (names.length === 0) return [];
   const keys = keysOf(prefix);
-  const [value, seen, mark, now] = await Promise.all([
-    redis.hget(keys.nodes, name),
-    redis.zscore(keys.nodesSeen, name),
-    redis.hget(keys.nodeMarks, name),
+  const [values, seen, marks, now] = await Promise.all([
+    redis.hmget(keys.nodes, ...names),
+    redis.zmscore(keys.nodesSeen, ...names),
+    redis.hmget(keys.nodeMarks, ...names),
     timeOf(redis),
   ]);
-  if (value === null) throw nodeUnknown([name], await redis.hkeys(keys.nodes));
-  return nodeInfo(name, value, Number(seen ?? 0), mark ?? undefined, now);
+  const unknown = names.filter((_, at) => typeof values[at] !== 'string');
+  if (unknown.length > 0) throw nodeUnknown(unknown, await redis.hkeys(keys.nodes));
+  return names.map((name, at) =>
+    nodeInfo(name, values[at] ?? '', Number(seen[at] ?? 0), marks[at] ?? undefined, now),
+  );
+}
+
+/** One node. @throws as {@link getNodes} */
+export async function getNode(redis: Redis, prefix: string, name: string): Promise<NodeInfo> {
+  const [node] = await getNodes(redis, prefix, [name]);
+  if (node === undefined) throw nodeUnknown([name], []);
+  return node;
 }
 
 function nodeInfo(

@@ -1,6 +1,6 @@
 import { DrayError } from '../errors.ts';
 import { selectableLabels } from './labels.ts';
-import { type NodeInfo, nodeUnknown } from './registry.ts';
+import type { NodeInfo } from './registry.ts';
 import { matches, type Requirement } from './selector.ts';
 
 /** Nodes that a selector chose, and those that it would have chosen. */
@@ -35,17 +35,10 @@ function obstacle({ state, mark, platform: own }: NodeInfo, platform?: string): 
   return platform === undefined || platform === own ? undefined : own;
 }
 
-/**
- * The nodes of some names, in their order. One that is lost is among them: it may come back in time.
- * @throws NOT_FOUND for a name that never registered, CONFLICT for a node that is cordoned
- */
-export function namedNodes(nodes: readonly NodeInfo[], names: readonly string[]): NodeInfo[] {
-  const known = new Map(nodes.map((node) => [node.name, node]));
-  const unknown = names.filter((name) => !known.has(name));
-  if (unknown.length > 0) throw nodeUnknown(unknown, [...known.keys()]);
-  const found = names.flatMap((name) => known.get(name) ?? []);
-  const marked = found.find(({ mark }) => mark !== undefined);
-  if (marked === undefined) return found;
+/** Nodes that were named can be given something. One that is lost may come back in time. @throws CONFLICT for one that is cordoned */
+export function requireUnmarked(nodes: readonly NodeInfo[]): void {
+  const marked = nodes.find(({ mark }) => mark !== undefined);
+  if (marked === undefined) return;
   throw new DrayError(
     'CONFLICT',
     `The node ${marked.name} is ${marked.mark}: it gets nothing new`,

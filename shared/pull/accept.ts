@@ -3,8 +3,8 @@ import { DrayError } from '../errors.ts';
 import { type IdempotentRequest, reserveId } from '../idempotency.ts';
 import { allPlatforms, formatPlatform, hostPlatform, parsePlatform } from '../image/platform.ts';
 import { formatReference, parseReference } from '../image/reference.ts';
-import { listNodes } from '../node/registry.ts';
-import { namedNodes, selectNodes } from '../node/select.ts';
+import { getNodes, listNodes } from '../node/registry.ts';
+import { requireUnmarked, selectNodes } from '../node/select.ts';
 import { formatSelector, parseSelector, type Requirement } from '../node/selector.ts';
 import { queueError, type Redis } from '../queue/connection.ts';
 import { JobQueues } from '../queue/jobs.ts';
@@ -107,7 +107,7 @@ export async function placesOf(
       : formatPlatform(parsePlatform(request.platform));
   const names = [...new Set(request.nodes)];
   if (selector === undefined) {
-    if (names.length > 0) namedNodes(await listNodes(redis, config.redis.prefix), names);
+    requireUnmarked(await getNodes(redis, config.redis.prefix, names));
     return { nodes: names, platform: asked ?? formatPlatform(hostPlatform()) };
   }
   if (names.length > 0) {

@@ -1,5 +1,6 @@
 import { encodeError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
+import { byName } from '../node/registry.ts';
 import type { Redis } from '../queue/connection.ts';
 import type { Keys } from '../queue/names.ts';
 import { runScript } from '../queue/script.ts';
@@ -175,10 +176,6 @@ export class PullNodes {
 /** Nodes that have not begun, by name. */
 export function waitingNodes(names: readonly string[]): NodeStatus[] {
   return names.map((name): NodeStatus => ({ name, state: 'waiting', layers: [] })).sort(byName);
-}
-
-function byName(a: NodeStatus, b: NodeStatus): number {
-  return a.name.localeCompare(b.name, 'en', { numeric: true });
 }
 
 /** A node that had not ended when its pull did. */

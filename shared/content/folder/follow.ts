@@ -9,10 +9,14 @@ import type { Layout } from './layout.ts';
 import { chunkBytes, wasCut } from './read.ts';
 import { writerFiles } from './writer-files.ts';
 
-/** Milliseconds between two looks at a file that grows: at first, while bytes come, and when none came for long. */
+/**
+ * Milliseconds between two looks at a file that grows: at first, while bytes come, and when none came for long; then
+ * longer where somebody says that bytes come.
+ */
 const shortestPause = 4;
 const usualPause = 16;
 const longestPause = 100;
+const hintedPause = 1000;
 const longAfter = 1000;
 
 /**
@@ -66,14 +70,18 @@ export async function* followInFolder(
         continue;
       }
       await pause(waiting, options);
-      const most = performance.now() - lastBytes > longAfter ? longestPause : usualPause;
-      waiting = Math.min(waiting * 2, most);
+      waiting = Math.min(waiting * 2, longestOf(performance.now() - lastBytes, options));
     }
   } catch (error) {
     throw folderError(error, layout.root);
   } finally {
     await source?.close();
   }
+}
+
+function longestOf(stillMs: number, { advanced }: { advanced?: EventTarget }): number {
+  if (stillMs <= longAfter) return usualPause;
+  return advanced === undefined ? longestPause : hintedPause;
 }
 
 /** The longest file that has bytes after `position`. */

@@ -105,7 +105,10 @@ async function measureNodes(nodes: number, showsCommands: boolean): Promise<Node
     nodes,
     seconds_until_all_ready: round(seconds),
     commands_per_node: round((done.commands - idle.commands - idleRate.commands * seconds) / nodes),
-    redis_cpu_ms_per_node: round(((done.cpu - idle.cpu) * 1000) / nodes, 2),
+    redis_cpu_ms_per_node: round(
+      ((done.cpu - idle.cpu - idleRate.cpu * seconds) * 1000) / nodes,
+      2,
+    ),
     traffic_kib_per_node: kib(done.traffic - idle.traffic - idleRate.traffic * seconds),
     kib_per_node_registered: kib(registered.memory - empty.memory),
     kib_per_node_of_pull: kib(done.memory - idle.memory),
@@ -130,7 +133,10 @@ async function measurePulls(pulls: number, showsCommands: boolean): Promise<Pull
   await using simulated = await startSimulatedFleet();
   const { fleet, meter } = simulated;
   await simulated.addNodes(nodes);
+  const registered = await redisUse(meter);
+  await sleep(idleMs);
   const before = await redisUse(meter);
+  const idleRate = perSecond(registered, before, idleMs / 1000);
   const callsBefore = await commandCalls(meter);
   say(`${pulls} pulls of ${images} images by ${nodes} nodes`);
   const begun = performance.now();
@@ -153,8 +159,13 @@ async function measurePulls(pulls: number, showsCommands: boolean): Promise<Pull
   }
   return {
     ...{ pulls, images, nodes, seconds: round(seconds) },
-    commands_per_pull: round((after.commands - before.commands) / pulls),
-    redis_cpu_ms_per_pull: round(((after.cpu - before.cpu) * 1000) / pulls, 2),
+    commands_per_pull: round(
+      (after.commands - before.commands - idleRate.commands * seconds) / pulls,
+    ),
+    redis_cpu_ms_per_pull: round(
+      ((after.cpu - before.cpu - idleRate.cpu * seconds) * 1000) / pulls,
+      2,
+    ),
     kib_per_pull: round((after.memory - before.memory) / pulls / 1024),
   };
 }

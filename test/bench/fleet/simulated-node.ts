@@ -82,5 +82,5 @@ function readingApplier({ applyMs }: { applyMs: number }): Applier {
 }
 
 function bytesOf(source: LayerSource): AsyncIterable<Uint8Array> {
-  return 'file' in source ? createReadStream(source.file, { highWaterMark: 1 << 20 }) : source;
+  return 'file' in source ? createReadStream(source.file) : source;
 }
