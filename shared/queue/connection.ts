@@ -2,6 +2,7 @@ import { Cluster, Redis as SingleRedis } from 'ioredis';
 import { DrayError, messageOf } from '../errors.ts';
 import { parseRedisUrl, type RedisTarget, readSecret, tlsOptions } from './address.ts';
 import { steady } from './steady-cluster.ts';
+import { steadySingle } from './steady-single.ts';
 
 /**
  * A connection to a Redis: to one server, to the primary that Sentinels name, or to a Cluster. Commands are the
@@ -61,23 +62,31 @@ function open(target: RedisTarget, { name, patient = false }: ConnectOptions): R
   const secure = tls === undefined ? {} : { tls };
   switch (address.kind) {
     case 'socket':
-      return new SingleRedis({ ...settings, path: address.path, retryStrategy: again });
+      return steadySingle(
+        new SingleRedis({ ...settings, path: address.path, retryStrategy: again }),
+      );
     case 'single': {
       const { host, database } = address;
-      return new SingleRedis({
-        ...{ ...settings, ...secure, ...host, db: database, retryStrategy: again },
-      });
+      return steadySingle(
+        new SingleRedis({
+          ...{ ...settings, ...secure, ...host, db: database, retryStrategy: again },
+        }),
+      );
     }
     case 'sentinel':
-      return new SingleRedis({
-        ...{ ...settings, ...secure, db: address.database, retryStrategy: again },
-        ...{ sentinels: address.hosts, name: address.name, sentinelRetryStrategy: again },
-        ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
-        ...(sentinelPasswordFile === undefined
-          ? {}
-          : { sentinelPassword: readSecret(sentinelPasswordFile) }),
-        ...(tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: tls }),
-      });
+      return steadySingle(
+        new SingleRedis({
+          ...{ ...settings, ...secure, db: address.database, retryStrategy: again },
+          ...{ sentinels: address.hosts, name: address.name, sentinelRetryStrategy: again },
+          // One that accepts connections and answers nothing is passed over.
+          sentinelCommandTimeout: connectTimeout,
+          ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
+          ...(sentinelPasswordFile === undefined
+            ? {}
+            : { sentinelPassword: readSecret(sentinelPasswordFile) }),
+          ...(tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: tls }),
+        }),
+      );
     case 'cluster': {
       const cluster = new Cluster(address.hosts, {
         redisOptions: { ...settings, ...secure },
