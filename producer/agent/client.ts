@@ -291,7 +291,7 @@ export class AgentClient {
     return { after: Number(headers[eventStartHeader]), events };
   }
 
-  /** Accepts a pull to the agent's node, as acceptPull does. */
+  /** Accepts a pull to the agent's node, as enqueuePull does. */
   async pull(request: PullHereRequest, options: CallOptions = {}): Promise<void> {
     await this.#json('POST', '/v1/pulls', request, options);
   }

@@ -41,7 +41,8 @@ export async function streamEvents(
       }
     }
   } catch (error) {
-    if (!signal.aborted) reply.request.log.warn({ err: error }, 'a stream of events broke');
+    if (!signal.aborted)
+      reply.request.log.warn({ err: error, pull: id }, 'a stream of events broke');
   } finally {
     clearInterval(beating);
     raw.end();

@@ -36,12 +36,9 @@ export async function limitRate(server: FastifyInstance, perSecond: number): Pro
  * What comes of `work`, or an error when that takes too long.
  * @param late makes the error
  */
-export async function within<T>(ms: number, work: Promise<T>, late: () => Error): Promise<T> {
-  const expired = Promise.withResolvers<never>();
-  const timer = setTimeout(() => expired.reject(late()), ms);
-  try {
-    return await Promise.race([work, expired.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
+export function within<T>(ms: number, work: Promise<T>, late: () => Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(late()), ms);
+    work.finally(() => clearTimeout(timer)).then(resolve, reject);
+  });
 }

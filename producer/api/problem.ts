@@ -28,7 +28,8 @@ export function sendProblem(
   reply: FastifyReply,
 ): void {
   const answer = toProblem(error);
-  if (answer.status >= 500) request.log.error({ err: error }, 'a request failed');
+  if (answer.status >= 500)
+    request.log.error({ err: error, reqId: request.id }, 'a request failed');
   if (answer.status === 401) void reply.header('www-authenticate', 'Bearer realm="drayage"');
   if (answer.status === 503) void reply.header('retry-after', '2');
   void reply.code(answer.status).type('application/problem+json').send(JSON.stringify(answer));

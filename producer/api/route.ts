@@ -69,13 +69,18 @@ export function serveRoutes(
       // Before the body is read: who may not ask, sends nothing.
       onRequest: (request) => authorize(request, scope, { needsToken: needsToken ?? false }),
       handler: async (request, reply) => {
+        // Made for those who want it.
+        let signal: AbortSignal | undefined;
         const result = await handle({
           params: check(params, request.params, 'the path'),
           query: check(query, request.query, 'the query'),
           body: check(body, request.body, 'the body'),
           request,
           reply,
-          signal: signalOf(reply),
+          get signal() {
+            signal ??= signalOf(reply);
+            return signal;
+          },
         });
         if (reply.sent || reply.raw.headersSent) return reply;
         return reply.code(answer.status).send(result);

@@ -63,6 +63,8 @@ export async function createApiServer(services: ApiServices): Promise<FastifyIns
     // What has been asked is answered; streams are ended below.
     forceCloseConnections: 'idle',
     genReqId: () => randomUUID(),
+    // Few requests log anything: none has a logger of its own.
+    childLoggerFactory: (logger) => logger,
     ...(tls === undefined ? {} : { https: tlsOptions(tls) }),
   };
   const server = fastify(options);
@@ -83,12 +85,14 @@ export async function createApiServer(services: ApiServices): Promise<FastifyIns
       reply,
     );
   });
-  server.addHook('onRequest', async (_request, reply) => {
+  server.addHook('onRequest', (_request, reply, done) => {
     void reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store');
+    done();
   });
-  server.addHook('onResponse', async (request, reply) => {
+  server.addHook('onResponse', (request, reply, done) => {
     const operation = request.routeOptions.url ?? 'none';
     requests.inc({ operation: `${request.method} ${operation}`, code: reply.statusCode });
+    done();
   });
   const routes = apiRoutes(services);
   const document = openApiDocument(routes, version);
@@ -123,14 +127,12 @@ function inTime(
   { config, redis }: Pick<ApiServices, 'config' | 'redis'>,
   closing: AbortSignal,
 ): Route {
+  const name = `${route.method} ${route.path}`;
   return {
     ...route,
     async handle(call) {
       const { headers } = call.request;
-      const work = async () =>
-        await traced(`${route.method} ${route.path}`, { kind: 'server', headers }, async () =>
-          route.handle(call),
-        );
+      const work = () => traced(name, { kind: 'server', headers }, async () => route.handle(call));
       try {
         if (route.answer.mediaType !== undefined) {
           return await route.handle({ ...call, signal: AbortSignal.any([call.signal, closing]) });

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { chmod, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { DrayError, errnoOf, messageOf } from '../errors.ts';
@@ -45,7 +45,8 @@ export class TokenFile {
 
   /** Who a token belongs to. @throws UNAUTHORIZED for one that is unknown or has expired */
   async verify(token: string): Promise<TokenRecord> {
-    await this.#refresh();
+    const now = performance.now();
+    if (now - this.#read.at >= lookInterval) await this.#refresh(now);
     const record = this.#byDigest.get(digestOfToken(token));
     if (record === undefined) {
       throw unauthorized(
@@ -62,9 +63,7 @@ export class TokenFile {
     return record;
   }
 
-  async #refresh(): Promise<void> {
-    const now = performance.now();
-    if (now - this.#read.at < lookInterval) return;
+  async #refresh(now: number): Promise<void> {
     const info = await stat(this.#file, { bigint: true }).catch((error: unknown) => {
       if (errnoOf(error) === 'ENOENT') return undefined;
       throw unreadable(this.#file, error);
@@ -153,7 +152,7 @@ async function writeTokens(file: string, tokens: TokenRecord[]): Promise<void> {
 }
 
 function digestOfToken(token: string): string {
-  return `sha256:${createHash('sha256').update(token).digest('hex')}`;
+  return `sha256:${hash('sha256', token)}`;
 }
 
 export function unauthorized(message: string, hint: string): DrayError {

@@ -21,7 +21,6 @@ import type { PullRequest, PullStatus } from './status.ts';
 const deadline = 5_000;
 
 interface AcceptOptions {
-  signal?: AbortSignal;
   /** Those of a program that enqueues often; default: opened and closed for this pull. */
   queues?: JobQueues;
   /** Tells the caller what would surprise them: nodes that were left out. */
@@ -31,18 +30,28 @@ interface AcceptOptions {
   id?: string;
 }
 
-/** As {@link acceptPull}. @returns the pull's id */
+/**
+ * As {@link acceptPull}, within a deadline, and unless the caller goes before.
+ * @returns the pull's id
+ */
 export async function enqueuePull(
   config: Config,
   redis: Redis,
   request: PullRequest,
-  options: AcceptOptions = {},
+  options: AcceptOptions & { signal?: AbortSignal } = {},
 ): Promise<string> {
-  return (await acceptPull(config, redis, request, options)).id;
+  const { signal } = options;
+  try {
+    return (await inTime(signal, () => acceptPull(config, redis, request, options))).id;
+  } catch (error) {
+    if (signal?.aborted ?? false) throw error;
+    throw queueError(error, config.redis, redis);
+  }
 }
 
 /**
- * Accepts a pull: once this returns, it is not lost by the death of any process.
+ * Accepts a pull: once this returns, it is not lost by the death of any process. While Redis is away this may wait
+ * for it, so that the caller sees to a deadline.
  * @returns the pull's id, and the pull as it was accepted, unless its key stands for one that was there
  * @throws REFERENCE_INVALID, PLATFORM_INVALID, CONFLICT for a key that stands for another request, NOT_FOUND for a node that never registered or when no node can be chosen, USAGE, QUEUE_UNAVAILABLE
  */
@@ -61,31 +70,33 @@ export async function acceptPull(
     request.credential === undefined ? undefined : parseCredentialName(request.credential);
   const { priority = 'normal', policy = 'always' } = request;
   parsePullPolicy(policy);
+  const { prefix } = config.redis;
   try {
-    return await inTime(options.signal, async () => {
-      const { nodes, platform } = await placesOf({ ...request, selector }, config, redis, options);
-      await using own = new JobQueues(redis, config.redis.prefix);
-      const queues = options.queues ?? own;
-      const keys = keysOf(config.redis.prefix);
-      const { idempotency } = options;
-      const reserved = idempotency && (await reserveId(redis, keys, idempotency));
-      const whole = {
-        ...{ reference, platform, nodes, want: request.want ?? 'image' },
-        ...(credential === undefined ? {} : { credential }),
-        ...{ priority, policy },
-        ...(request.pace === undefined ? {} : { pace: request.pace }),
-        ...(request.desired === undefined ? {} : { desired: request.desired }),
-        ...(request.webhook === undefined ? {} : { webhook: request.webhook }),
-      };
-      const id = reserved ?? options.id ?? newPullId();
-      const record = await createPull(redis, keys, whole, id);
-      await queues.add([{ queue: 'resolve', pull: id, priority, isNew: true }]);
-      return record === undefined
-        ? { id }
-        : { id, created: { ...headOfNew(record), nodes: waitingNodes(nodes) } };
-    });
+    const { nodes, platform } = await placesOf({ ...request, selector }, config, redis, options);
+    const keys = keysOf(prefix);
+    const { idempotency } = options;
+    const reserved = idempotency && (await reserveId(redis, keys, idempotency));
+    const whole = {
+      ...{ reference, platform, nodes, want: request.want ?? 'image' },
+      ...(credential === undefined ? {} : { credential }),
+      ...{ priority, policy },
+      ...(request.pace === undefined ? {} : { pace: request.pace }),
+      ...(request.desired === undefined ? {} : { desired: request.desired }),
+      ...(request.webhook === undefined ? {} : { webhook: request.webhook }),
+    };
+    const id = reserved ?? options.id ?? newPullId();
+    await using own = options.queues === undefined ? new JobQueues(redis, prefix) : undefined;
+    const queues = options.queues ?? (own as JobQueues);
+    // Sent one after the other and waited for together. A job that came before its record would do nothing, and the
+    // reconciler would enqueue it again.
+    const [record] = await Promise.all([
+      createPull(redis, keys, whole, id),
+      queues.add([{ queue: 'resolve', pull: id, priority, isNew: true }]),
+    ]);
+    return record === undefined
+      ? { id }
+      : { id, created: { ...headOfNew(record), nodes: waitingNodes(nodes) } };
   } catch (error) {
-    if (options.signal?.aborted ?? false) throw error;
     throw queueError(error, config.redis, redis);
   }
 }

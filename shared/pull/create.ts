@@ -22,21 +22,26 @@ export async function createPull(
   request: NewPull,
   id: string,
 ): Promise<PullRecord | undefined> {
-  const { reference, platform, nodes, want, credential, priority } = request;
-  const { policy, desired, webhook, given, pace } = request;
+  const { reference, platform, nodes, want, desired, given } = request;
   const now = Date.now();
-  const set = Object.entries({
-    ...{ reference, platform, want, total: nodes.length, createdAt: now },
+  const fields: Record<string, string> = {
+    ...{ reference, platform, want, total: String(nodes.length), createdAt: String(now) },
     state: 'queued' satisfies PullState,
-    // Nothing else than an image gets a name: there is nothing to wait for.
-    ...(want === 'image' ? {} : { named: 1 }),
-    ...{ credential, priority, policy, desired, webhook },
-    ...(given === undefined
-      ? {}
-      : { given: 1, target: JSON.stringify(given.target), askedAt: given.askedAt.getTime() }),
-    ...pace,
-  }).filter(([, value]) => value !== undefined);
-  const fields = Object.fromEntries(set.map(([name, value]) => [name, String(value)]));
+  };
+  // Nothing else than an image gets a name: there is nothing to wait for.
+  if (want !== 'image') fields.named = '1';
+  for (const name of ['credential', 'priority', 'policy', 'desired', 'webhook'] as const) {
+    const value = request[name];
+    if (value !== undefined) fields[name] = value;
+  }
+  if (given !== undefined) {
+    fields.given = '1';
+    fields.target = JSON.stringify(given.target);
+    fields.askedAt = String(given.askedAt.getTime());
+  }
+  for (const [name, value] of Object.entries(request.pace ?? {})) {
+    if (value !== undefined) fields[name] = String(value);
+  }
   if (desired !== undefined) await redis.sadd(keys.desiredPulls(desired), id);
   const isNew = await runScript(
     redis,

@@ -18,6 +18,8 @@ export interface ConnectOptions {
    * Others give up: a person is waiting. Default false.
    */
   patient?: boolean;
+  /** Commands of one turn of the event loop are sent together: for who has many under way at once. Default false. */
+  gathers?: boolean;
 }
 
 /** Milliseconds. */
@@ -39,7 +41,10 @@ export function connectRedis(target: RedisTarget, options: ConnectOptions): Redi
   return redis;
 }
 
-function open(target: RedisTarget, { name, patient = false }: ConnectOptions): Redis {
+function open(
+  target: RedisTarget,
+  { name, patient = false, gathers = false }: ConnectOptions,
+): Redis {
   const address = parseRedisUrl(target.url);
   const { passwordFile, sentinelUsername, sentinelPasswordFile } = target;
   const username = target.username ?? address.username;
@@ -53,6 +58,7 @@ function open(target: RedisTarget, { name, patient = false }: ConnectOptions): R
     // A failover that the connection outlived: what it leads to takes no writes any more.
     reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? 2 : false),
     maxRetriesPerRequest: patient ? null : 1,
+    enableAutoPipelining: gathers,
   } as const;
   const again = (tries: number) => {
     if (patient) return Math.min(tries * 100, 2_000);
@@ -90,6 +96,7 @@ function open(target: RedisTarget, { name, patient = false }: ConnectOptions): R
     case 'cluster': {
       const cluster = new Cluster(address.hosts, {
         redisOptions: { ...settings, ...secure },
+        enableAutoPipelining: gathers,
         clusterRetryStrategy: again,
         // Until a replica has taken over.
         maxRedirections: patient ? Number.MAX_SAFE_INTEGER : 16,

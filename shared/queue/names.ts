@@ -27,8 +27,19 @@ export function jobIdOf(digest: Digest): string {
   return `${algorithm}-${hex}`;
 }
 
+const known = new Map<string, Keys>();
+
 /** The keys that are drayage's own, beside those of the queues. All start with the configured prefix. */
-export function keysOf(prefix: string) {
+export function keysOf(prefix: string): Keys {
+  let keys = known.get(prefix);
+  if (keys === undefined) {
+    keys = makeKeys(prefix);
+    known.set(prefix, keys);
+  }
+  return keys;
+}
+
+function makeKeys(prefix: string) {
   const own = `${prefix}:dray`;
   return {
     /** Sorted set: every pull by creation time. */
@@ -141,4 +152,4 @@ export function keysOf(prefix: string) {
   };
 }
 
-export type Keys = ReturnType<typeof keysOf>;
+export type Keys = ReturnType<typeof makeKeys>;

@@ -48,15 +48,15 @@ export async function startTracing(
 }
 
 /** Does work as a span of the trace that the caller is in, or of a new one. Without tracing it is just done. */
-export async function traced<T>(
+export function traced<T>(
   name: string,
   options: SpanOptions,
   work: (span: TraceSpan) => Promise<T>,
 ): Promise<T> {
-  return await (tracing === undefined
-    ? work({ set: () => {} })
-    : tracing.span(name, options, work));
+  return tracing === undefined ? work(nothing) : tracing.span(name, options, work);
 }
+
+const nothing: TraceSpan = { set: () => {} };
 
 /** For log lines. */
 export function traceIds(): { trace_id: string; span_id: string } | undefined {

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { Client } from 'undici';
+import { serveOptions } from '../../producer/cli/program.ts';
 import { createToken } from '../../shared/access/tokens.ts';
 import { newPullId } from '../../shared/pull/id.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
@@ -37,7 +38,7 @@ try {
     ...fleet.env,
     DRAY_API_TOKENS: tokens,
     // As dray starts it.
-    NODE_OPTIONS: '--max-semi-space-size=1',
+    NODE_OPTIONS: serveOptions.join(' '),
   });
   const tar = await tarOf([{ name: 'file', content: randomBytes(100_000) }]);
   await pushImage(registry.host, 'bench', 'v1', [tar]);

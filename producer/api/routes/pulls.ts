@@ -52,7 +52,7 @@ export function pullRoutes(services: ApiServices): Route[] {
       body: pullRequest,
       headers: { 'Idempotency-Key': 'Up to 255 characters that the caller chose for this request' },
       answer: { status: 202, description: 'Accepted; Location leads to it', schema: pull },
-      async handle({ body, request, reply, signal }) {
+      async handle({ body, request, reply }) {
         const { reference, platform, nodes = [], selector, pace } = body;
         const { credential, priority, policy } = body;
         const wanted = {
@@ -66,7 +66,7 @@ export function pullRoutes(services: ApiServices): Route[] {
           ...(pace === undefined ? {} : { pace: pace as Pace }),
         };
         const { id, created } = await acceptPull(config, redis, wanted, {
-          ...{ signal, queues: services.queues },
+          queues: services.queues,
           ...idempotentRequest(request, JSON.stringify(body)),
         });
         void reply.header('location', `/v1/pulls/${id}`);

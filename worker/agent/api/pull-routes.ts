@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { Config } from '../../../shared/config/config.ts';
-import { acceptPull } from '../../../shared/pull/accept.ts';
+import { enqueuePull } from '../../../shared/pull/accept.ts';
 import { pullIdForm } from '../../../shared/pull/id.ts';
 import { paceSchema } from '../../../shared/pull/pace.ts';
 import { priorities } from '../../../shared/pull/priority.ts';
@@ -40,7 +40,7 @@ export function pullRoutes(server: FastifyInstance, { config, redis, queues }: P
   server.post('/v1/pulls', async (request, reply) => {
     const { id, ...wanted } = parse(pullBody, request.body);
     const whole = { ...wanted, nodes: [config.agent.node] } as PullRequest;
-    await acceptPull(config, redis, whole, { queues, id, signal: signalOf(reply) });
+    await enqueuePull(config, redis, whole, { queues, id, signal: signalOf(reply) });
     return reply.code(202).send({ id });
   });
 
