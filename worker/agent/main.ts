@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { loadConfig } from '../../shared/config/load.ts';
 import { openStore } from '../../shared/content/open.ts';
+import { findManifest, readImage, requireLayers } from '../../shared/content/stored-image.ts';
 import { DrayError } from '../../shared/errors.ts';
 import { formatPlatform, hostPlatform } from '../../shared/image/platform.ts';
 import { runcWarning } from '../../shared/node/runc-version.ts';
@@ -24,7 +25,6 @@ import { Snapshots } from './snapshot/snapshots.ts';
 import { takeJobs } from './take-jobs.ts';
 import { heldRecords } from './unpack/held-images.ts';
 import { unpackImage } from './unpack/image.ts';
-import { findManifest, readImage, requireLayers } from './unpack/stored-image.ts';
 
 const config = loadConfig();
 const { version } = JSON.parse(

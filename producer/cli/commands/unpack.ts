@@ -12,9 +12,8 @@ export function register(program: Command): void {
     .action(async (text: string, _options: object, command: Command) => {
       const { openContext } = await import('../context.ts');
       const { parseDigest } = await import('../../../shared/image/digest.ts');
-      const digest = parseDigest(text);
-      const agent = await (await openContext(command)).agent();
-      const { chainID } = await agent.unpack(digest);
+      const { unpackStored } = await import('../unpack-stored.ts');
+      const chainID = await unpackStored(await openContext(command), parseDigest(text));
       // An image without layers has none.
       if (chainID !== undefined) process.stdout.write(`${chainID}\n`);
     });

@@ -1,4 +1,5 @@
 import type { CallOptions, ImageRecord, Store } from '../../../shared/content/store.ts';
+import { readBlob } from '../../../shared/content/stored-image.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import { type ChainID, chainIDs, type Digest, isDigest } from '../../../shared/image/digest.ts';
 import {
@@ -8,7 +9,6 @@ import {
   parseImageConfig,
   parseManifest,
 } from '../../../shared/image/manifest.ts';
-import { readBlob } from '../unpack/stored-image.ts';
 
 /** What a container is made from. */
 export interface ContainerImage {

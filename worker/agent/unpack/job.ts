@@ -1,4 +1,5 @@
 import type { Store } from '../../../shared/content/store.ts';
+import { readImage } from '../../../shared/content/stored-image.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import { type ChainID, chainIDs, type Digest } from '../../../shared/image/digest.ts';
 import type { Logger } from '../../../shared/logging.ts';
@@ -11,7 +12,6 @@ import { type ImageServices, unpackImage } from './image.ts';
 import { lostBlobOf, refetchBlob } from './lost-blob.ts';
 import { NodeProgress } from './progress.ts';
 import { PullWatch, unwanted } from './pull-watch.ts';
-import { readImage } from './stored-image.ts';
 
 export interface UnpackServices extends ImageServices {
   node: string;

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { putBytes } from '../../../../shared/content/blob.ts';
 import { openFolderStore } from '../../../../shared/content/folder/store.ts';
+import { findManifest, requireLayers } from '../../../../shared/content/stored-image.ts';
 import { digestOf } from '../../../../shared/image/digest.ts';
-import { findManifest, requireLayers } from '../../../../worker/agent/unpack/stored-image.ts';
 import { temporaryFolder } from '../snapshot/agent-root.ts';
 import { imageOf, layerOf, MemoryContent } from './layers.ts';
 

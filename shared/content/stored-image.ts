@@ -1,9 +1,6 @@
-import { readVerified } from '../../../shared/content/blob.ts';
-import type { ContentStore } from '../../../shared/content/store.ts';
-import { readStored } from '../../../shared/content/stored.ts';
-import { DrayError } from '../../../shared/errors.ts';
-import type { Descriptor } from '../../../shared/image/descriptor.ts';
-import type { Digest } from '../../../shared/image/digest.ts';
+import { DrayError } from '../errors.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import type { Digest } from '../image/digest.ts';
 import {
   type ImageConfig,
   isImageConfigType,
@@ -15,8 +12,11 @@ import {
   parseManifest,
   selectPlatform,
   sniffMediaType,
-} from '../../../shared/image/manifest.ts';
-import { hostPlatform } from '../../../shared/image/platform.ts';
+} from '../image/manifest.ts';
+import { hostPlatform } from '../image/platform.ts';
+import { readVerified } from './blob.ts';
+import type { ContentStore } from './store.ts';
+import { readStored } from './stored.ts';
 
 interface CallOptions {
   signal?: AbortSignal;
