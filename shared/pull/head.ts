@@ -1,6 +1,6 @@
 import type { Digest } from '../image/digest.ts';
 import type { PlannedBlob, PullRecord } from './record.ts';
-import type { PullRecords } from './records.ts';
+import type { PullRecords, Transfer } from './records.ts';
 import {
   type BlobState,
   type BlobStatus,
@@ -13,7 +13,7 @@ import {
 interface Progress {
   blobs: PlannedBlob[];
   missing: Digest[];
-  transfers: Map<Digest, number>;
+  transfers: Map<Digest, Transfer>;
   /** Nodes that have begun, ended or not. */
   begun: number;
 }
@@ -38,7 +38,7 @@ export function headOfNew(record: PullRecord): PullHead {
 function headFrom(record: PullRecord, progress: Progress): PullHead {
   const { id, error } = record;
   const { blobs, missing, transfers, begun } = progress;
-  const note = noteOf(record);
+  const note = noteOf(record) ?? noteOfLost(transfers);
   return {
     id,
     reference: record.reference,
@@ -86,17 +86,26 @@ function noteOf(record: PullRecord): string | undefined {
   return record.note;
 }
 
+/** Why bytes stand still that no living worker is at. */
+function noteOfLost(transfers: Map<Digest, Transfer>): string | undefined {
+  const lost = [...transfers].filter(([, { isAttended }]) => !isAttended);
+  const [first] = lost;
+  if (first === undefined) return undefined;
+  const others = lost.length > 1 ? ` and ${lost.length - 1} more` : '';
+  return `the worker that fetched ${first[0].slice(0, 19)}${others} is gone: another one goes on within about 15 s`;
+}
+
 function blobStatus(
   record: PullRecord,
   blob: PlannedBlob,
   missing: Digest[],
-  transfers: Map<Digest, number>,
+  transfers: Map<Digest, Transfer>,
 ): BlobStatus {
   const { descriptor, kind, existed } = blob;
   const { error } = record;
   const isMissing = missing.includes(descriptor.digest);
   const failed = error?.context?.digest === descriptor.digest;
-  const moved = transfers.get(descriptor.digest);
+  const moved = transfers.get(descriptor.digest)?.bytes;
   let state: BlobState = 'stored';
   if (failed) state = 'failed';
   else if (isMissing) state = moved === undefined ? 'waiting' : 'fetching';

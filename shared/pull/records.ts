@@ -22,6 +22,16 @@ import {
 import { outcomeOf, type PullOutcome } from './settle.ts';
 import { isFinished, type PullState } from './status.ts';
 
+/** Milliseconds for which a word of a worker counts that it is at a transfer. */
+export const attendedFor = 5_000;
+
+/** A blob on its way into the store. */
+export interface Transfer {
+  bytes: number;
+  /** A worker that lives is at it. */
+  isAttended: boolean;
+}
+
 const pinScript = `
 if redis.call('HSETNX', KEYS[1], 'target', ARGV[1]) == 1 and ARGV[2] ~= '' then
   redis.call('HSET', KEYS[1], 'askedAt', ARGV[2])
@@ -288,20 +298,32 @@ export class PullRecords {
       .pipeline()
       .hset(key, { bytes, at: Date.now() })
       .expire(key, 3600)
+      .set(this.keys.blobAttended(digest), '1', 'PX', attendedFor)
       .publish(this.keys.advanced, digest)
       .exec();
   }
 
-  /** Bytes of each transfer that was seen within the last hour. */
-  async transfers(digests: Digest[]): Promise<Map<Digest, number>> {
+  /**
+   * A worker is at a transfer, though no bytes may come; or it is in the queue to be tried again.
+   * @param ms for which that counts; the default must be said again before
+   */
+  async attend(digest: Digest, ms = attendedFor): Promise<void> {
+    await this.#redis.set(this.keys.blobAttended(digest), '1', 'PX', ms);
+  }
+
+  /** Each transfer that was seen within the last hour. */
+  async transfers(digests: Digest[]): Promise<Map<Digest, Transfer>> {
     if (digests.length === 0) return new Map();
     const pipeline = this.#redis.pipeline();
-    for (const digest of digests) pipeline.hget(this.keys.blob(digest), 'bytes');
+    for (const digest of digests) {
+      pipeline.hget(this.keys.blob(digest), 'bytes').exists(this.keys.blobAttended(digest));
+    }
     const results = await executed(pipeline.exec());
-    const transfers = new Map<Digest, number>();
+    const transfers = new Map<Digest, Transfer>();
     digests.forEach((digest, i) => {
-      const bytes = results[i]?.[1];
-      if (typeof bytes === 'string') transfers.set(digest, Number(bytes));
+      const bytes = results[2 * i]?.[1];
+      const isAttended = results[2 * i + 1]?.[1] === 1;
+      if (typeof bytes === 'string') transfers.set(digest, { bytes: Number(bytes), isAttended });
     });
     return transfers;
   }
@@ -323,7 +345,7 @@ export class PullRecords {
   async transferEnded(digest: Digest): Promise<void> {
     await this.#redis
       .pipeline()
-      .del(this.keys.blob(digest))
+      .del(this.keys.blob(digest), this.keys.blobAttended(digest))
       .publish(this.keys.advanced, digest)
       .exec();
   }

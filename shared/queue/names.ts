@@ -74,6 +74,8 @@ function makeKeys(prefix: string) {
     next: `${own}:next`,
     /** Hash: how far the transfer of a blob is. */
     blob: (digest: Digest) => `${own}:blob:${digest}`,
+    /** There for as long as a worker that lives is at the transfer of a blob. */
+    blobAttended: (digest: Digest) => `${own}:blob:${digest}:attended`,
     /** There while somebody found a blob of the store wrong, and no worker has looked at it. */
     blobDoubted: (digest: Digest) => `${own}:blob:${digest}:doubted`,
     /** Set: the pulls that wait for a blob. */

@@ -5,6 +5,7 @@ import type { Digest } from '../../shared/image/digest.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
 import { highest, type Priority } from '../../shared/pull/priority.ts';
 import { isWaitedFor } from '../../shared/pull/record.ts';
+import { attendedFor } from '../../shared/pull/records.ts';
 import type { FollowUp } from '../../shared/queue/jobs.ts';
 import type { FetchPayload } from '../../shared/queue/payloads.ts';
 import { bytes } from '../../shared/telemetry/metrics.ts';
@@ -32,6 +33,8 @@ interface Source {
 /** Milliseconds between two words about a transfer; more when this worker has many: about 40 words a second of all. */
 const progressInterval = 100;
 const progressShare = 25;
+/** Milliseconds: longer than a job waits until it is tried again. */
+const longestRetry = 120_000;
 /** Pulls that wait for the same blob, and are looked at at once. */
 const concurrentLooks = 32;
 let transfers = 0;
@@ -71,6 +74,7 @@ export async function fetchBlobJob(
       }
       // It waits in the queue, not for bytes.
       if (error.code === 'RATE_LIMITED') await records.transferEnded(digest);
+      else await records.attend(digest, longestRetry);
       if (error.retryable) passing = error;
       else await Promise.all(source.pulls.map((pull) => records.fail(pull, error)));
     }
@@ -121,8 +125,13 @@ async function transfer(
   };
   await records.transfer(digest, 0);
   transfers++;
+  // However slow the registry is.
+  const attending = setInterval(() => {
+    records.attend(digest).catch(() => {});
+  }, attendedFor / 3);
   await using stack = new AsyncDisposableStack();
   stack.defer(() => {
+    clearInterval(attending);
     transfers--;
   });
   // Bytes that do not match the digest get one more chance: a cache on the way may have been at fault.

@@ -149,6 +149,22 @@ describe('pull records', () => {
     assert.equal(seen.at(-1), 'ready');
   });
 
+  test('a transfer whose worker says nothing any more is told, until another one is at it', async () => {
+    const id = await records.create({ ...request, nodes: [] });
+    const a = descriptor('g');
+    await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: false }]);
+    await records.transfer(a.digest, 1);
+    await records.attend(a.digest);
+    assert.equal((await pulls.get(id))?.note, undefined);
+    // As when its time is over.
+    await redis.del(records.keys.blobAttended(a.digest));
+    const { note, blobs } = (await pulls.get(id)) ?? {};
+    assert.match(note ?? '', /^the worker that fetched sha256:\w{12} is gone: another one goes on/);
+    assert.equal(blobs?.[0]?.bytes, 1);
+    await records.transfer(a.digest, 1);
+    assert.equal((await pulls.get(id))?.note, undefined);
+  });
+
   test('a watch ends by its signal', async () => {
     const id = await records.create({ ...request, nodes: [] });
     const stop = new AbortController();

@@ -77,7 +77,7 @@ export class PullWatch implements AsyncDisposable {
     }
     const missing = await records.missing(this.#pull);
     const transfers = await records.transfers(missing);
-    const bytes = [...transfers.values()].reduce((sum, each) => sum + each, missing.length);
+    const bytes = [...transfers.values()].reduce((sum, each) => sum + each.bytes, missing.length);
     if (bytes !== this.#lastLook.bytes) {
       this.#lastLook = { ...this.#lastLook, bytes, changedAt: Date.now() };
     }
