@@ -48,7 +48,10 @@ await runProgram(config, 'serve', async ({ log, stopping, cleanUp }) => {
     }
     measureFleet({ redis, queues, records, config });
     warnOfServer(redis, log).catch((error: unknown) => log.debug({ err: error }, 'asking Redis'));
-    log.info({ address, tokens: tokens === undefined ? 'none' : config.api.tokens }, 'API listens');
+    log.info(
+      { tokens: tokens === undefined ? 'none: for this machine alone' : config.api.tokens },
+      `API: ${address}/v1   dashboard: ${address}/   what the API can do: ${address}/openapi.json`,
+    );
   } catch (error) {
     throw new DrayError('USAGE', `${config.api.listen} can't be listened on: ${messageOf(error)}`, {
       hint:

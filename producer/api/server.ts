@@ -56,7 +56,8 @@ export async function createApiServer(services: ApiServices): Promise<FastifyIns
   const { config, redis, tokens, version } = services;
   const { tls } = config.api;
   const options: FastifyServerOptions = {
-    loggerInstance: services.log as FastifyBaseLogger,
+    // The program itself says where it listens.
+    loggerInstance: services.log.child({}, { level: 'warn' }) as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: maxBody,
     requestTimeout,

@@ -5,7 +5,7 @@ export function register(program: Command): void {
   program
     .command('serve')
     .description(
-      'Serve the HTTP API, until SIGTERM. It listens on loopback unless told otherwise, and elsewhere only with tokens.',
+      'Serve the HTTP API and the dashboard, until SIGTERM. It listens on loopback unless told otherwise, and elsewhere only with tokens.',
     )
     .option(
       '--listen <host:port>',

@@ -1,14 +1,15 @@
-const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
-/** Bytes in decimal units, as the command shows them. @param {number} bytes */
+/** Bytes as the command shows them. @param {number} bytes */
 export function bytes(bytes) {
   let value = bytes;
   let unit = 0;
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000;
+  // What would show as 1024.0 belongs to the next unit.
+  while (value >= 1023.95 && unit < units.length - 1) {
+    value /= 1024;
     unit++;
   }
-  return `${unit === 0 || value >= 99.5 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+  return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
 /** @param {number} seconds */

@@ -81,7 +81,17 @@ class NodesView extends LiveView {
         h(
           'summary',
           {},
-          h('span.name', {}, name),
+          h(
+            'span.name',
+            {},
+            name,
+            problems.length > 0 &&
+              h(
+                'span.alarm',
+                { title: problems.join('\n'), 'aria-label': plural(problems.length, 'problem') },
+                '!',
+              ),
+          ),
           badge(state === 'ready' ? (mark ?? state) : state),
           bar({
             value: used,

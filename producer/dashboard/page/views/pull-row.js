@@ -33,9 +33,11 @@ export function pullRow(pull) {
       h(
         'span.figures',
         {},
-        isOpen && blobs.total > 0
-          ? `${bytes(blobs.bytes)} of ${bytes(blobs.size)}`
-          : bytes(blobs.size),
+        blobs.total === 0
+          ? 'size not known'
+          : isOpen
+            ? `${bytes(blobs.bytes)} of ${bytes(blobs.size)}`
+            : bytes(blobs.size),
       ),
       h(
         'span.figures',
