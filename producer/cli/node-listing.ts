@@ -1,18 +1,11 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { DrayError } from '../../shared/errors.ts';
 import { formatLabels } from '../../shared/node/labels.ts';
 import { imagesOfNodes } from '../../shared/node/node-images.ts';
-import { getNode, listNodes, markNode, type NodeInfo } from '../../shared/node/registry.ts';
+import { listNodes, markNode, type NodeInfo } from '../../shared/node/registry.ts';
 import { selectNodes } from '../../shared/node/select.ts';
 import { parseSelector } from '../../shared/node/selector.ts';
 import { queueError } from '../../shared/queue/connection.ts';
-import { JobQueues } from '../../shared/queue/jobs.ts';
-import { unpackQueue } from '../../shared/queue/names.ts';
 import type { Context, QueueConnection } from './context.ts';
 import { formatAge, formatBytes, type ListOptions, printList } from './output.ts';
-
-/** Milliseconds that a drained node has to put down what it has in its hands. */
-const idleBound = 30_000;
 
 /** `dray nodes` @throws QUEUE_UNAVAILABLE, USAGE */
 export async function printNodes(
@@ -77,21 +70,6 @@ export async function cordonNodes(
   });
 }
 
-/** `dray nodes drain` @throws NOT_FOUND; TIMEOUT when one does not put down its work */
-export async function drainNodes(context: Context, names: readonly string[]): Promise<void> {
-  const { drainNode } = await import('../drain-node.ts');
-  await withQueue(context, async (queue, prefix) => {
-    for (const name of names) {
-      const pulls = await drainNode(queue.redis, prefix, name);
-      if (pulls > 0) process.stderr.write(`${name}: ${pulls} pulls got its share taken away\n`);
-      const { state, containers } = await getNode(queue.redis, prefix, name);
-      if (state === 'ready') await untilIdle(queue, prefix, name);
-      if (containers > 0) process.stderr.write(`${name}: ${containers} containers run on\n`);
-      process.stdout.write(`${name}\n`);
-    }
-  });
-}
-
 /** `dray nodes rm` @throws NOT_FOUND; CONFLICT for one whose agent lives */
 export async function removeNodes(context: Context, names: readonly string[]): Promise<void> {
   const { forgetNode } = await import('../drain-node.ts');
@@ -109,21 +87,8 @@ function stateOf({ state, mark, problems }: NodeInfo): string {
   );
 }
 
-async function untilIdle({ redis }: QueueConnection, prefix: string, name: string): Promise<void> {
-  await using queues = new JobQueues(redis, prefix);
-  const queue = queues.queue(unpackQueue(name));
-  const deadline = Date.now() + idleBound;
-  while ((await queue.getActiveCount()) > 0) {
-    if (Date.now() > deadline) {
-      throw new DrayError('TIMEOUT', `The node ${name} has not put down its work yet`, {
-        hint: `It gets nothing new. Look into the log of its agent, and again with: dray nodes drain ${name}`,
-      });
-    }
-    await sleep(200);
-  }
-}
-
-async function withQueue<T>(
+/** Does work with the queue. @throws QUEUE_UNAVAILABLE */
+export async function withQueue<T>(
   context: Context,
   work: (queue: QueueConnection, prefix: string) => Promise<T>,
 ): Promise<T> {

@@ -28,6 +28,14 @@ export type ContainerState =
   | 'exited'
   | 'removing';
 
+/** What is there to be looked after, as `docker ps` has it: not what never ran or has ended for good. */
+export const aliveStates: ReadonlySet<ContainerState> = new Set([
+  'starting',
+  'running',
+  'paused',
+  'restarting',
+]);
+
 export interface ContainerStatus {
   id: string;
   state: ContainerState;

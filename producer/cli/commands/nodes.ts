@@ -17,7 +17,7 @@ Examples:
   dray nodes -o wide --selector 'zone=a,gpu!=none'
   dray nodes cordon node-a
   dray nodes uncordon node-a
-  dray nodes drain node-a && systemctl stop drayage-agent
+  dray nodes drain --stop-containers node-a
   dray nodes rm node-a`,
     );
   listOptions(
@@ -59,12 +59,14 @@ Examples:
     nodes,
     'drain',
     'give nodes nothing new, and take from them what is under way',
-    'Give nodes nothing new, take from them what pulls still want of them, and wait until they are idle. Images stay, and containers run on.',
-  ).action(async (names: string[], _options: object, command: Command) => {
-    const { openContext } = await import('../context.ts');
-    const { drainNodes } = await import('../node-listing.ts');
-    await drainNodes(await openContext(command), names);
-  });
+    'Give nodes nothing new, take from them what pulls still want of them, and wait until they are idle. Images stay, and containers run on unless they are to be stopped: nothing starts them elsewhere.',
+  )
+    .option('--stop-containers', 'stop their containers as well, as dray stop does')
+    .action(async (names: string[], options: { stopContainers?: boolean }, command: Command) => {
+      const { openContext } = await import('../context.ts');
+      const { drainNodes } = await import('../drain-nodes.ts');
+      await drainNodes(await openContext(command), names, options);
+    });
   verb(
     nodes,
     'rm',

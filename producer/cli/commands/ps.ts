@@ -1,14 +1,10 @@
 import type { Command } from 'commander';
-import type { ContainerState } from '../../../shared/agent/containers.ts';
 import { listOptions } from '../options.ts';
 import type { ListOptions } from '../output.ts';
 
 interface Options extends ListOptions {
   all?: boolean;
 }
-
-/** What is there to be looked after, as `docker ps` has it: not what never ran or has ended for good. */
-const alive = new Set<ContainerState>(['starting', 'running', 'paused', 'restarting']);
 
 /** `dray ps`: the node's containers. */
 export function register(program: Command): void {
@@ -27,9 +23,10 @@ export function register(program: Command): void {
       const { openContext } = await import('../context.ts');
       const { containerColumns } = await import('../container-table.ts');
       const { printList } = await import('../output.ts');
+      const { aliveStates } = await import('../../../shared/agent/containers.ts');
       const client = await (await openContext(command)).agent();
       const found = await client.listContainers();
-      const shown = found.filter(({ state }) => options.all === true || alive.has(state));
+      const shown = found.filter(({ state }) => options.all === true || aliveStates.has(state));
       const isTable = options.output === 'table' || options.output === 'wide';
       const columns = containerColumns(options.output, new Date());
       // People look for the newest.
