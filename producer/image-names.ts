@@ -2,27 +2,58 @@ import { readVerified } from '../shared/content/blob.ts';
 import type { CallOptions, ImageRecord, ImageStore, Store } from '../shared/content/store.ts';
 import { DrayError } from '../shared/errors.ts';
 import type { Descriptor } from '../shared/image/descriptor.ts';
-import { isDigest } from '../shared/image/digest.ts';
+import { type Digest, isDigest } from '../shared/image/digest.ts';
 import { type Manifest, maxManifestBytes, parseManifest } from '../shared/image/manifest.ts';
 import { formatReference, parseReference } from '../shared/image/reference.ts';
+import { expandDigest, isShortDigest } from './short-digest.ts';
 
-/** By its name, or by the digest of its index or manifest, which may have been given any name. @throws NOT_FOUND */
-export async function findImage(
+/** An image that is there. */
+export interface FoundImage {
+  image: ImageRecord;
+  /** By which it was asked for: of its index, or of its manifest; undefined for one that was asked for by its name. */
+  digest?: Digest;
+}
+
+/**
+ * An image by its name, else by the digest of its index or manifest, or the beginning of that: under each name that
+ * it has.
+ * @throws USAGE for the beginning of several digests
+ */
+export async function findImages(
   images: ImageStore,
-  reference: string,
+  text: string,
   options: CallOptions = {},
-): Promise<ImageRecord> {
-  if (isDigest(reference)) {
-    const found = (await images.list(options)).find(
-      ({ target, manifest }) => target.digest === reference || manifest.digest === reference,
-    );
-    if (found === undefined) throw imageUnknown(reference);
-    return found;
+): Promise<FoundImage[]> {
+  const isWhole = isShortDigest(text) && text.length >= 64;
+  const named = isWhole
+    ? undefined
+    : await images.get(formatReference(parseReference(text)), options);
+  if (named !== undefined) return [{ image: named }];
+  if (!isShortDigest(text)) return [];
+  const all = await images.list(options);
+  const digests = all.flatMap(({ target, manifest }) => [target.digest, manifest.digest]);
+  const digest = await expandDigest(text, digests);
+  return all
+    .filter(({ target, manifest }) => target.digest === digest || manifest.digest === digest)
+    .map((image) => ({ image, ...(digest === undefined ? {} : { digest }) }));
+}
+
+/**
+ * What people write for an image, as a whole digest or a reference in full. The beginning of a digest is looked up
+ * among the images that are there.
+ * @throws USAGE, REFERENCE_INVALID
+ */
+export async function imageArgument(
+  text: string,
+  options: { openStore: () => Promise<Store> },
+): Promise<string> {
+  if (isDigest(text)) return text;
+  if (isShortDigest(text)) {
+    await using store = await options.openStore();
+    const [found] = await findImages(store.images, text);
+    if (found?.digest !== undefined) return found.digest;
   }
-  const name = formatReference(parseReference(reference));
-  const record = await images.get(name, options);
-  if (record === undefined) throw imageUnknown(name);
-  return record;
+  return formatReference(parseReference(text));
 }
 
 /**
@@ -36,7 +67,8 @@ export async function nameImage(
   name: string,
   options: CallOptions = {},
 ): Promise<string> {
-  const found = await findImage(images, reference, options);
+  const [{ image: found } = {}] = await findImages(images, reference, options);
+  if (found === undefined) throw imageUnknown(reference);
   const { target, manifest } = found;
   const parsed = parseReference(name);
   if (parsed.digest !== undefined) {

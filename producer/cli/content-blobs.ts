@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import type { ContentStore } from '../../shared/content/store.ts';
 import { DrayError } from '../../shared/errors.ts';
 import { type Digest, parseDigest } from '../../shared/image/digest.ts';
+import { expandDigest, isShortDigest } from '../short-digest.ts';
 import type { Context } from './context.ts';
 import { exitCodes } from './errors.ts';
 import { writeOut } from './foreground.ts';
@@ -48,8 +49,8 @@ export async function listIngests(context: Context, options: ListOptions): Promi
 
 /** `dray content get` */
 export async function getContent(context: Context, text: string): Promise<void> {
-  const digest = parseDigest(text);
   await using store = await context.openStore();
+  const digest = await blobOf(text, store.content);
   for await (const chunk of store.content.read(digest)) {
     if (await writeOut(process.stdout, chunk)) continue;
     process.exitCode = exitCodes.brokenPipe;
@@ -59,8 +60,9 @@ export async function getContent(context: Context, text: string): Promise<void> 
 
 /** `dray content rm` */
 export async function removeContent(context: Context, texts: readonly string[]): Promise<void> {
-  const digests = texts.map(parseDigest);
   await using store = await context.openStore();
+  const digests: Digest[] = [];
+  for (const text of texts) digests.push(await blobOf(text, store.content));
   const missing: Digest[] = [];
   for (const digest of digests) {
     if ((await store.content.info(digest)) === undefined) {
@@ -70,11 +72,7 @@ export async function removeContent(context: Context, texts: readonly string[]):
     await store.content.remove(digest);
     process.stdout.write(`${digest}\n`);
   }
-  if (missing.length > 0) {
-    throw new DrayError('NOT_FOUND', `The content store has no blob ${missing.join(', ')}`, {
-      hint: 'dray content ls lists those that it has.',
-    });
-  }
+  if (missing.length > 0) throw blobsUnknown(missing);
 }
 
 /** `dray content verify` @throws DIGEST_MISMATCH when a blob is wrong, NOT_FOUND */
@@ -83,10 +81,11 @@ export async function verifyContent(
   texts: readonly string[],
   { dryRun = false }: { dryRun?: boolean },
 ): Promise<void> {
-  const named = texts.map(parseDigest);
   using interrupt = new Interrupt();
   const { signal } = interrupt;
   await using store = await context.openStore({ signal });
+  const named: Digest[] = [];
+  for (const text of texts) named.push(await blobOf(text, store.content, { signal }));
   const wrong: Digest[] = [];
   const missing: Digest[] = [];
   const verify = async (digest: Digest) => {
@@ -105,11 +104,28 @@ export async function verifyContent(
         : 'They were set aside. Pull the images that need them again: dray pull REF',
     });
   }
-  if (missing.length > 0) {
-    throw new DrayError('NOT_FOUND', `The content store has no blob ${missing.join(', ')}`, {
-      hint: 'dray content ls lists those that it has.',
-    });
-  }
+  if (missing.length > 0) throw blobsUnknown(missing);
+}
+
+/** A blob by its digest, or the beginning of that. @throws DIGEST_INVALID, NOT_FOUND, USAGE */
+async function blobOf(
+  text: string,
+  content: ContentStore,
+  options: { signal?: AbortSignal } = {},
+): Promise<Digest> {
+  if (!isShortDigest(text)) return parseDigest(text);
+  const digests = async function* () {
+    for await (const { digest } of content.list(options)) yield digest;
+  };
+  const digest = await expandDigest(text, digests());
+  if (digest === undefined) throw blobsUnknown([text]);
+  return digest;
+}
+
+function blobsUnknown(missing: readonly string[]): DrayError {
+  return new DrayError('NOT_FOUND', `The content store has no blob ${missing.join(', ')}`, {
+    hint: 'dray content ls lists those that it has.',
+  });
 }
 
 /** `dray content ingest` */

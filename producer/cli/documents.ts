@@ -2,7 +2,10 @@ import { readVerified } from '../../shared/content/blob.ts';
 import { DrayError } from '../../shared/errors.ts';
 import type { Descriptor } from '../../shared/image/descriptor.ts';
 import { maxManifestBytes, parseIndexOrManifest } from '../../shared/image/manifest.ts';
+import { formatReference, parseReference } from '../../shared/image/reference.ts';
 import type { PullStatus, Want } from '../../shared/pull/status.ts';
+import { findImages } from '../image-names.ts';
+import { isShortDigest } from '../short-digest.ts';
 import type { Context } from './context.ts';
 import { formatBytes, type ListOptions, type OutputForm, printList, printValue } from './output.ts';
 import { pinnedReference, pullImage } from './pull.ts';
@@ -68,15 +71,27 @@ export async function printReferrers(
 
 async function ask(
   context: Context,
-  reference: string,
+  text: string,
   want: Want,
   { platform, credential }: DocumentOptions,
 ): Promise<PullStatus> {
+  const reference = await askedReference(context, text);
   return await pullImage(context, {
     ...{ reference, want, nodes: [], progress: 'none' },
     ...(platform === undefined ? {} : { platform }),
     ...(credential === undefined ? {} : { credential }),
   });
+}
+
+/** A digest, or its first digits, is that of an image that is there: its repository is asked. */
+async function askedReference(context: Context, text: string): Promise<string> {
+  if (!isShortDigest(text)) return text;
+  await using store = await context.openStore();
+  const [found] = await findImages(store.images, text);
+  if (found?.digest === undefined) return text;
+  const { name, origin = name } = found.image;
+  const { registry, repository } = parseReference(origin);
+  return formatReference({ registry, repository, digest: found.digest });
 }
 
 function targetOf({ target, reference }: PullStatus): Descriptor {

@@ -1,5 +1,6 @@
 import { readVerified } from '../../shared/content/blob.ts';
 import type { ImageRecord, Store } from '../../shared/content/store.ts';
+import { DrayError } from '../../shared/errors.ts';
 import { chainIDs } from '../../shared/image/digest.ts';
 import {
   isImageConfigType,
@@ -7,8 +8,7 @@ import {
   maxConfigBytes,
   parseImageConfig,
 } from '../../shared/image/manifest.ts';
-import { formatReference, parseReference } from '../../shared/image/reference.ts';
-import { imageUnknown, nameImage, readManifest, storedBytes } from '../image-names.ts';
+import { findImages, imageUnknown, nameImage, readManifest, storedBytes } from '../image-names.ts';
 import type { Context } from './context.ts';
 import { formatAge, formatBytes, type ListOptions, printList } from './output.ts';
 
@@ -55,14 +55,24 @@ export async function listImages(context: Context, options: ListOptions): Promis
   );
 }
 
-/** `dray images rm`: what is not there is said after the others were removed. */
+/**
+ * `dray images rm`: what is not there is said after the others were removed.
+ * @throws USAGE for a digest that has several names
+ */
 export async function removeImages(context: Context, references: readonly string[]): Promise<void> {
   await using store = await context.openStore();
   const missing: string[] = [];
   for (const text of references) {
-    const name = formatReference(parseReference(text));
-    if (await store.images.remove(name)) process.stdout.write(`${name}\n`);
-    else missing.push(name);
+    const found = await findImages(store.images, text);
+    const names = found.map(({ image }) => image.name);
+    const [name = ''] = names;
+    if (names.length > 1) {
+      throw new DrayError('USAGE', `${text} has ${names.length} names: ${names.join(', ')}`, {
+        hint: 'Name those that shall go.',
+      });
+    }
+    if (name !== '' && (await store.images.remove(name))) process.stdout.write(`${name}\n`);
+    else missing.push(text);
   }
   if (missing.length > 0) throw imageUnknown(missing.join(', '));
 }

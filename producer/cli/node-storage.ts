@@ -1,9 +1,10 @@
 import path from 'node:path';
 import { DrayError } from '../../shared/errors.ts';
-import { isDigest } from '../../shared/image/digest.ts';
-import { formatReference, parseReference } from '../../shared/image/reference.ts';
+import { type Digest, isDigest } from '../../shared/image/digest.ts';
+import { findImages, imageArgument, imageUnknown } from '../image-names.ts';
 import type { Context } from './context.ts';
 import { formatAge, formatBytes, type ListOptions, printList } from './output.ts';
+import { unpackStored } from './unpack-stored.ts';
 
 /** `dray snapshots ls` */
 export async function listSnapshots(context: Context, options: ListOptions): Promise<void> {
@@ -31,12 +32,29 @@ export async function prepareSnapshot(
   options: { target: string },
 ): Promise<void> {
   const agent = await context.agent();
-  const name = isDigest(image) ? image : formatReference(parseReference(image));
+  const name = await imageArgument(image, context);
   const { mounts } = await agent.prepareSnapshot({ key, image: name });
   for (const { type, source, options: flags } of mounts) {
     const words = ['mount', '-t', type, '-o', flags.join(','), source, options.target];
     process.stdout.write(`${words.map(quoted).join(' ')}\n`);
   }
+}
+
+/** `dray unpack` @throws NOT_FOUND */
+export async function unpackImage(context: Context, text: string): Promise<void> {
+  const digest = await digestOfImage(context, text);
+  const chainID = await unpackStored(context, digest);
+  // An image without layers has none.
+  if (chainID !== undefined) process.stdout.write(`${chainID}\n`);
+}
+
+/** What is whole need not have a name. */
+async function digestOfImage(context: Context, text: string): Promise<Digest> {
+  if (isDigest(text)) return text;
+  await using store = await context.openStore();
+  const [found] = await findImages(store.images, text);
+  if (found === undefined) throw imageUnknown(text);
+  return found.digest ?? found.image.target.digest;
 }
 
 /** `dray apply` */

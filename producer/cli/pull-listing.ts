@@ -36,6 +36,7 @@ export async function printPulls(
   const now = new Date();
   printList(pulls, options, {
     headings: ['ID', 'REF', 'STATE', 'BYTES', 'NODES', 'CREATED'],
+    elastic: 'REF',
     row: (pull) => [
       pull.id,
       pull.reference,

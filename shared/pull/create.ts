@@ -3,7 +3,7 @@ import type { Keys } from '../queue/names.ts';
 import { runScript } from '../queue/script.ts';
 import { decodeRecord, type PullRecord } from './record.ts';
 import { createScript } from './scripts.ts';
-import type { PullRequest, PullState } from './status.ts';
+import type { PullRequest, PullState, Want } from './status.ts';
 
 /** Milliseconds after which the reconciler looks after a new pull. */
 const firstLook = 3_000;
@@ -11,6 +11,11 @@ const firstLook = 3_000;
 /** What the record of a pull is made of: checked, and with nothing left open. */
 export type NewPull = Omit<PullRequest, 'selector'> &
   Required<Pick<PullRequest, 'platform' | 'want'>>;
+
+/** What only asks a registry, and brings nothing that anybody keeps, is not among the pulls that people look through. */
+function isListed(want: Want): boolean {
+  return want === 'image' || want === 'object';
+}
 
 /**
  * Creates the record of a pull, unless it is there. It is accepted once its resolve job is enqueued too.
@@ -47,7 +52,10 @@ export async function createPull(
     redis,
     createScript,
     [keys.pull(id), keys.pullPending(id), keys.open, keys.pulls],
-    [id, now, now + firstLook, JSON.stringify(nodes), ...Object.entries(fields).flat()],
+    [
+      ...[id, now, now + firstLook, JSON.stringify(nodes), Number(isListed(want))],
+      ...Object.entries(fields).flat(),
+    ],
   );
   return isNew === 1 ? decodeRecord(id, fields) : undefined;
 }

@@ -156,10 +156,10 @@ return redis.call('SCARD', KEYS[2]) == 0 and 1 or 0
  */
 export const createScript = `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+redis.call('HSET', KEYS[1], unpack(ARGV, 6))
 for _, node in ipairs(cjson.decode(ARGV[4])) do redis.call('RPUSH', KEYS[2], node) end
 redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
-redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
+if ARGV[5] == '1' then redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1]) end
 redis.call('ZREMRANGEBYSCORE', KEYS[4], 0, ARGV[2] - ${keepFinished * 1_000})
 return 1
 `;

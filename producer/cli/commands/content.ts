@@ -32,7 +32,7 @@ Examples:
     .command('get')
     .summary('write a blob to standard output')
     .description('Write a blob to standard output.')
-    .argument('<digest>', 'the blob')
+    .argument('<digest>', 'the blob; the first digits are enough')
     .action(async (digest: string, _options: object, command: Command) => {
       const { getContent } = await import('../content-blobs.ts');
       const { openContext } = await import('../context.ts');
@@ -59,7 +59,7 @@ Examples:
     .description(
       'Read blobs whole, and compare them with their digests. A wrong one is set aside: the next pull that needs it fetches it again.',
     )
-    .argument('[digest...]', 'the blobs (default: all)')
+    .argument('[digest...]', 'the blobs; the first digits are enough (default: all)')
     .option('-n, --dry-run', 'only look: what is wrong stays where it is')
     .action(async (digests: string[], options: { dryRun?: boolean }, command: Command) => {
       const { verifyContent } = await import('../content-blobs.ts');
@@ -71,7 +71,7 @@ Examples:
     .command('rm')
     .summary('remove blobs')
     .description('Remove blobs, whoever needs them. What nobody needs goes by itself: see dray gc.')
-    .argument('<digest...>', 'the blobs')
+    .argument('<digest...>', 'the blobs; the first digits are enough')
     .action(async (digests: string[], _options: object, command: Command) => {
       const { removeContent } = await import('../content-blobs.ts');
       const { openContext } = await import('../context.ts');

@@ -37,7 +37,7 @@ Examples:
     .description(
       'Remove names of images. Their content, and their snapshots on nodes, go with the next garbage collection (dray gc) if nothing else needs them.',
     )
-    .argument('<reference...>', 'the names')
+    .argument('<reference...>', 'the names, or digests that have one name only')
     .action(async (references: string[], _options: object, command: Command) => {
       const { openContext } = await import('../context.ts');
       const { removeImages } = await import('../image-listing.ts');
@@ -48,7 +48,10 @@ Examples:
     .command('tag')
     .summary('give an image one more name')
     .description('Give an image one more name. A name that is there already is moved.')
-    .argument('<reference>', 'the image, or the digest of its index or manifest')
+    .argument(
+      '<reference>',
+      'the image, or the digest of its index or manifest, or its first digits',
+    )
     .argument('<name>', 'the new name')
     .action(async (reference: string, name: string, _options: object, command: Command) => {
       const { openContext } = await import('../context.ts');

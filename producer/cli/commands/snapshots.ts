@@ -34,7 +34,7 @@ Examples:
     .summary('open a writable snapshot of an image')
     .description('Open a writable snapshot of an image, and print how it is mounted.')
     .argument('<key>', 'its name')
-    .argument('<image>', 'a reference, or the digest of an index or manifest')
+    .argument('<image>', 'a reference, or the digest of an index or manifest, or its first digits')
     .option('--target <folder>', 'the folder in the printed command', '/mnt')
     .action(async (key: string, image: string, options: { target: string }, command: Command) => {
       const { openContext } = await import('../context.ts');

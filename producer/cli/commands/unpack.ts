@@ -7,14 +7,14 @@ export function register(program: Command): void {
     .description(
       'Unpack an image whose manifest and layers are in the content store, on this node, and print its chainID.',
     )
-    .argument('<digest>', 'of its index or manifest')
-    .addHelpText('after', '\nExamples:\n  dray fetch alpine\n  dray unpack sha256:…')
-    .action(async (text: string, _options: object, command: Command) => {
+    .argument('<image>', 'its name, or the digest of its index or manifest, or its first digits')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  dray fetch alpine\n  dray unpack alpine\n  dray unpack sha256:…',
+    )
+    .action(async (image: string, _options: object, command: Command) => {
       const { openContext } = await import('../context.ts');
-      const { parseDigest } = await import('../../../shared/image/digest.ts');
-      const { unpackStored } = await import('../unpack-stored.ts');
-      const chainID = await unpackStored(await openContext(command), parseDigest(text));
-      // An image without layers has none.
-      if (chainID !== undefined) process.stdout.write(`${chainID}\n`);
+      const { unpackImage } = await import('../node-storage.ts');
+      await unpackImage(await openContext(command), image);
     });
 }

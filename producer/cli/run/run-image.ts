@@ -8,6 +8,7 @@ import { formatPlatform, parsePlatform } from '../../../shared/image/platform.ts
 import { formatReference, parseReference } from '../../../shared/image/reference.ts';
 import { parsePullPolicy } from '../../../shared/pull/policy.ts';
 import type { AgentClient } from '../../agent/client.ts';
+import { isShortDigest } from '../../short-digest.ts';
 import { attachTo } from '../attach.ts';
 import { type Context, openContext } from '../context.ts';
 import { ownTerminalSize } from '../terminal.ts';
@@ -29,11 +30,12 @@ export interface RunRequest extends RunFlags {
 const drayFailed = 125;
 
 /** `dray run`. @returns the exit code of the command, see its help */
-export async function runImage(command: Command, request: RunRequest): Promise<number> {
+export async function runImage(command: Command, asked: RunRequest): Promise<number> {
   try {
-    parsePullPolicy(request.pull);
-    const create = await createRequest(request);
+    parsePullPolicy(asked.pull);
     const context = await openContext(command);
+    const request = await withWholeDigest(asked, context);
+    const create = await createRequest(request);
     if (request.detach === true) {
       const { id, warnings } = await withImage(context, request, create, async (agent, create) => {
         const { id, warnings = [] } = await agent.createContainer(create);
@@ -67,6 +69,15 @@ export async function runImage(command: Command, request: RunRequest): Promise<n
       context: { exitCode: drayFailed, ...failure.context },
     });
   }
+}
+
+/** Of a digest, the first digits are enough where the image is there. */
+async function withWholeDigest(request: RunRequest, context: Context): Promise<RunRequest> {
+  const { reference } = request;
+  if (!isShortDigest(reference) || isDigest(reference)) return request;
+  // Loaded only where it is needed.
+  const { imageArgument } = await import('../../image-names.ts');
+  return { ...request, reference: await imageArgument(reference, context) };
 }
 
 async function createRequest(request: RunRequest): Promise<CreateContainerRequest> {
