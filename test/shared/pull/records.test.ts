@@ -84,6 +84,8 @@ describe('pull records', () => {
     assert.equal(await records.arrived(id, a.digest, a.size), 'waits');
     // The same word twice is one word.
     assert.equal(await records.arrived(id, a.digest, a.size), 'waits');
+    assert.equal(await records.arrived(id, b.digest, b.size + 1), 'mismatch');
+    assert.deepEqual(await records.missing(id), [b.digest], 'it waits for what its manifest says');
     assert.equal(await records.arrived(id, b.digest, b.size), 'whole');
     assert.equal(await records.named(id), 'unpacking');
     assert.deepEqual(await records.nodes.admit(id), ['n1', 'n2']);

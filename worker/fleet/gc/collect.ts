@@ -57,6 +57,7 @@ export interface CollectOptions {
  * relied on again after its doom; one that stands still between the doom and the removal gives up on it in half of
  * that. And a removal that the store carries out later than its caller waits for it can hit a blob that is wanted again:
  * a pull looks at all of its content once more before it puts a name, and nodes at what they read; they fetch it again.
+ * A deletion on a condition would not prevent it: the same bytes, put again, have the same ETag.
  *
  * What is young stays whatever the marks say, so that bytes which somebody put by hand can be named. When Redis was
  * wiped, names and desired sets are all there is, which is enough: pulls and their leases went with it. A run that
