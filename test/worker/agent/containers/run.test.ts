@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import type { StartedContainer } from '../../../../producer/agent/client.ts';
+import { startTestAgent, type TestAgent } from './agent.ts';
+import { imageName, requireContainers } from './node.ts';
+
+const request = (id: string, line: string) => ({
+  id,
+  image: imageName,
+  options: { args: ['/bin/sh', '-c', line] },
+  autoRemove: true,
+});
+
+describe('a container that is made, run and removed by one request', () => {
+  test('its whole output, then its exit; nothing of it is left by then, and its name is free', async (t) => {
+    if (!requireContainers(t)) return;
+    await using agent = await startTestAgent();
+    for (const exitCode of [0, 5]) {
+      const line = `echo out; echo err >&2; seq 20000; exit ${exitCode}`;
+      const started = await agent.client.runContainer(request('brief', line));
+      assert.equal(started.id, 'brief');
+      const { stdout, stderr } = await readAll(started);
+      assert.deepEqual([stdout.length, stderr], [108_898, 'err\n']);
+      assert.deepEqual(started.exit(), { exitCode });
+      await assertNothingLeft(agent);
+    }
+  });
+
+  test('a command that is not there: an error, and nothing is left once it is told', async (t) => {
+    if (!requireContainers(t)) return;
+    await using agent = await startTestAgent();
+    const asked = { ...request('wrong', ''), options: { args: ['/bin/nothing'] } };
+    for (const _ of [1, 2]) {
+      await assert.rejects(agent.client.runContainer(asked), {
+        code: 'RUNTIME_FAILED',
+        context: { exitCode: 127 },
+      });
+      await assertNothingLeft(agent);
+    }
+  });
+
+  test('who leaves while it is made or started leaves nothing that was never started', async (t) => {
+    if (!requireContainers(t)) return;
+    await using agent = await startTestAgent();
+    const { client } = agent;
+    for (const delay of [1, 5, 10, 20, 40, 80]) {
+      const signal = AbortSignal.timeout(delay);
+      const started = client.runContainer(request(`at-${delay}`, 'sleep 60'), { signal });
+      await started.catch(() => {});
+    }
+    // What was being started runs on, as with a command whose terminal was closed.
+    let states: string[] = [];
+    for (let tries = 0; tries < 500; tries++) {
+      states = (await client.listContainers()).map(({ state }) => state);
+      if (states.every((state) => state === 'running')) break;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    assert(
+      states.every((state) => state === 'running'),
+      states.join(),
+    );
+    for (const { id } of await client.listContainers()) {
+      await client.removeContainer(id, { force: true });
+    }
+    await assertNothingLeft(agent);
+  });
+
+  test('an agent that dies meanwhile leaves it to the next, with its output and its exit', async (t) => {
+    if (!requireContainers(t)) return;
+    await using agent = await startTestAgent();
+    const asked = {
+      ...request('lasting', 'echo one; sleep 1; echo two; exit 6'),
+      autoRemove: false,
+    };
+    const started = await agent.client.runContainer(asked);
+    const first = await started.output[Symbol.asyncIterator]().next();
+    assert.equal(Buffer.from(first.value?.bytes ?? []).toString(), 'one\n');
+    await agent.kill();
+    await agent.start();
+    assert.deepEqual(await agent.client.waitContainer('lasting'), { exitCode: 6 });
+    let text = '';
+    const { output } = await agent.client.containerLogs('lasting', { from: started.from });
+    for await (const { bytes } of output) text += Buffer.from(bytes).toString();
+    assert.equal(text, 'one\ntwo\n');
+  });
+});
+
+async function readAll({ output }: StartedContainer): Promise<{ stdout: string; stderr: string }> {
+  const text = { stdout: '', stderr: '' };
+  for await (const { stream, bytes } of output) text[stream] += Buffer.from(bytes).toString();
+  return text;
+}
+
+async function assertNothingLeft({ client, root }: TestAgent): Promise<void> {
+  assert.deepEqual(await client.listContainers(), []);
+  assert.deepEqual(await readdir(path.join(root, 'containers')), []);
+  assert.deepEqual(await readdir(path.join(root, 'exits')), []);
+  assert(!(await readFile('/proc/self/mountinfo', 'utf8')).includes(root));
+}
