@@ -97,8 +97,39 @@ async function attach(
  * Ends whatever runs of a container, unmounts it and frees its addresses. What is not there is success.
  */
 export async function halt(services: ContainerServices, instance: string): Promise<void> {
-  const { layout, snapshots, rows, bridge } = services;
-  const { bundle, rootfs } = bundleOf(layout, instance);
+  await endProcesses(services, instance);
+  await takeDown(services, instance);
+}
+
+/**
+ * The same of one whose processes have all ended: the runtime's end of it and ours need not wait for each other.
+ * @param options.remove its snapshot goes too
+ */
+export async function haltEnded(
+  services: ContainerServices,
+  instance: string,
+  { remove }: { remove: boolean },
+): Promise<void> {
+  const ways = await Promise.allSettled([
+    endProcesses(services, instance),
+    takeDown(services, instance).then(async () => {
+      if (remove) await services.snapshots.remove(instance);
+    }),
+  ]);
+  for (const way of ways) if (way.status === 'rejected') throw way.reason;
+}
+
+async function takeDown(
+  { layout, snapshots, bridge }: ContainerServices,
+  instance: string,
+): Promise<void> {
+  await snapshots.unmount(bundleOf(layout, instance).rootfs);
+  await bridge.detach(instance);
+}
+
+async function endProcesses(services: ContainerServices, instance: string): Promise<void> {
+  const { layout, rows } = services;
+  const { bundle } = bundleOf(layout, instance);
   const isKnown = (await knownToRuntime(services)).has(instance);
   if (isKnown || (await findMonitors(bundle)).length > 0) {
     const { runc } = await services.tools(rows.byInstance(instance)?.options.runtime);
@@ -112,8 +143,6 @@ export async function halt(services: ContainerServices, instance: string): Promi
     if ((await knownToRuntime(services)).has(instance)) await runc.delete(instance);
     await rm(join(layout.sockets, instance), { force: true });
   }
-  await snapshots.unmount(rootfs);
-  await bridge.detach(instance);
 }
 
 /** Waits for the end of a monitor, within a bound. */

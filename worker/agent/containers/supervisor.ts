@@ -8,7 +8,7 @@ import { type Container, isLive } from './container.ts';
 import { ExitWatch } from './exits.ts';
 import { HealthChecks, unknownHealth } from './health.ts';
 import { bundleOf } from './layout.ts';
-import { halt, launch } from './lifecycle.ts';
+import { halt, haltEnded, launch } from './lifecycle.ts';
 import { observe } from './reconcile.ts';
 import { planRestart } from './restarts.ts';
 import type { ContainerServices } from './services.ts';
@@ -188,9 +188,12 @@ export class Supervisor implements AsyncDisposable {
     rows.update(next);
     // Whoever waits hears of it first; cleaning up takes the runtime some time.
     this.tell();
-    await halt(this.#services, instance);
-    if (next.state === 'exited' && next.autoRemove) {
-      rows.update({ ...next, state: 'removing' });
+    const remove = next.state === 'exited' && next.autoRemove;
+    if (remove) rows.update({ ...next, state: 'removing' });
+    // Without its monitor's word it is not sure that all of it has ended.
+    if (next.exitCode === exitCodes.unknown) await halt(this.#services, instance);
+    else await haltEnded(this.#services, instance, { remove });
+    if (remove) {
       await this.#discard(next);
       return;
     }
