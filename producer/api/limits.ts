@@ -1,4 +1,3 @@
-import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance } from 'fastify';
 import { DrayError } from '../../shared/errors.ts';
 
@@ -10,25 +9,42 @@ export const requestTimeout = 30_000;
 export const redisTimeout = 5_000;
 export const storeTimeout = 60_000;
 
-/** Callers that are counted at once. */
-const countedCallers = 10_000;
+/** Milliseconds that are counted together. */
+const windowMs = 1_000;
 
-/** Limits what one caller, by its token or address, may ask for in a second. */
-export async function limitRate(server: FastifyInstance, perSecond: number): Promise<void> {
-  await server.register(rateLimit, {
-    max: perSecond,
-    timeWindow: 1_000,
-    cache: countedCallers,
-    // Once it is known whose request it is.
-    hook: 'preHandler',
-    keyGenerator: (request) => request.caller ?? request.ip,
-    enableDraftSpec: true,
-    errorResponseBuilder: (request) =>
+/**
+ * Limits what one caller, by its token or address, may ask of this process in a second. What comes of it is in the
+ * RateLimit headers of each answer (draft-ietf-httpapi-ratelimit-headers-06).
+ */
+export function limitRate(server: FastifyInstance, perSecond: number): void {
+  let counts = new Map<string, number>();
+  let until = 0;
+  // Once it is known whose request it is.
+  server.addHook('preHandler', (request, reply, done) => {
+    const now = performance.now();
+    if (now >= until) {
+      counts = new Map();
+      until = now + windowMs;
+    }
+    const caller = request.caller ?? request.ip;
+    const count = (counts.get(caller) ?? 0) + 1;
+    counts.set(caller, count);
+    void reply
+      .header('ratelimit-limit', perSecond)
+      .header('ratelimit-remaining', Math.max(0, perSecond - count))
+      .header('ratelimit-reset', windowMs / 1_000);
+    if (count <= perSecond) {
+      done();
+      return;
+    }
+    void reply.header('retry-after', windowMs / 1_000);
+    done(
       new DrayError(
         'RATE_LIMITED',
-        `${request.caller ?? request.ip} asked for more than ${perSecond} requests a second`,
+        `${caller} asked for more than ${perSecond} requests a second`,
         { retryable: true, hint: 'Come back after Retry-After, or raise DRAY_API_RATE.' },
       ),
+    );
   });
 }
 

@@ -109,7 +109,7 @@ export async function createApiServer(services: ApiServices): Promise<FastifyIns
   const authorize = authorizer(tokens);
   await serveBoard(server, authorize, services);
   await server.register(async (api) => {
-    await limitRate(api, config.api.rate);
+    limitRate(api, config.api.rate);
     serveRoutes(
       api,
       routes.map((route) => inTime(route, services, closing.signal)),
