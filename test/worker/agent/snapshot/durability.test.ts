@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { requireRoot, requireTool } from '../../../support/requirements.ts';
@@ -121,6 +122,81 @@ describe('after a crash of the machine', () => {
       assert.equal((await readdir(join(found, 'folder'))).length, 20);
       for (const name of ['rebased', ...Array.from({ length: 20 }, (_, i) => `folder/${i}`)]) {
         assert.ok(content.equals(await readFile(join(found, name))), `${name} is whole`);
+      }
+    }
+  });
+
+  test('of layers that share a flush, those that were told committed are whole, and none stands without those below', async (t) => {
+    if (!requireRoot(t) || !requireTool(t, 'mkfs.ext4')) return;
+    await using folder = await temporaryFolder();
+    const disk = join(folder.path, 'disk');
+    await run('truncate', ['-s', '32M', disk]);
+    await run('mkfs.ext4', ['-q', '-F', '-O', 'has_journal', disk]);
+    const stack = stackOf(Array.from({ length: 8 }, (_, i) => `layer ${i}`));
+    const content = Buffer.alloc(400_000, 'content');
+    const crashes: { image: string; told: number }[] = [];
+    {
+      await using mounted = await mountDisk(disk, join(folder.path, 'mounted'));
+      using agent = await openRoot(mounted.path);
+      await using staged = new AsyncDisposableStack();
+      let told = 0;
+      const halfway = Promise.withResolvers<void>();
+      let below = { folders: Promise.resolve<readonly string[]>([]), committed: Promise.resolve() };
+      const commits: Promise<void>[] = [];
+      for (const [at, { chainID, diffID }] of stack.entries()) {
+        const staging = staged.use(await agent.snapshots.stage(chainID));
+        await writeFile(join(staging.directory, `file-${at}`), content);
+        const complete = Promise.withResolvers<readonly string[]>();
+        const parent = stack[at - 1]?.chainID;
+        const { folders, committed } = below;
+        const commit = (async () => {
+          await staging.commit({
+            ...(parent === undefined ? {} : { parent }),
+            ...{ below: { folders: await folders, committed }, onComplete: complete.resolve },
+            ...{ diffID, bytes: content.length, entries: 1 },
+            rebase: async () => {
+              // Meanwhile the disk comes to rest, so that it can be copied as it is at one moment.
+              if (at === 4) await halfway.promise;
+              await writeFile(join(staging.directory, 'rebased'), content);
+            },
+          });
+          told++;
+        })();
+        commits.push(commit);
+        below = { folders: complete.promise, committed: commit };
+      }
+      const all = Promise.all(commits).then(() => true);
+      for (;;) {
+        const isOver = await Promise.race([all, sleep(10, false)]);
+        const before = told;
+        const image = join(folder.path, `crashed-${crashes.length}`);
+        await copyFile(disk, image);
+        // What did not change since it was copied is what a crash would have left at that moment.
+        if ((await readFile(disk)).equals(await readFile(image))) {
+          crashes.push({ image, told: before });
+          if (before > 0) halfway.resolve();
+          if (isOver) break;
+        }
+      }
+    }
+    assert.equal(crashes.at(-1)?.told, stack.length);
+    for (const { image, told } of crashes) {
+      await using mounted = await mountDisk(image, `${image}-mounted`);
+      using agent = await openRoot(mounted.path);
+      await agent.snapshots.sweep({ isClaimed: () => false });
+      const found = stack.map(({ chainID }) => agent.snapshots.committed(chainID) !== undefined);
+      const whole = found.filter(Boolean).length;
+      assert.ok(found.slice(0, whole).every(Boolean), `${image}: ${found}`);
+      assert.ok(whole >= told, `${image}: ${told} were told, ${whole} are there`);
+      const top = stack[whole - 1];
+      const folders = top === undefined ? [] : agent.snapshots.lowerDirectories(top.chainID);
+      for (const [depth, layer] of folders.entries()) {
+        for (const name of [`file-${whole - 1 - depth}`, 'rebased']) {
+          assert.ok(
+            content.equals(await readFile(join(layer, name))),
+            `${image}: ${layer}/${name}`,
+          );
+        }
       }
     }
   });
