@@ -56,8 +56,22 @@ export function sizeMismatch(descriptor: Descriptor, found: number | string): Dr
   });
 }
 
+/**
+ * What is wrong with a blob that was written whole; undefined when it is what its descriptor says.
+ * @param written how many bytes, and their digest by the descriptor's algorithm in hex
+ */
+export function mismatchOf(
+  descriptor: Descriptor,
+  { bytes, hex }: { bytes: number; hex: string },
+): DrayError | undefined {
+  const { digest, size } = descriptor;
+  if (bytes !== size) return sizeMismatch(descriptor, bytes);
+  const found = `${splitDigest(digest).algorithm}:${hex}`;
+  return found === digest ? undefined : digestMismatch(descriptor, found);
+}
+
 /** What is said of bytes that are not those that the descriptor names. */
-export function digestMismatch(descriptor: Descriptor, found: string): DrayError {
+function digestMismatch(descriptor: Descriptor, found: string): DrayError {
   const { digest } = descriptor;
   return new DrayError('DIGEST_MISMATCH', `The bytes of ${digest} have the digest ${found}`, {
     hint: 'They were changed on their way, or the source is broken. They were dropped.',

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { DrayError, errnoOf } from '../../errors.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
 import { splitDigest } from '../../image/digest.ts';
-import { digestMismatch, sizeMismatch } from '../blob.ts';
+import { mismatchOf, sizeMismatch } from '../blob.ts';
 import { createDigester, type Digester } from '../digester.ts';
 import type { CallOptions, Ingest } from '../store.ts';
 import { Appender } from './appender.ts';
@@ -165,16 +165,9 @@ class FolderIngest implements Ingest {
   async commit(options: CallOptions = {}): Promise<'committed' | 'exists'> {
     options.signal?.throwIfAborted();
     this.#requireOpen();
-    const { digest, size } = this.#descriptor;
-    const { algorithm } = splitDigest(digest);
+    const { digest } = this.#descriptor;
     const hex = await inFolder(this.#layout.root, () => this.#appender.digest());
-    const found = `${algorithm}:${hex}`;
-    const mismatch =
-      this.#offset !== size
-        ? sizeMismatch(this.#descriptor, this.#offset)
-        : found !== digest
-          ? digestMismatch(this.#descriptor, found)
-          : undefined;
+    const mismatch = mismatchOf(this.#descriptor, { bytes: this.#offset, hex });
     if (mismatch !== undefined) {
       await this.reset();
       throw mismatch;
@@ -184,7 +177,7 @@ class FolderIngest implements Ingest {
       options.signal?.throwIfAborted();
       await this.#handle.chmod(0o400);
       const result = await this.#publish();
-      await syncFolder(this.#layout.blobFolder(algorithm));
+      await syncFolder(this.#layout.blobFolder(splitDigest(digest).algorithm));
       this.#open = false;
       await this.#appender.stop();
       await this.#handle.close();

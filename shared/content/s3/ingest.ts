@@ -3,7 +3,7 @@ import { DrayError } from '../../errors.ts';
 import { forEachAtMost } from '../../for-each-at-most.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
 import { splitDigest } from '../../image/digest.ts';
-import { digestMismatch, sizeMismatch } from '../blob.ts';
+import { mismatchOf, sizeMismatch } from '../blob.ts';
 import type { CallOptions, Ingest } from '../store.ts';
 import { Assembly, smallestPart } from './assemble.ts';
 import type { Bucket } from './bucket.ts';
@@ -152,15 +152,9 @@ class S3Ingest implements Ingest {
   async commit(options: CallOptions = {}): Promise<'committed' | 'exists'> {
     options.signal?.throwIfAborted();
     this.#requireOpen();
-    const { digest, size } = this.#descriptor;
     await Promise.all(this.#inFlight);
-    const found = `${splitDigest(digest).algorithm}:${this.#hash.copy().digest('hex')}`;
-    const mismatch =
-      this.#offset !== size
-        ? sizeMismatch(this.#descriptor, this.#offset)
-        : found !== digest
-          ? digestMismatch(this.#descriptor, found)
-          : undefined;
+    const hex = this.#hash.copy().digest('hex');
+    const mismatch = mismatchOf(this.#descriptor, { bytes: this.#offset, hex });
     if (mismatch !== undefined) {
       await this.reset({ signal: AbortSignal.timeout(cleanUpTime) });
       throw mismatch;
