@@ -8,9 +8,22 @@ export const exitCodes = {
   usage: 2,
   /** A pull got ready on some of its nodes. */
   partial: 3,
+  /** Of `run` and `exec`, where 1 would be the command's own. */
+  drayFailed: 125,
   interrupted: 130,
   brokenPipe: 141,
 } as const;
+
+/** Why `dray run` or `dray exec` could not do its part: it ends with 125 then, unless a cause has its own code. */
+export function commandFailed(thrown: unknown): DrayError {
+  const { code, message, retryable, hint, context } = asDrayError(thrown);
+  return new DrayError(code, message, {
+    cause: thrown,
+    retryable,
+    ...(hint === undefined ? {} : { hint }),
+    context: { exitCode: exitCodes.drayFailed, ...context },
+  });
+}
 
 /** What a failed command ends with. */
 export function exitCodeOf(error: DrayError): number {

@@ -2,9 +2,9 @@ import { PassThrough } from 'node:stream';
 import type { Command } from 'commander';
 import type { ExecRequest, ExitMessage } from '../../shared/agent/exec.ts';
 import { encodeControl, type Frame } from '../../shared/agent/frames.ts';
-import { asDrayError, DrayError } from '../../shared/errors.ts';
+import { DrayError } from '../../shared/errors.ts';
 import { openContext } from './context.ts';
-import { exitCodes } from './errors.ts';
+import { commandFailed, exitCodes } from './errors.ts';
 import { writeOut } from './foreground.ts';
 import { parseEnv } from './run/environment.ts';
 
@@ -18,9 +18,6 @@ export interface ExecOptions {
   workdir?: string;
   user?: string;
 }
-
-/** What dray itself ends with when it could not run the command, as `dray run` does. */
-const drayFailed = 125;
 
 /** `dray exec`. @returns the exit code of the command, see its help */
 export async function execCommand(
@@ -36,13 +33,7 @@ export async function execCommand(
     const frames = await client.execInContainer(id, request, input);
     return await converse(frames, input, request);
   } catch (error) {
-    const failure = asDrayError(error);
-    throw new DrayError(failure.code, failure.message, {
-      cause: error,
-      retryable: failure.retryable,
-      ...(failure.hint === undefined ? {} : { hint: failure.hint }),
-      context: { exitCode: drayFailed, ...failure.context },
-    });
+    throw commandFailed(error);
   }
 }
 

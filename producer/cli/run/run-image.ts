@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Command } from 'commander';
 import type { CreateContainerRequest } from '../../../shared/agent/containers.ts';
 import type { RunOptions } from '../../../shared/agent/run-options.ts';
-import { asDrayError, DrayError, decodeError } from '../../../shared/errors.ts';
+import { DrayError, decodeError } from '../../../shared/errors.ts';
 import { isDigest } from '../../../shared/image/digest.ts';
 import { formatPlatform, parsePlatform } from '../../../shared/image/platform.ts';
 import { formatReference, parseReference } from '../../../shared/image/reference.ts';
@@ -11,6 +11,7 @@ import type { AgentClient } from '../../agent/client.ts';
 import { isShortDigest } from '../../short-digest.ts';
 import { attachTo } from '../attach.ts';
 import { type Context, openContext } from '../context.ts';
+import { commandFailed } from '../errors.ts';
 import { ownTerminalSize } from '../terminal.ts';
 import type { RunFlags } from './flags.ts';
 import { runOptionsOf } from './options.ts';
@@ -25,9 +26,6 @@ export interface RunRequest extends RunFlags {
   rm?: boolean;
   detach?: boolean;
 }
-
-/** What dray itself ends with when it could not run the container. */
-const drayFailed = 125;
 
 /** `dray run`. @returns the exit code of the command, see its help */
 export async function runImage(command: Command, asked: RunRequest): Promise<number> {
@@ -61,13 +59,7 @@ export async function runImage(command: Command, asked: RunRequest): Promise<num
       signals: true,
     });
   } catch (error) {
-    const failure = asDrayError(error);
-    throw new DrayError(failure.code, failure.message, {
-      cause: error,
-      retryable: failure.retryable,
-      ...(failure.hint === undefined ? {} : { hint: failure.hint }),
-      context: { exitCode: drayFailed, ...failure.context },
-    });
+    throw commandFailed(error);
   }
 }
 
