@@ -1,6 +1,5 @@
 import type { Redis } from '../queue/connection.ts';
 import type { Keys } from '../queue/names.ts';
-import { runScript } from '../queue/script.ts';
 import { decodeRecord, type PullRecord } from './record.ts';
 import { createScript } from './scripts.ts';
 import type { PullRequest, PullState, Want } from './status.ts';
@@ -47,15 +46,17 @@ export async function createPull(
   for (const [name, value] of Object.entries(request.pace ?? {})) {
     if (value !== undefined) fields[name] = String(value);
   }
-  if (desired !== undefined) await redis.sadd(keys.desiredPulls(desired), id);
-  const isNew = await runScript(
-    redis,
-    createScript,
-    [keys.pull(id), keys.pullPending(id), keys.open, keys.pulls],
-    [
+  const names = [keys.pull(id), keys.pullPending(id), keys.open, keys.pulls];
+  const [isNew] = await Promise.all([
+    // With its text: what the caller sends next comes after it also in a Redis that did not know the script.
+    redis.eval(
+      createScript,
+      names.length,
+      ...names,
       ...[id, now, now + firstLook, JSON.stringify(nodes), Number(isListed(want))],
       ...Object.entries(fields).flat(),
-    ],
-  );
+    ),
+    desired === undefined ? undefined : redis.sadd(keys.desiredPulls(desired), id),
+  ]);
   return isNew === 1 ? decodeRecord(id, fields) : undefined;
 }

@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { loadConfig } from '../../../shared/config/load.ts';
+import { acceptPull } from '../../../shared/pull/accept.ts';
+import { connectRedis } from '../../../shared/queue/connection.ts';
+import { startRedis } from '../../support/redis.ts';
+
+test('the record of a pull is there before its job, in a Redis that knows no scripts, too', async () => {
+  await using server = await startRedis();
+  const config = loadConfig({ env: { REDIS_URL: server.url, DRAY_CONFIG: '' } });
+  const redis = connectRedis(config.redis, { name: 'test' });
+  const seeing = connectRedis(config.redis, { name: 'seeing' });
+  await using end = new AsyncDisposableStack();
+  end.defer(() => redis.disconnect());
+  end.defer(() => seeing.disconnect());
+  assert.ok('monitor' in seeing);
+  const monitor = await seeing.monitor();
+  end.defer(() => monitor.disconnect());
+  const seen: string[] = [];
+  monitor.on('monitor', (_time: string, [name = '', key = '']: string[]) => {
+    seen.push(`${name.toLowerCase()} ${key}`);
+  });
+  for (let round = 0; round < 3; round++) {
+    await redis.script('FLUSH');
+    seen.length = 0;
+    const request = { reference: 'registry.example/app', nodes: [] };
+    const { id } = await acceptPull(config, redis, request);
+    await redis.call('PING', 'end');
+    for (let waited = 0; !seen.includes('ping end'); waited += 5) {
+      assert.ok(waited < 5_000, seen.join('\n'));
+      await sleep(5);
+    }
+    const record = seen.indexOf(`hset {dray}:dray:pull:${id}`);
+    const job = seen.indexOf('zadd {dray}:resolve:prioritized');
+    assert.ok(record !== -1 && job !== -1 && record < job, seen.join('\n'));
+  }
+});
