@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { mediaTypes } from '../../shared/image/descriptor.ts';
 import { digestOf } from '../../shared/image/digest.ts';
 import { hostPlatform } from '../../shared/image/platform.ts';
@@ -30,6 +31,7 @@ test('dray run --pull: what a tag is by missing, always and if-stale, and when t
   await push('second');
   assert.equal(await said(), 'first', 'missing is the default');
   assert.equal(await said('--pull', 'if-stale=1h'), 'first');
+  await sleep(1_000);
   assert.equal(await said('--pull', 'if-stale=1s'), 'second');
   await push('third');
   assert.equal(await said('--pull', 'always'), 'third');
