@@ -16,7 +16,7 @@ import { type ContainerInput, openInput } from './input.ts';
 import { bundleOf } from './layout.ts';
 import { type OpenedLog, openLog, type ReadLogOptions } from './log.ts';
 import { type OpenContainersOptions, openServices } from './open-services.ts';
-import { pauseContainer, unpauseContainer } from './pause.ts';
+import { pauseContainer } from './pause.ts';
 import { reconcile } from './reconcile.ts';
 import { type ContainerRoot, openRoot } from './root.ts';
 import type { ContainerServices } from './services.ts';
@@ -179,12 +179,16 @@ export class Containers implements AsyncDisposable {
 
   /** Freezes all processes of a container. @throws NOT_FOUND, CONFLICT */
   async pause(id: string, options: CallOptions = {}): Promise<ContainerStatus> {
-    return statusOf(await pauseContainer(this.#services, this.#supervisor, id, options));
+    return statusOf(
+      await pauseContainer(this.#services, this.#supervisor, id, { ...options, paused: true }),
+    );
   }
 
   /** Undoes {@link pause}. @throws NOT_FOUND, CONFLICT */
   async unpause(id: string, options: CallOptions = {}): Promise<ContainerStatus> {
-    return statusOf(await unpauseContainer(this.#services, this.#supervisor, id, options));
+    return statusOf(
+      await pauseContainer(this.#services, this.#supervisor, id, { ...options, paused: false }),
+    );
   }
 
   /** Waits until the container has ended; one that was removed since is remembered for a while. @throws NOT_FOUND */

@@ -7,34 +7,18 @@ interface CallOptions {
   signal?: AbortSignal;
 }
 
-/** Freezes all processes of a container. @throws NOT_FOUND, CONFLICT */
+/** Freezes all processes of a container, or lets them go on. @throws NOT_FOUND, CONFLICT */
 export async function pauseContainer(
   services: ContainerServices,
   supervisor: Supervisor,
   id: string,
-  options: CallOptions,
+  { paused, ...options }: CallOptions & { paused: boolean },
 ): Promise<Container> {
   using _change = await supervisor.changes.take(id, options);
   const container = services.rows.require(id);
-  if (container.state === 'running') {
-    return await setPaused(services, supervisor, container, true);
-  }
-  throw new DrayError('CONFLICT', `Container ${id} is ${container.state}, not running`);
-}
-
-/** Undoes {@link pauseContainer}. @throws NOT_FOUND, CONFLICT */
-export async function unpauseContainer(
-  services: ContainerServices,
-  supervisor: Supervisor,
-  id: string,
-  options: CallOptions,
-): Promise<Container> {
-  using _change = await supervisor.changes.take(id, options);
-  const container = services.rows.require(id);
-  if (container.state === 'paused') {
-    return await setPaused(services, supervisor, container, false);
-  }
-  throw new DrayError('CONFLICT', `Container ${id} is ${container.state}, not paused`);
+  const needed = paused ? 'running' : 'paused';
+  if (container.state === needed) return await setPaused(services, supervisor, container, paused);
+  throw new DrayError('CONFLICT', `Container ${id} is ${container.state}, not ${needed}`);
 }
 
 /** Under the container's lock. */
