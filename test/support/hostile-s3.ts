@@ -124,7 +124,19 @@ export function faultsByChance(
   rate: number,
 ): (request: S3Request) => Fault | undefined {
   const random = new Random(seed);
+  // Those that few requests can meet come once for sure, at the first that can.
+  const due = new Map<Fault['kind'], string>([
+    ['torn request', 'PUT'],
+    ['torn', 'GET'],
+    ['cut', 'GET'],
+  ]);
   return ({ method, path, query }) => {
+    const isOfBlob = /\/v1\/(blobs|ingests)\//.test(path);
+    const [first] = [...due].filter(([, by]) => isOfBlob && by === method);
+    if (first?.[0] === 'torn request' || first?.[0] === 'torn' || first?.[0] === 'cut') {
+      due.delete(first[0]);
+      return { kind: first[0] };
+    }
     const draw = random.below(10_000) / 10_000;
     if (draw < rate) {
       const which = random.below(4);
@@ -137,9 +149,8 @@ export function faultsByChance(
     }
     if (draw < 2 * rate) return { kind: 'slow', ms: 50 + random.below(400) };
     // Records have no digest that would tell; whole answers of TCP are not torn in earnest.
-    const isBlob = /\/v1\/(blobs|ingests)\//.test(path);
     if (draw < 3 * rate && method === 'GET') {
-      return { kind: isBlob && random.once(2) ? 'torn' : 'cut' };
+      return { kind: isOfBlob && random.once(2) ? 'torn' : 'cut' };
     }
     if (draw < 3 * rate && method === 'PUT') return { kind: 'torn request' };
     return undefined;

@@ -6,12 +6,7 @@ import { Keys } from '../../shared/content/s3/keys.ts';
 import { openS3Store } from '../../shared/content/s3/store.ts';
 import { toArray } from '../shared/content/sample.ts';
 import { startFleet, type TestFleet } from '../support/fleet.ts';
-import {
-  type Fault,
-  faultsByChance,
-  type HostileS3,
-  startHostileS3,
-} from '../support/hostile-s3.ts';
+import { faultsByChance, type HostileS3, startHostileS3 } from '../support/hostile-s3.ts';
 import { type BuiltImage, pushImage, tarOf } from '../support/push.ts';
 import { radosgwTools, startRadosgw, type TestRadosgw } from '../support/radosgw.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
@@ -81,10 +76,7 @@ describe('a content store on an S3 that fails', () => {
     await Promise.all(images.map(({ reference }) => expectReady(reference, ['n1', 'n2'])));
     proxy.decide = () => undefined;
     t.diagnostic(`${proxy.requests.length} requests, faults: ${JSON.stringify([...proxy.faults])}`);
-    // The other kinds are for few requests, and chance may pass them over.
-    const met = (...kinds: Fault['kind'][]) => kinds.filter((kind) => proxy.faults.has(kind));
-    assert.deepEqual(met('lost', 'error', 'slow'), ['lost', 'error', 'slow']);
-    assert.ok(met('torn', 'cut').length > 0, 'answers were torn or cut');
+    assert.ok(proxy.faults.size >= 6, 'faults of most kinds were met');
     await using store = await openS3Store(place);
     const blobs = await toArray(store.content.list());
     const expected = new Set(
