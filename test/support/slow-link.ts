@@ -8,6 +8,8 @@ export interface SlowLink extends AsyncDisposable {
   host: string;
   /** Changes the speed of what flows from now on; 0 stops it. */
   setRate: (bytesPerSecond: number) => void;
+  /** Stops as `setRate(0)` does once so many more bytes have come back through it. */
+  stopAfter: (bytes: number) => void;
   /** Bytes that came back through it so far. */
   passed: () => number;
   /** Breaks every connection. */
@@ -20,6 +22,7 @@ export async function startSlowLink(
 ): Promise<SlowLink> {
   let rate = options.bytesPerSecond;
   let passed = 0;
+  let stopAt = Number.POSITIVE_INFINITY;
   const sockets = new Set<net.Socket>();
   const [targetHost = 'localhost', targetPort = ''] = target.split(':');
   const server = net.createServer((client) => {
@@ -47,8 +50,9 @@ export async function startSlowLink(
           const slice = chunk.subarray(at, at + Math.max(1, Math.ceil(rate / 100)));
           at += slice.length;
           passed += slice.length;
+          if (passed >= stopAt) rate = 0;
           if (!to.write(slice)) await once(to, 'drain');
-          if (rate < 1e9) await sleep((slice.length / rate) * 1000);
+          if (rate > 0 && rate < 1e9) await sleep((slice.length / rate) * 1000);
         }
       }
       to.end();
@@ -64,6 +68,10 @@ export async function startSlowLink(
     host: `${address}:${port}`,
     setRate: (bytesPerSecond) => {
       rate = bytesPerSecond;
+      stopAt = Number.POSITIVE_INFINITY;
+    },
+    stopAfter: (bytes) => {
+      stopAt = passed + bytes;
     },
     passed: () => passed,
     cut: () => {

@@ -22,6 +22,8 @@ interface Case {
   name: string;
   /** The moment at which the victim dies. */
   when: (status: PullStatus) => boolean;
+  /** Bytes that the registry sends before that moment: with them it comes, however slow the machine is, and no end of the pull. */
+  sent: number;
   /** Kills, and starts again. */
   strike: (parts: Parts) => Promise<void>;
 }
@@ -30,6 +32,9 @@ const fetched = (bytes: number) => (status: PullStatus) =>
   status.blobs.some((blob) => blob.kind === 'layer' && blob.bytes >= bytes && !blob.existed);
 /** The first layer is in, and unpacked, long before the others. */
 const layerBytes = [500_000, 4_000_000, 4_000_000];
+/** The first layer, and at least a MB of another one; not all. */
+const half = 4_000_000;
+const bytesPerSecond = 6_000_000;
 
 const blobIn = (status: PullStatus) =>
   status.blobs.some((blob) => blob.kind === 'layer' && blob.state === 'stored');
@@ -51,26 +56,45 @@ const cases: Case[] = [
   {
     name: 'the worker, while it resolves',
     when: (s) => s.state === 'resolving',
+    sent: 0,
     strike: restartWorker,
   },
-  { name: 'the worker, early in a blob', when: fetched(200_000), strike: restartWorker },
+  {
+    name: 'the worker, early in a blob',
+    when: fetched(200_000),
+    sent: half,
+    strike: restartWorker,
+  },
   {
     name: 'the worker, when the first blob is in',
     when: blobIn,
+    sent: half,
     strike: restartWorker,
   },
   {
     name: 'the agent, while the first blob comes in',
     when: fetched(1_000_000),
+    sent: half,
     strike: restartAgent,
   },
   {
     name: 'the agent, when it has committed a layer',
     when: (s) => s.nodes.some((n) => n.layers.some((l) => l.state === 'done')),
+    sent: half,
     strike: restartAgent,
   },
-  { name: 'Redis, early in a blob', when: fetched(200_000), strike: restartRedis },
-  { name: 'Redis, when the first blob is in', when: blobIn, strike: restartRedis },
+  {
+    name: 'Redis, early in a blob',
+    when: fetched(200_000),
+    sent: half,
+    strike: restartRedis,
+  },
+  {
+    name: 'Redis, when the first blob is in',
+    when: blobIn,
+    sent: half,
+    strike: restartRedis,
+  },
 ];
 
 describe('kill -9 in the middle of a pull', () => {
@@ -79,14 +103,14 @@ describe('kill -9 in the middle of a pull', () => {
 
   before(async () => {
     registry = await startRegistry();
-    link = await startSlowLink(registry.host, { bytesPerSecond: 6_000_000 });
+    link = await startSlowLink(registry.host, { bytesPerSecond });
   });
   after(async () => {
     await link[Symbol.asyncDispose]();
     await registry.stop();
   });
 
-  for (const { name, when, strike } of cases) {
+  for (const { name, when, sent, strike } of cases) {
     test(`${name}: the pull finishes, the tree is right, no partial blob was readable`, async (t) => {
       if (!requireRoot(t) || !requireTool(t, 'docker-registry', 'redis-server')) return;
       const contents = layerBytes.map((bytes) => randomBytes(bytes));
@@ -100,6 +124,7 @@ describe('kill -9 in the middle of a pull', () => {
       const worker = await fleet.startWorker('w1');
       const agent = await fleet.startAgent('n1');
       await using blobs = watchBlobs(path.join(fleet.folder, 'content'));
+      link.stopAfter(sent);
       const id = await fleet.pull({ reference: `${link.host}/${repository}:v1`, nodes: ['n1'] });
       let struck = false;
       for await (const status of fleet.pulls.watch(id)) {
@@ -110,6 +135,7 @@ describe('kill -9 in the middle of a pull', () => {
       }
       assert.ok(struck);
       await strike({ fleet, worker, agent });
+      link.setRate(bytesPerSecond);
 
       const status = await fleet.ended(id, 90_000);
       assert.equal(status.state, 'ready', JSON.stringify(status.error ?? status.nodes));
