@@ -50,8 +50,8 @@ export async function keepImage(
   const { platform, credential, pace = {} } = request;
   const { priority = 'normal' } = keeping;
   if (platform === allPlatforms) {
-    throw new DrayError('USAGE', 'What nodes keep is of one platform', {
-      hint: 'Make a set for each: --platform linux/amd64',
+    throw new DrayError('USAGE', 'Nodes keep the image for their own platforms, not all', {
+      hint: 'Name those that are to be kept: --platform linux/amd64,linux/arm64',
     });
   }
   try {

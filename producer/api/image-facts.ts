@@ -1,6 +1,8 @@
 import { readVerified } from '../../shared/content/blob.ts';
 import type { CallOptions, ImageRecord, Store } from '../../shared/content/store.ts';
-import { type ChainID, chainIDs } from '../../shared/image/digest.ts';
+import { imagesUnder } from '../../shared/content/stored-image.ts';
+import { type Descriptor, isIndexType } from '../../shared/image/descriptor.ts';
+import { type ChainID, chainIDs, type Digest } from '../../shared/image/digest.ts';
 import {
   isImageConfigType,
   type Manifest,
@@ -23,6 +25,8 @@ const keepFacts = 10_000;
 export class ImageFacts {
   readonly #store: Store;
   readonly #known = new Map<string, ImageFact>();
+  /** What indexes lead to. */
+  readonly #indexes = new Map<Digest, Descriptor[]>();
 
   constructor(store: Store) {
     this.#store = store;
@@ -35,13 +39,40 @@ export class ImageFacts {
     if (known !== undefined) return known;
     try {
       const fact = await this.#read(record, options);
-      const [oldest] = this.#known.keys();
-      if (this.#known.size >= keepFacts && oldest !== undefined) this.#known.delete(oldest);
-      this.#known.set(key, fact);
+      remember(this.#known, key, fact);
       return fact;
     } catch {
       options.signal?.throwIfAborted();
       return undefined;
+    }
+  }
+
+  /**
+   * Of an image the one that some node holds: of an index, that for any platform.
+   * @returns it, as the record of that one; undefined when it holds none
+   */
+  async heldOf(
+    record: ImageRecord,
+    held: ReadonlySet<Digest>,
+    options: CallOptions,
+  ): Promise<ImageRecord | undefined> {
+    const { target, manifest } = record;
+    if (held.has(manifest.digest)) return record;
+    if (held.size === 0 || !isIndexType(target.mediaType)) return undefined;
+    const own = (await this.#imagesUnder(target, options)).find(({ digest }) => held.has(digest));
+    return own === undefined ? undefined : { ...record, manifest: own };
+  }
+
+  async #imagesUnder(index: Descriptor, options: CallOptions): Promise<Descriptor[]> {
+    const known = this.#indexes.get(index.digest);
+    if (known !== undefined) return known;
+    try {
+      const images = await imagesUnder(this.#store.content, index, options);
+      remember(this.#indexes, index.digest, images);
+      return images;
+    } catch {
+      options.signal?.throwIfAborted();
+      return [];
     }
   }
 
@@ -59,4 +90,10 @@ export class ImageFacts {
     const config = parseImageConfig(bytes, manifest, manifest.config.digest);
     return chainIDs(config.rootfs.diff_ids).at(-1);
   }
+}
+
+function remember<K, V>(known: Map<K, V>, key: K, value: V): void {
+  const [oldest] = known.keys();
+  if (known.size >= keepFacts && oldest !== undefined) known.delete(oldest);
+  known.set(key, value);
 }

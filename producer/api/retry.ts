@@ -28,7 +28,7 @@ export async function pullAgain(
       hint: isFinished(state) ? 'Create a new pull.' : 'Wait for its end, or cancel it.',
     });
   }
-  const nodes = await records.nodes.unready(id);
+  const nodes = await records.nodes.unready(record);
   const request = {
     ...{ reference, platform, nodes, want, priority, policy, pace },
     ...(credential === undefined ? {} : { credential }),

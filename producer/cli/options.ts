@@ -35,10 +35,13 @@ export function pullPolicyOption(usual: string): Option {
   ).default(usual);
 }
 
-/** `--platform` and `--all-platforms`: what {@link platformOf} reads. */
-export function platformOptions(command: Command): Command {
+/** `--platform` and `--all-platforms`: what {@link platformOf} reads. @param unasked whose it is where none is asked for */
+export function platformOptions(command: Command, unasked = "this machine's"): Command {
   return command
-    .option('--platform <os/arch>', "of an index, or all (default: this machine's)")
+    .option(
+      '--platform <os/arch>',
+      `of an index, several with commas between, or all (default: ${unasked})`,
+    )
     .addOption(new Option('--all-platforms', 'the same as --platform all').conflicts('platform'));
 }
 

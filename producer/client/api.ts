@@ -129,6 +129,7 @@ export type Descriptor = {
 
 export type DesiredRequest = {
   reference: string;
+  /** Of which nodes are members: linux/amd64, or several, linux/amd64,linux/arm64. Each gets the image for its own. Default: those of the nodes that match now */
   platform?: string;
   /** The nodes, as in zone=a,gpu!=none or name in (node-a,node-b); empty: all */
   selector: string;
@@ -166,11 +167,21 @@ export type DesiredSet = {
   current?: {
     target: Descriptor;
     manifest: Descriptor;
+    /** Of several platforms those that there are */
+    images?: {
+      platform: string;
+      manifest: Descriptor;
+    }[];
     since: string;
   };
   previous: {
     target: Descriptor;
     manifest: Descriptor;
+    /** Of several platforms those that there are */
+    images?: {
+      platform: string;
+      manifest: Descriptor;
+    }[];
     since: string;
   }[];
   /** Those that match and are neither lost nor cordoned, and those that hold it */
@@ -397,6 +408,14 @@ export type Pace = {
   noProgressMs?: number;
 };
 
+export type PlatformImage = {
+  platform: string;
+  manifest?: Descriptor;
+  layers: string[];
+  /** Why there is none */
+  error?: Fault;
+};
+
 /** RFC 9457 */
 export type Problem = {
   type: string;
@@ -425,7 +444,10 @@ export type Pull = {
   target?: Descriptor;
   /** The registry was not asked: the target is what it said then */
   askedAt?: string;
+  /** What nodes unpack; the first where the pull brings several platforms */
   manifest?: Descriptor;
+  /** What there is for each platform, where the pull brings more than one */
+  images?: PlatformImage[];
   error?: Fault;
   /** Why it waits, for people */
   note?: string;
@@ -460,6 +482,8 @@ export type PullList = {
 
 export type PullNode = {
   name: string;
+  /** Whose image it gets, where the pull brings more than one */
+  platform?: string;
   /** stopped: the pull ended before the node had */
   state: 'waiting' | 'unpacking' | 'ready' | 'failed' | 'stopped';
   layers: PullNodeLayer[];
@@ -476,6 +500,7 @@ export type PullNodeLayer = {
 
 export type PullRequest = {
   reference: string;
+  /** One is brought to every node: linux/amd64. Several (linux/amd64,linux/arm64), or all: each node gets the image for its own. Default: each node's own; without nodes that of the API's host */
   platform?: string;
   /** Who shall hold the image unpacked. None: the content store only. */
   nodes?: string[];
@@ -509,7 +534,10 @@ export type PullSummary = {
   target?: Descriptor;
   /** The registry was not asked: the target is what it said then */
   askedAt?: string;
+  /** What nodes unpack; the first where the pull brings several platforms */
   manifest?: Descriptor;
+  /** What there is for each platform, where the pull brings more than one */
+  images?: PlatformImage[];
   error?: Fault;
   /** Why it waits, for people */
   note?: string;

@@ -1,8 +1,9 @@
 import { DrayError } from '../errors.ts';
-import type { Descriptor } from '../image/descriptor.ts';
+import { type Descriptor, isIndexType } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import {
   type ImageConfig,
+  imageManifests,
   isImageConfigType,
   type Manifest,
   maxConfigBytes,
@@ -38,6 +39,35 @@ export async function readImage(
   const limits = { maxBytes: maxConfigBytes, ...options };
   const configBytes = await readBlob(content, manifest.config, limits);
   return { manifest, config: parseImageConfig(configBytes, manifest, descriptor.digest) };
+}
+
+/** Indexes inside indexes that are followed. */
+const maxIndexDepth = 4;
+
+/**
+ * The images that an image's name leads to: those that its index names, attestations left out; or its one manifest.
+ * What of an inner index the store does not have is left out.
+ * @throws BLOB_UNKNOWN for the outer one
+ */
+export async function imagesUnder(
+  content: Pick<ContentStore, 'read' | 'verify'>,
+  target: Descriptor,
+  options: CallOptions = {},
+  depth = 0,
+): Promise<Descriptor[]> {
+  if (!isIndexType(target.mediaType)) return [target];
+  if (depth >= maxIndexDepth) return [];
+  const bytes = await readBlob(content, target, { maxBytes: maxManifestBytes, ...options });
+  const parsed = parseIndexOrManifest(bytes, target.mediaType, target.digest);
+  const found: Descriptor[] = [];
+  for (const each of 'index' in parsed ? imageManifests(parsed.index) : []) {
+    try {
+      found.push(...(await imagesUnder(content, each, options, depth + 1)));
+    } catch (error) {
+      if (!(error instanceof DrayError) || error.code !== 'BLOB_UNKNOWN') throw error;
+    }
+  }
+  return found;
 }
 
 /** A small blob that must be in the store. @throws BLOB_UNKNOWN with `context.digest` */

@@ -6,8 +6,10 @@ import type { Priority } from '../pull/priority.ts';
 export interface DesiredVersion {
   /** What the reference was resolved to. */
   target: Descriptor;
-  /** The manifest for the set's platform, which the nodes hold. */
+  /** The manifest for the set's platform, or the first of several, which the nodes hold. */
   manifest: Descriptor;
+  /** Of several platforms those that there are, each with its manifest. */
+  images?: { platform: string; manifest: Descriptor }[];
   /** When it was first resolved to that. */
   since: Date;
 }
@@ -21,7 +23,7 @@ export interface DesiredSet {
   name: string;
   /** The full reference, as `host/repository:tag`. */
   reference: string;
-  /** `os/architecture[/variant]`: nodes of others are no members, whatever the selector says. */
+  /** `os/architecture[/variant]`, or several with commas between: nodes of others are no members, whatever the selector says. */
   platform: string;
   /** Which nodes, as parseSelector reads it; empty: all. */
   selector: string;
@@ -54,6 +56,20 @@ export function retainedVersions(set: DesiredSet): DesiredVersion[] {
   return [...(current === undefined ? [] : [current]), ...previous.slice(0, retention.previous)];
 }
 
+/** What nodes of a platform hold of a version; undefined where there is nothing for them. */
+export function manifestFor(
+  { manifest, images }: DesiredVersion,
+  platform: string,
+): Descriptor | undefined {
+  if (images === undefined) return manifest;
+  return images.find((image) => image.platform === platform)?.manifest;
+}
+
+/** What nodes hold of a version, of any platform. */
+export function manifestsOf({ manifest, images }: DesiredVersion): Descriptor[] {
+  return images === undefined ? [manifest] : images.map((image) => image.manifest);
+}
+
 /** Whether the set has ended by itself. */
 export function hasEnded({ retention: { until } }: DesiredSet, now = new Date()): boolean {
   return until !== undefined && until <= now;
@@ -62,7 +78,8 @@ export function hasEnded({ retention: { until } }: DesiredSet, now = new Date())
 /** The set after its reference was resolved; the same object when nothing is new. */
 export function withVersion(set: DesiredSet, version: DesiredVersion): DesiredSet {
   const { current, previous, retention } = set;
-  const isSame = (other: DesiredVersion) => other.manifest.digest === version.manifest.digest;
+  const digests = (of: DesiredVersion) => manifestsOf(of).map(({ digest }) => digest);
+  const isSame = (other: DesiredVersion) => digests(other).join() === digests(version).join();
   if (current !== undefined && isSame(current)) return set;
   const before = current === undefined ? previous : [current, ...previous];
   return {

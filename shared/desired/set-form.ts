@@ -7,6 +7,7 @@ import type { DesiredSet } from './desired-set.ts';
 const versionSchema = z.object({
   target: descriptorSchema,
   manifest: descriptorSchema,
+  images: z.array(z.object({ platform: z.string(), manifest: descriptorSchema })).optional(),
   since: timeSchema,
 });
 

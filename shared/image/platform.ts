@@ -69,6 +69,35 @@ export function parsePlatform(text: string): Platform {
   return normalizePlatform({ os, architecture, ...(variant === undefined ? {} : { variant }) });
 }
 
+/** Platforms that can be asked for by one name. */
+const maxPlatforms = 16;
+
+/**
+ * Parses what platforms are asked for: one or several, `linux/amd64,linux/arm64`, each once, or {@link allPlatforms}.
+ * @returns undefined for all @throws PLATFORM_INVALID
+ */
+export function parsePlatforms(text: string): Platform[] | undefined {
+  if (text === allPlatforms) return undefined;
+  const names = platformNames(text);
+  if (names.length > maxPlatforms) {
+    throw new DrayError('PLATFORM_INVALID', `More than ${maxPlatforms} platforms are asked for`, {
+      hint: `To have every platform of an index: --platform ${allPlatforms}`,
+    });
+  }
+  return [
+    ...new Map(names.map(parsePlatform).map((each) => [formatPlatform(each), each])).values(),
+  ];
+}
+
+export function formatPlatforms(platforms: readonly Platform[]): string {
+  return platforms.map(formatPlatform).join(',');
+}
+
+/** The names of the platforms that {@link formatPlatforms} wrote. */
+export function platformNames(text: string): string[] {
+  return text.split(',');
+}
+
 export function formatPlatform(platform: Platform): string {
   const { os, architecture, variant } = platform;
   return variant === undefined || variant === ''

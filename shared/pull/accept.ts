@@ -1,9 +1,16 @@
 import type { Config } from '../config/config.ts';
 import { DrayError } from '../errors.ts';
 import { type IdempotentRequest, reserveId } from '../idempotency.ts';
-import { allPlatforms, formatPlatform, hostPlatform, parsePlatform } from '../image/platform.ts';
+import {
+  allPlatforms,
+  formatPlatform,
+  formatPlatforms,
+  hostPlatform,
+  parsePlatforms,
+  platformNames,
+} from '../image/platform.ts';
 import { formatReference, parseReference } from '../image/reference.ts';
-import { getNodes, listNodes } from '../node/registry.ts';
+import { getNodes, listNodes, type NodeInfo } from '../node/registry.ts';
 import { requireUnmarked, selectNodes } from '../node/select.ts';
 import { formatSelector, parseSelector, type Requirement } from '../node/selector.ts';
 import { queueError, type Redis } from '../queue/connection.ts';
@@ -63,16 +70,19 @@ export async function acceptPull(
 ): Promise<{ id: string; created?: PullStatus }> {
   const reference = formatReference(parseReference(request.reference));
   const selector = request.selector === undefined ? undefined : parseSelector(request.selector);
-  if (request.platform !== undefined && request.platform !== allPlatforms) {
-    parsePlatform(request.platform);
-  }
+  if (request.platform !== undefined) parsePlatforms(request.platform);
   const credential =
     request.credential === undefined ? undefined : parseCredentialName(request.credential);
   const { priority = 'normal', policy = 'always' } = request;
   parsePullPolicy(policy);
   const { prefix } = config.redis;
   try {
-    const { nodes, platform } = await placesOf({ ...request, selector }, config, redis, options);
+    const { nodes, platform, platformOf } = await placesOf(
+      { ...request, selector },
+      config,
+      redis,
+      options,
+    );
     const keys = keysOf(prefix);
     const { idempotency } = options;
     const reserved = idempotency && (await reserveId(redis, keys, idempotency));
@@ -80,6 +90,7 @@ export async function acceptPull(
       ...{ reference, platform, nodes, want: request.want ?? 'image' },
       ...(credential === undefined ? {} : { credential }),
       ...{ priority, policy },
+      ...(platformOf === undefined ? {} : { platformOf }),
       ...(request.pace === undefined ? {} : { pace: request.pace }),
       ...(request.desired === undefined ? {} : { desired: request.desired }),
       ...(request.webhook === undefined ? {} : { webhook: request.webhook }),
@@ -95,31 +106,38 @@ export async function acceptPull(
     ]);
     return record === undefined
       ? { id }
-      : { id, created: { ...headOfNew(record), nodes: waitingNodes(nodes) } };
+      : { id, created: { ...headOfNew(record), nodes: waitingNodes(nodes, platformOf) } };
   } catch (error) {
     throw queueError(error, config.redis, redis);
   }
 }
 
+/** Where a pull brings its image. */
+export interface Places {
+  nodes: string[];
+  /** What is brought: one platform, several as formatPlatforms writes them, or all. */
+  platform: string;
+  /** Of each node its own platform, where more than one is brought. */
+  platformOf?: Record<string, string>;
+}
+
 /**
- * The nodes that a pull is for, and the platform of which they get the image: theirs, where a selector chose them and
- * none was asked for.
+ * The nodes that a pull is for, and the platforms of which it brings the image: one that was asked for, whatever the
+ * nodes are; else each node gets the image for its own.
  */
 export async function placesOf(
   request: Omit<PullRequest, 'selector'> & { selector: readonly Requirement[] | undefined },
   config: Config,
   redis: Redis,
   options: { say?: (line: string) => void },
-): Promise<{ nodes: string[]; platform: string }> {
+): Promise<Places> {
   const { selector } = request;
-  const asked =
-    request.platform === undefined || request.platform === allPlatforms
-      ? request.platform
-      : formatPlatform(parsePlatform(request.platform));
+  const asked = request.platform === undefined ? undefined : normalized(request.platform);
   const names = [...new Set(request.nodes)];
   if (selector === undefined) {
-    requireUnmarked(await getNodes(redis, config.redis.prefix, names));
-    return { nodes: names, platform: asked ?? formatPlatform(hostPlatform()) };
+    const named = await getNodes(redis, config.redis.prefix, names);
+    requireUnmarked(named);
+    return placesFor(named, asked);
   }
   if (names.length > 0) {
     throw new DrayError('USAGE', 'Nodes are chosen by their names or by a selector, not by both', {
@@ -133,12 +151,6 @@ export async function placesOf(
     asked === allPlatforms ? undefined : asked,
   );
   if (leftOut.length > 0) options.say?.(`left out: ${inWords(leftOut)}`);
-  const platforms = [...new Set(chosen.map(({ platform }) => platform))].toSorted();
-  if (asked === undefined && platforms.length > 1) {
-    throw new DrayError('USAGE', `The nodes are of ${platforms.join(' and ')}`, {
-      hint: 'Choose one of them with --platform: nodes of the others are left out then. Pull once for each.',
-    });
-  }
   if (chosen.length === 0 && request.desired === undefined) {
     throw new DrayError('NOT_FOUND', `No node can be chosen by "${formatSelector(selector)}"`, {
       hint:
@@ -147,10 +159,36 @@ export async function placesOf(
           : `These would be, but can't: ${inWords(leftOut)}.`,
     });
   }
-  const [platform] = platforms;
+  return placesFor(chosen, asked);
+}
+
+/** What was asked for, each platform in its usual form. @throws PLATFORM_INVALID */
+function normalized(platforms: string): string {
+  const parsed = parsePlatforms(platforms);
+  return parsed === undefined ? allPlatforms : formatPlatforms(parsed);
+}
+
+/**
+ * Where a pull brings its image, of nodes that were chosen.
+ * @param asked platforms, as formatPlatforms writes them, or all
+ * @throws USAGE for a node of none of several platforms that were asked for
+ */
+export function placesFor(chosen: readonly NodeInfo[], asked: string | undefined): Places {
+  const nodes = chosen.map(({ name }) => name);
+  const own = [...new Set(chosen.map(({ platform }) => platform))].toSorted();
+  const wanted = asked === undefined || asked === allPlatforms ? own : platformNames(asked);
+  const platform = asked ?? (own.length === 0 ? formatPlatform(hostPlatform()) : own.join(','));
+  const isOne = asked !== allPlatforms && wanted.length <= 1;
+  if (isOne || nodes.length === 0) return { nodes, platform };
+  const stranger = chosen.find((node) => !wanted.includes(node.platform));
+  if (stranger !== undefined) {
+    throw new DrayError('USAGE', `${stranger.name} is ${stranger.platform}, not ${asked}`, {
+      hint: 'Leave --platform out: each node gets the image for its own. One platform alone is brought to every node.',
+    });
+  }
   return {
-    nodes: chosen.map(({ name }) => name),
-    platform: asked ?? platform ?? formatPlatform(hostPlatform()),
+    ...{ nodes, platform },
+    platformOf: Object.fromEntries(chosen.map(({ name, platform }) => [name, platform])),
   };
 }
 

@@ -8,8 +8,12 @@ import type { PullRequest, PullState, Want } from './status.ts';
 const firstLook = 3_000;
 
 /** What the record of a pull is made of: checked, and with nothing left open. */
-export type NewPull = Omit<PullRequest, 'selector'> &
-  Required<Pick<PullRequest, 'platform' | 'want'>>;
+export interface NewPull extends Omit<PullRequest, 'selector' | 'platform' | 'want'> {
+  platform: string;
+  want: Want;
+  /** Of each node the platform whose image it gets, where the pull brings more than one. */
+  platformOf?: Readonly<Record<string, string>>;
+}
 
 /** What only asks a registry, and brings nothing that anybody keeps, is not among the pulls that people look through. */
 function isListed(want: Want): boolean {
@@ -46,7 +50,10 @@ export async function createPull(
   for (const [name, value] of Object.entries(request.pace ?? {})) {
     if (value !== undefined) fields[name] = String(value);
   }
-  const names = [keys.pull(id), keys.pullPending(id), keys.open, keys.pulls];
+  const names = [
+    ...[keys.pull(id), keys.pullPending(id), keys.open, keys.pulls],
+    keys.pullPlatforms(id),
+  ];
   const [isNew] = await Promise.all([
     // With its text: what the caller sends next comes after it also in a Redis that did not know the script.
     redis.eval(
@@ -54,6 +61,7 @@ export async function createPull(
       names.length,
       ...names,
       ...[id, now, now + firstLook, JSON.stringify(nodes), Number(isListed(want))],
+      JSON.stringify(request.platformOf ?? {}),
       ...Object.entries(fields).flat(),
     ),
     desired === undefined ? undefined : redis.sadd(keys.desiredPulls(desired), id),

@@ -3,6 +3,7 @@ import { duplicate, type Redis } from '../queue/connection.ts';
 import { headOf } from './head.ts';
 import { decodeNode } from './node-record.ts';
 import { stopped } from './pull-nodes.ts';
+import { imageFor } from './record.ts';
 import type { PullRecords } from './records.ts';
 import { countNodes, isFinished, type NodeStatus, type PullStatus } from './status.ts';
 
@@ -48,9 +49,7 @@ export async function* followPull(
     if (record === undefined) return;
     let head = await headOf(record, records);
     const tree = new Map<string, NodeStatus>();
-    for (const node of await records.nodes.all(id, record.layers, isFinished(record.state))) {
-      tree.set(node.name, node);
-    }
+    for (const node of await records.nodes.all(record)) tree.set(node.name, node);
     const missed = after === undefined ? undefined : await namesSince(redis, stream, after);
     let changed = missed?.flatMap((name) => tree.get(name) ?? []);
     let isNew = after === undefined || after !== change;
@@ -94,7 +93,9 @@ export async function* followPull(
       for (const { fields } of events) {
         const [kind, name, , value] = fields;
         if (kind !== 'node' || name === undefined || value === undefined) continue;
-        before.set(name, decodeNode(name, value, record.layers));
+        const { platform } = tree.get(name) ?? {};
+        const node = platform === undefined ? { name } : { name, platform };
+        before.set(name, decodeNode(node, value, imageFor(record, node)?.layers ?? []));
       }
       if (isFinished(record.state)) {
         for (const [name, node] of tree) {

@@ -55,6 +55,7 @@ function headFrom(record: PullRecord, progress: Progress): PullHead {
     ...(record.target === undefined ? {} : { target: record.target }),
     ...(record.askedAt === undefined ? {} : { askedAt: record.askedAt }),
     ...(record.manifest === undefined ? {} : { manifest: record.manifest }),
+    ...(record.images.length > 1 ? { images: record.images } : {}),
     ...(error === undefined ? {} : { error }),
     ...(note === undefined ? {} : { note }),
     ...(record.warning === undefined ? {} : { warning: record.warning }),

@@ -44,8 +44,12 @@ export function failedNode(stored: string | null, error: EncodedError): string {
   return JSON.stringify({ s: 'failed', ...(l === undefined ? {} : { l }), e: error });
 }
 
-/** @param digests of the layers, in the order of the manifest */
-export function decodeNode(name: string, text: string, digests: readonly Digest[]): NodeStatus {
+/** @param digests of the layers, in the order of the manifest that the node unpacks */
+export function decodeNode(
+  node: Pick<NodeStatus, 'name' | 'platform'>,
+  text: string,
+  digests: readonly Digest[],
+): NodeStatus {
   const { s: state, l: codes, e: error } = JSON.parse(text) as Stored;
   const layers = (codes?.split(',') ?? []).flatMap((code, index): NodeLayerStatus[] => {
     const digest = digests[index];
@@ -54,5 +58,5 @@ export function decodeNode(name: string, text: string, digests: readonly Digest[
     const [state] = Object.entries(letters).find(([, letter]) => letter === code[0]) ?? ['waiting'];
     return [{ digest, state: state as LayerState, bytes: Number(code.slice(1)), existed: false }];
   });
-  return { name, state, layers, ...(error === undefined ? {} : { error }) };
+  return { ...node, state, layers, ...(error === undefined ? {} : { error }) };
 }

@@ -1,10 +1,10 @@
 import { encodeError } from '../errors.ts';
-import type { Digest } from '../image/digest.ts';
 import { byName } from '../node/registry.ts';
 import type { Redis } from '../queue/connection.ts';
 import type { Keys } from '../queue/names.ts';
 import { runScript } from '../queue/script.ts';
 import { decodeNode, encodeNode, failedNode, type NodeRecord } from './node-record.ts';
+import { imageFor, isOfSeveral, type PullRecord } from './record.ts';
 import { admitScript, atWorkScript, nodeScript, withdrawScript } from './scripts.ts';
 import { outcomeOf, type PullOutcome } from './settle.ts';
 import { isFinished, type NodeStatus, type PullState } from './status.ts';
@@ -135,8 +135,8 @@ export class PullNodes {
   }
 
   /** The nodes that have not got ready. */
-  async unready(id: string): Promise<string[]> {
-    const nodes = await this.all(id, [], false);
+  async unready(record: PullRecord): Promise<string[]> {
+    const nodes = await this.all(record);
     return nodes.filter(({ state }) => state !== 'ready').map(({ name }) => name);
   }
 
@@ -156,26 +156,62 @@ export class PullNodes {
     return await this.#redis.hlen(this.#keys.pullNodes(id));
   }
 
-  /** Every node of a pull as it stands, by name. @param layers of the manifest that they unpack */
-  async all(id: string, layers: readonly Digest[], isOver: boolean): Promise<NodeStatus[]> {
+  /** Of some nodes the platform whose image each gets; empty where the pull brings one only. */
+  async platforms(
+    record: Pick<PullRecord, 'id' | 'platform'>,
+    names: readonly string[],
+  ): Promise<Map<string, string>> {
+    if (names.length === 0 || !isOfSeveral(record)) return new Map();
+    const found = await this.#redis.hmget(this.#keys.pullPlatforms(record.id), ...names);
+    return new Map(names.flatMap((name, at) => (found[at] ? [[name, found[at]]] : [])));
+  }
+
+  /** The platforms that the nodes of a pull get, where it brings more than one. */
+  async allPlatforms(id: string): Promise<string[]> {
+    return [...new Set(await this.#redis.hvals(this.#keys.pullPlatforms(id)))].toSorted();
+  }
+
+  /** Every node of a pull as it stands, by name. */
+  async all(
+    record: Pick<PullRecord, 'id' | 'platform' | 'images' | 'state'>,
+  ): Promise<NodeStatus[]> {
     const keys = this.#keys;
-    const [begun, pending, active] = await Promise.all([
+    const { id } = record;
+    const isOver = isFinished(record.state);
+    const [begun, pending, active, platformOf] = await Promise.all([
       this.#redis.hgetall(keys.pullNodes(id)),
       this.#redis.lrange(keys.pullPending(id), 0, -1),
       this.#redis.zrange(keys.pullActive(id), '0', '-1'),
+      isOfSeveral(record) ? this.#redis.hgetall(keys.pullPlatforms(id)) : {},
     ]);
     const nodes = new Map<string, NodeStatus>();
-    for (const node of waitingNodes([...pending, ...active])) nodes.set(node.name, node);
+    for (const node of waitingNodes([...pending, ...active], platformOf)) {
+      nodes.set(node.name, node);
+    }
     for (const [name, text] of Object.entries(begun)) {
-      nodes.set(name, decodeNode(name, text, layers));
+      const node = nodeOf(name, platformOf);
+      nodes.set(name, decodeNode(node, text, imageFor(record, node)?.layers ?? []));
     }
     return [...nodes.values()].map((node) => (isOver ? stopped(node) : node)).sort(byName);
   }
 }
 
-/** Nodes that have not begun, by name. */
-export function waitingNodes(names: readonly string[]): NodeStatus[] {
-  return names.map((name): NodeStatus => ({ name, state: 'waiting', layers: [] })).sort(byName);
+/** Nodes that have not begun, by name. @param platformOf whose image each gets, where the pull brings more than one */
+export function waitingNodes(
+  names: readonly string[],
+  platformOf: Readonly<Record<string, string>> = {},
+): NodeStatus[] {
+  return names
+    .map((name): NodeStatus => ({ ...nodeOf(name, platformOf), state: 'waiting', layers: [] }))
+    .sort(byName);
+}
+
+function nodeOf(
+  name: string,
+  platformOf: Readonly<Record<string, string>>,
+): Pick<NodeStatus, 'name' | 'platform'> {
+  const platform = platformOf[name];
+  return platform === undefined ? { name } : { name, platform };
 }
 
 /** A node that had not ended when its pull did. */

@@ -2,7 +2,7 @@ import type { Redis } from '../queue/connection.ts';
 import { followPull, type PullView } from './follow.ts';
 import { headOf } from './head.ts';
 import { PullRecords } from './records.ts';
-import { isFinished, type PullStatus } from './status.ts';
+import type { PullStatus } from './status.ts';
 
 /** Pulls as people and services see them. */
 export class Pulls {
@@ -20,7 +20,7 @@ export class Pulls {
     if (record === undefined) return undefined;
     const [head, nodes] = await Promise.all([
       headOf(record, this.#records),
-      this.#records.nodes.all(id, record.layers, isFinished(record.state)),
+      this.#records.nodes.all(record),
     ]);
     return { ...head, nodes };
   }

@@ -2,9 +2,10 @@ import { z } from 'zod';
 import type { EncodedError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, isDigest } from '../image/digest.ts';
+import { allPlatforms, platformNames } from '../image/platform.ts';
 import type { Pace } from './pace.ts';
 import { type Priority, priorities } from './priority.ts';
-import type { BlobKind, PullState, Want } from './status.ts';
+import type { BlobKind, NodeStatus, PlatformImage, PullState, Want } from './status.ts';
 
 /** What a pull has to do with a blob: fixed by its resolve step. */
 export interface PlannedBlob {
@@ -30,8 +31,6 @@ export interface PullRecord {
   desired?: string;
   /** The target came with the request: it says nothing new of the reference. */
   given: boolean;
-  /** The layers of the manifest that nodes unpack, in its order. */
-  layers: Digest[];
   /** The name of the credential that counts, as it was given. */
   credential?: string;
   want: Want;
@@ -47,7 +46,10 @@ export interface PullRecord {
   createdAt: Date;
   finishedAt?: Date;
   target?: Descriptor;
+  /** The first of those that nodes unpack. */
   manifest?: Descriptor;
+  /** What nodes unpack, once that is planned: for each platform that the pull brings. */
+  images: PlatformImage[];
   planned: boolean;
   named: boolean;
   error?: EncodedError;
@@ -83,9 +85,7 @@ export function decodeRecord(id: string, fields: Record<string, string>): PullRe
     pace: decodePace(fields),
     paused: fields.paused !== undefined,
     given: fields.given !== undefined,
-    layers: (JSON.parse(fields.layers ?? '[]') as unknown[]).filter(
-      (digest): digest is Digest => typeof digest === 'string' && isDigest(digest),
-    ),
+    images: decodeImages(fields, platform, manifest),
     want: (fields.want ?? 'image') as Want,
     priority: priorities.find((priority) => priority === fields.priority) ?? 'normal',
     policy: fields.policy ?? 'always',
@@ -108,6 +108,34 @@ export function decodeRecord(id: string, fields: Record<string, string>): PullRe
       ? {}
       : { stopped: JSON.parse(fields.stopped) as EncodedError }),
   };
+}
+
+const layersSchema = z.array(z.custom<Digest>((v) => typeof v === 'string' && isDigest(v)));
+
+/** Of several platforms as they stand; of one, what the fields of its manifest say. */
+function decodeImages(
+  { images, layers = '[]' }: Record<string, string>,
+  platform: string,
+  manifest: Descriptor | undefined,
+): PlatformImage[] {
+  const stored =
+    images === undefined
+      ? manifest && [{ platform, manifest, layers: JSON.parse(layers) as unknown }]
+      : (JSON.parse(images) as (Omit<PlatformImage, 'layers'> & { layers: unknown })[]);
+  return (stored ?? []).map((image) => ({ ...image, layers: layersSchema.parse(image.layers) }));
+}
+
+/** Whether a pull brings more than one platform: then it is said of each node which one it gets. */
+export function isOfSeveral({ platform }: Pick<PullRecord, 'platform'>): boolean {
+  return platform === allPlatforms || platformNames(platform).length > 1;
+}
+
+/** What a node of a pull unpacks; undefined before that is planned. */
+export function imageFor(
+  { images }: Pick<PullRecord, 'images'>,
+  { platform }: Pick<NodeStatus, 'platform'>,
+): PlatformImage | undefined {
+  return images.length <= 1 ? images[0] : images.find((each) => each.platform === platform);
 }
 
 const paceFields = ['parallelism', 'canary', 'maxFailures', 'timeoutMs', 'noProgressMs'] as const;

@@ -20,7 +20,7 @@ import {
   settleScript,
 } from './scripts.ts';
 import { outcomeOf, type PullOutcome } from './settle.ts';
-import { isFinished, type PullState } from './status.ts';
+import { isFinished, type PlatformImage, type PullState } from './status.ts';
 
 /** Milliseconds for which a word of a worker counts that it is at a transfer. */
 export const attendedFor = 5_000;
@@ -145,26 +145,24 @@ export class PullRecords {
 
   /**
    * Records what the pull needs. From here on its state follows from the joins. A second plan changes nothing.
-   * @param layers of the manifest, in its order
+   * @param images what nodes unpack: for each platform that the pull brings
    * @returns whether there was none before
    */
-  async plan(
-    id: string,
-    manifest: Descriptor | undefined,
-    blobs: PlannedBlob[],
-    layers: readonly Digest[] = [],
-  ): Promise<boolean> {
+  async plan(id: string, images: readonly PlatformImage[], blobs: PlannedBlob[]): Promise<boolean> {
     const { keys } = this;
     const missing = blobs.filter(({ existed }) => !existed).map((blob) => blob.descriptor.digest);
     const records = blobs.flatMap((blob, order) => [
       blob.descriptor.digest,
       JSON.stringify({ ...blob, order }),
     ]);
+    const first = images.find(({ manifest }) => manifest !== undefined);
     const outcome = await this.#settling(
       planScript,
       id,
       missing.map((digest) => keys.blobPulls(digest)),
-      ...[manifest === undefined ? '' : JSON.stringify(manifest), JSON.stringify(layers)],
+      first === undefined ? '' : JSON.stringify(first.manifest),
+      JSON.stringify(first?.layers ?? []),
+      images.length > 1 ? JSON.stringify(images) : '',
       ...[missing.length, ...missing, ...records],
     );
     return outcome !== undefined;

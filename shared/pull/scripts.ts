@@ -1,7 +1,8 @@
 /**
  * The steps of a pull that must happen at once, as Lua. What one node does costs the same however many nodes the
  * pull has: no step reads the others. All keys are declared, and share the prefix's hash tag.
- * KEYS of those that say nothing else: pull, missing, pending, active, nodes, events, open, blobs, next, owed.
+ * KEYS of those that say nothing else: pull, missing, pending, active, nodes, events, open, blobs, next, owed,
+ * platforms.
  */
 
 /** Seconds for which the record of a finished pull is kept. */
@@ -93,7 +94,7 @@ local function settle(id, now, hasEnded)
   redis.call('ZREM', KEYS[7], id)
   if field('webhook') then redis.call('SADD', KEYS[10], id) end
   tell('changed', next)
-  for _, i in ipairs({1, 2, 3, 4, 5, 6, 8}) do redis.call('EXPIRE', KEYS[i], ${keepFinished}) end
+  for _, i in ipairs({1, 2, 3, 4, 5, 6, 8, 11}) do redis.call('EXPIRE', KEYS[i], ${keepFinished}) end
   local times = redis.call('HMGET', KEYS[1], 'createdAt', 'plannedAt', 'storedAt')
   return {next, times[1] or '0', times[2] or '0', times[3] or '0'}
 end
@@ -111,21 +112,22 @@ return settle(ARGV[1], ARGV[2], false)
 
 /**
  * Records what a pull needs, once. KEYS: behind those of the pull, the pulls that wait for each missing blob.
- * ARGV: id, now, manifest or '', its layers, how many blobs are missing, their digests, then of each blob its digest
- * and its record. Returns as settle does; false when nothing was changed: it was planned before, or has ended.
+ * ARGV: id, now, manifest or '', its layers, the images of several platforms or '', how many blobs are missing, their
+ * digests, then of each blob its digest and its record. Returns as settle does; false when nothing was changed: it was planned before, or has ended.
  */
 export const planScript = `${common}${settle}
 local state = field('state')
 if not state or isOver(state) or field('planned') then return false end
-local missing = tonumber(ARGV[5])
+local missing = tonumber(ARGV[6])
 for i = 1, missing do
-  redis.call('SADD', KEYS[2], ARGV[5 + i])
-  redis.call('SADD', KEYS[10 + i], ARGV[1])
+  redis.call('SADD', KEYS[2], ARGV[6 + i])
+  redis.call('SADD', KEYS[11 + i], ARGV[1])
 end
-for i = 6 + missing, #ARGV, 100 do
+for i = 7 + missing, #ARGV, 100 do
   redis.call('HSET', KEYS[8], unpack(ARGV, i, math.min(i + 99, #ARGV)))
 end
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'manifest', ARGV[3], 'layers', ARGV[4]) end
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'images', ARGV[5]) end
 put('planned', 1)
 redis.call('HDEL', KEYS[1], 'note')
 return settle(ARGV[1], ARGV[2], false)
@@ -141,7 +143,7 @@ local state = field('state')
 local planned = redis.call('HGET', KEYS[8], ARGV[2])
 local isOpen = state and not isOver(state)
 if isOpen and planned and cjson.decode(planned).descriptor.size ~= tonumber(ARGV[3]) then return -1 end
-redis.call('SREM', KEYS[11], ARGV[1])
+redis.call('SREM', KEYS[12], ARGV[1])
 if not isOpen then return 0 end
 redis.call('SREM', KEYS[2], ARGV[2])
 redis.call('HDEL', KEYS[1], 'note')
@@ -151,13 +153,15 @@ return redis.call('SCARD', KEYS[2]) == 0 and 1 or 0
 
 /**
  * Creates a pull unless it is there, and lists it; the list shows as far back as finished pulls are kept.
- * KEYS: the pull, its pending, open, pulls. ARGV: id, now, when somebody looks after it, its nodes as JSON, its fields.
+ * KEYS: the pull, its pending, open, pulls, its platforms. ARGV: id, now, when somebody looks after it, its nodes as
+ * JSON, whether it is listed, the platforms of nodes as JSON, its fields.
  * Returns 1; 0 when it was there.
  */
 export const createScript = `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 6))
+redis.call('HSET', KEYS[1], unpack(ARGV, 7))
 for _, node in ipairs(cjson.decode(ARGV[4])) do redis.call('RPUSH', KEYS[2], node) end
+for node, platform in pairs(cjson.decode(ARGV[6])) do redis.call('HSET', KEYS[5], node, platform) end
 redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
 if ARGV[5] == '1' then redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1]) end
 redis.call('ZREMRANGEBYSCORE', KEYS[4], 0, ARGV[2] - ${keepFinished * 1_000})

@@ -15,7 +15,10 @@ export type Want = 'image' | 'object' | 'manifest' | 'referrers';
 export interface PullRequest {
   /** As typed; normalized by the producer before it is enqueued. */
   reference: string;
-  /** `os/architecture[/variant]`, or `all`; default: the platform of the caller's host. */
+  /**
+   * `os/architecture[/variant]`, several of them with commas between, or `all`; default: each node's own, without nodes
+   * that of the caller's host. One alone is brought to every node.
+   */
   platform?: string;
   /** The nodes that shall hold the image unpacked. Empty: fetch into the content store only. */
   nodes: string[];
@@ -78,8 +81,20 @@ export interface NodeLayerStatus {
   existed: boolean;
 }
 
+/** What the nodes of one platform get, of a pull that brings several. */
+export interface PlatformImage {
+  platform: string;
+  manifest?: Descriptor;
+  /** The layers of the manifest, in its order. */
+  layers: Digest[];
+  /** Why there is none. */
+  error?: EncodedError;
+}
+
 export interface NodeStatus {
   name: string;
+  /** Whose image it gets, where the pull brings more than one. */
+  platform?: string;
   state: NodeState;
   layers: NodeLayerStatus[];
   error?: EncodedError;
@@ -105,8 +120,10 @@ export interface PullHead {
   target?: Descriptor;
   /** The registry was not asked: the target is what it said then. */
   askedAt?: Date;
-  /** The manifest for the platform (equal to target unless that is an index). */
+  /** The manifest for the platform, or the first of several (equal to target unless that is an index). */
   manifest?: Descriptor;
+  /** What there is for each platform, where the pull brings more than one. */
+  images?: PlatformImage[];
   blobs: BlobStatus[];
   counts: NodeCounts;
   error?: EncodedError;

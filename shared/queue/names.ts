@@ -57,6 +57,8 @@ function makeKeys(prefix: string) {
     pullActive: (id: string) => `${own}:pull:${id}:active`,
     /** Hash: node that has begun → how it is. */
     pullNodes: (id: string) => `${own}:pull:${id}:nodes`,
+    /** Hash: node → the platform whose image it gets, where the pull brings more than one. */
+    pullPlatforms: (id: string) => `${own}:pull:${id}:platforms`,
     /** Stream: what changed; whoever follows the pull reads on from the last id. */
     pullEvents: (id: string) => `${own}:pull:${id}:events`,
     /** Everything that the steps of a pull read and write, in the order of shared/pull/scripts.ts. */
@@ -67,6 +69,7 @@ function makeKeys(prefix: string) {
       `${own}:pull:${id}:blobs`,
       `${own}:next`,
       `${own}:owed`,
+      `${own}:pull:${id}:platforms`,
     ],
     /** Set: pulls that have ended, and whose webhook was not told yet. */
     owed: `${own}:owed`,

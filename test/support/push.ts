@@ -3,7 +3,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { type Header, pack } from 'tar-stream';
 import { type Descriptor, mediaTypes } from '../../shared/image/descriptor.ts';
 import { type Digest, digestOf } from '../../shared/image/digest.ts';
-import { hostPlatform } from '../../shared/image/platform.ts';
+import { hostPlatform, type Platform } from '../../shared/image/platform.ts';
 
 export interface BuiltImage {
   /** `host/repository:tag`. */
@@ -19,6 +19,8 @@ export interface ImageOptions {
   compression?: 'gzip' | 'zstd' | 'none';
   /** The `config` of the image configuration (image-spec, config.md). */
   config?: Record<string, unknown>;
+  /** Default: this machine's. */
+  platform?: Platform;
 }
 
 export type TarEntry = Partial<Header> & { name: string } & { content?: Buffer | string };
@@ -43,7 +45,7 @@ export async function pushImage(
   tars: Buffer[],
   options: ImageOptions = {},
 ): Promise<BuiltImage> {
-  const { os, architecture } = hostPlatform();
+  const { os, architecture } = options.platform ?? hostPlatform();
   const layers: Descriptor[] = [];
   for (const tar of tars) {
     const { bytes, mediaType } = compress(tar, options.compression ?? 'gzip');
@@ -75,6 +77,22 @@ export async function pushImage(
     layers,
     diffIDs,
   };
+}
+
+/** Pushes an index of images that are in the same repository. @returns its reference, and its digest */
+export async function pushIndex(
+  host: string,
+  repository: string,
+  tag: string,
+  images: readonly { image: BuiltImage; platform: Platform }[],
+): Promise<{ reference: string; digest: Digest }> {
+  const mediaType = mediaTypes.ociIndex;
+  const manifests = images.map(({ image: { manifest, digest }, platform }) => ({
+    ...{ mediaType: mediaTypes.ociManifest, digest, size: manifest.length, platform },
+  }));
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, manifests }));
+  await pushManifest(host, repository, tag, bytes, mediaType);
+  return { reference: `${host}/${repository}:${tag}`, digest: digestOf(bytes) };
 }
 
 export async function pushManifest(

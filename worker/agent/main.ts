@@ -4,6 +4,7 @@ import { loadConfig } from '../../shared/config/load.ts';
 import { openStore } from '../../shared/content/open.ts';
 import { findManifest, readImage, requireLayers } from '../../shared/content/stored-image.ts';
 import { DrayError } from '../../shared/errors.ts';
+import type { Digest } from '../../shared/image/digest.ts';
 import { formatPlatform, hostPlatform } from '../../shared/image/platform.ts';
 import { runcWarning } from '../../shared/node/runc-version.ts';
 import { runProgram } from '../../shared/program.ts';
@@ -45,7 +46,9 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
   const snapshots = await Snapshots.open({ root, database, signal: stopping });
   const store = cleanUp.use(await openStore(config.store, { signal: stopping }));
   const nodeImages = new ImageRows(database);
-  const images = usedImages(imagesOf(store), nodeImages);
+  const held = heldRecords(database);
+  const isHeld = (digest: Digest) => held.list().some(({ manifest }) => manifest === digest);
+  const images = usedImages(imagesOf(store, isHeld), nodeImages);
   const containers = cleanUp.use(
     await Containers.open({ root, database, snapshots, images, network, log, signal: stopping }),
   );
@@ -53,7 +56,6 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
     isClaimed: (target) => containers.isClaimed(target),
     signal: stopping,
   });
-  const held = heldRecords(database);
   const applier = cleanUp.use(new LayerApplier({ threads: applyThreads, limits }));
 
   const redis = connectRedis(config.redis, { name: `agent-${node}`, patient: true });

@@ -3,15 +3,18 @@ import {
   type DesiredSet,
   type DesiredVersion,
   hasEnded,
+  manifestFor,
 } from '../../shared/desired/desired-set.ts';
 import type { DesiredSets } from '../../shared/desired/desired-sets.ts';
 import { parseSchedule } from '../../shared/desired/schedule.ts';
+import { lackingOf } from '../../shared/desired/set-status.ts';
 import type { Digest } from '../../shared/image/digest.ts';
 import type { Logger } from '../../shared/logging.ts';
-import { holdersOf } from '../../shared/node/node-images.ts';
 import { listNodes, type NodeInfo } from '../../shared/node/registry.ts';
 import { selectNodes } from '../../shared/node/select.ts';
 import { parseSelector } from '../../shared/node/selector.ts';
+import { placesFor } from '../../shared/pull/accept.ts';
+import type { PullRecord } from '../../shared/pull/record.ts';
 import type { PullRecords } from '../../shared/pull/records.ts';
 import { isFinished } from '../../shared/pull/status.ts';
 import type { Redis } from '../../shared/queue/connection.ts';
@@ -94,10 +97,11 @@ async function keepSet(
   await lookAgain(set, busy === undefined, services);
   const { current } = set;
   if (current === undefined) return;
-  const members = selectNodes(nodes, parseSelector(set.selector), set.platform).chosen;
-  const names = members.map(({ name }) => name).filter((name) => busy?.has(name) !== true);
-  const holders = await holdersOf(redis, prefix, current.manifest.digest, names);
-  const lacking = names.filter((name) => !holders.has(name));
+  const members = selectNodes(nodes, parseSelector(set.selector), set.platform).chosen.filter(
+    ({ name, platform }) =>
+      busy?.has(name) !== true && manifestFor(current, platform) !== undefined,
+  );
+  const lacking = await lackingOf(current, members, { redis, prefix });
   if (lacking.length === 0) return;
   const due = await dueNodes(set, current.manifest.digest, lacking, services);
   if (due.length > 0) await rollOut(set, current, due, services);
@@ -123,7 +127,7 @@ async function nodesUnderWay(
       for (const name of await records.nodes.underWay(id)) busy.add(name);
       continue;
     }
-    if (record !== undefined) await noteFailures(set, record.manifest?.digest, id, services);
+    if (record !== undefined) await noteFailures(set, record, services);
     await redis.srem(key, id);
   }
   return isAny ? busy : undefined;
@@ -161,13 +165,14 @@ async function lookAgain(
 async function rollOut(
   set: DesiredSet,
   { target, since }: DesiredVersion,
-  nodes: string[],
+  nodes: readonly NodeInfo[],
   services: DesiredServices,
 ): Promise<void> {
   const { records, queues, log } = services;
   const { name, reference, platform, priority, credential, pace } = set;
   const id = await records.create({
-    ...{ reference, platform, nodes, want: 'image', policy: 'missing', priority, pace },
+    ...{ reference, platform, want: 'image', policy: 'missing', priority, pace },
+    ...placesFor(nodes, platform),
     ...{ desired: name, given: { target, askedAt: since } },
     ...(credential === undefined ? {} : { credential }),
   });
@@ -184,13 +189,13 @@ interface Retry {
 
 async function noteFailures(
   set: DesiredSet,
-  manifest: Digest | undefined,
-  id: string,
+  record: PullRecord,
   { redis, records }: DesiredServices,
 ): Promise<void> {
+  const manifest = record.manifest?.digest;
   if (manifest === undefined) return;
   const key = records.keys.desiredRetries(set.name);
-  for (const { name, state, error } of await records.nodes.all(id, [], true)) {
+  for (const { name, state, error } of await records.nodes.all(record)) {
     // One that was lost, or drained, is tried again when it is there again.
     if (state !== 'failed' || error?.code === 'NODE_LOST' || error?.code === 'CONFLICT') continue;
     const before = parseRetry(await redis.hget(key, name));
@@ -204,11 +209,12 @@ async function noteFailures(
 async function dueNodes(
   set: DesiredSet,
   manifest: Digest,
-  names: readonly string[],
+  nodes: readonly NodeInfo[],
   { redis, records }: DesiredServices,
-): Promise<string[]> {
+): Promise<NodeInfo[]> {
+  const names = nodes.map(({ name }) => name);
   const values = await redis.hmget(records.keys.desiredRetries(set.name), ...names);
-  return names.filter((_, i) => {
+  return nodes.filter((_, i) => {
     const retry = parseRetry(values[i]);
     return retry === undefined || retry.manifest !== manifest || retry.at <= Date.now();
   });

@@ -9,7 +9,7 @@ import type { Redis } from '../../shared/queue/connection.ts';
 import { type FollowUp, type JobQueues, queuePriority } from '../../shared/queue/jobs.ts';
 import { resolveQueue, unpackQueue } from '../../shared/queue/names.ts';
 import { blobArrived } from './join.ts';
-import { followUps } from './resolve.ts';
+import { followUps, unpackJobs } from './resolve.ts';
 import type { FleetServices } from './services.ts';
 
 /** Milliseconds for which a node that is lost is waited for: its agent may be restarted meanwhile. */
@@ -76,7 +76,7 @@ export async function mend(
   }
   const jobs = await followUps(id, services, options, (digest) => round.hasArrived(digest));
   await queues.add(round.unsaid(jobs));
-  if (record.manifest !== undefined) await mendNodes(record, services);
+  if (record.images.length > 0) await mendNodes(record, services);
   await records.settle(id);
 }
 
@@ -101,11 +101,12 @@ async function mendResolve(record: PullRecord, services: MendServices): Promise<
 /** Nodes under way that do not say that they are at work: their jobs are enqueued anew, or they are given up. */
 async function mendNodes(record: PullRecord, services: MendServices): Promise<void> {
   const { records, queues, redis } = services;
-  const { id, manifest, priority, pace } = record;
+  const { id, pace } = record;
   const names = await records.nodes.overdue(id);
-  if (manifest === undefined || names.length === 0) return;
+  if (names.length === 0) return;
   const bound = Math.min(lostNodeBound, pace.noProgressMs ?? lostNodeBound);
   const seen = await nodeSeen(redis, records.keys, names);
+  const silent: string[] = [];
   for (const name of names) {
     const { silentMs, seenAt } = seen.get(name) ?? {};
     if (silentMs === undefined || silentMs > bound) {
@@ -114,8 +115,9 @@ async function mendNodes(record: PullRecord, services: MendServices): Promise<vo
     }
     // A job that ended without its outcome being recorded blocks its id.
     await queues.forget(unpackQueue(name), id);
-    await queues.add([{ queue: 'unpack', node: name, pull: id, manifest, priority }]);
+    silent.push(name);
   }
+  await queues.add(await unpackJobs(record, silent, services));
 }
 
 function lostNode(name: string, seenAt: Date | undefined): DrayError {

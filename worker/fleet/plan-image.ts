@@ -1,6 +1,6 @@
 import { putBytes } from '../../shared/content/blob.ts';
 import { readJustStored, readStored } from '../../shared/content/stored.ts';
-import { DrayError } from '../../shared/errors.ts';
+import { DrayError, decodeError, encodeError } from '../../shared/errors.ts';
 import type { Descriptor } from '../../shared/image/descriptor.ts';
 import type { Digest } from '../../shared/image/digest.ts';
 import {
@@ -22,10 +22,12 @@ import {
   hostPlatform,
   type Platform,
   parsePlatform,
+  platformNames,
   samePlatform,
 } from '../../shared/image/platform.ts';
 import { parseReference } from '../../shared/image/reference.ts';
 import type { PlannedBlob, PullRecord } from '../../shared/pull/record.ts';
+import type { PlatformImage } from '../../shared/pull/status.ts';
 import { bytes as fetched } from '../../shared/telemetry/metrics.ts';
 import { fetchBlob } from './registry/fetch.ts';
 import type { FleetServices } from './services.ts';
@@ -39,17 +41,16 @@ interface CallOptions {
   credential: string | undefined;
 }
 
-/** What an image needs, and the manifest that nodes unpack: none where an index has none for this platform. */
+/** What an image needs, and what nodes unpack: nothing where an index has none for this platform. */
 export interface ImagePlan {
-  manifest: Descriptor | undefined;
-  /** The layers of that manifest, in its order. */
-  layers: Digest[];
+  images: PlatformImage[];
   blobs: PlannedBlob[];
 }
 
 /**
  * Follows a pinned descriptor to its manifests, brings index, manifests and configs into the store, and says which
- * layers the image has: of one platform, or of all.
+ * layers the image has: of one platform, of some, or of all. Where it has none for the platform of some nodes, it is
+ * said why; the others go on.
  * @throws MANIFEST_INVALID, MANIFEST_UNSUPPORTED, CONFIG_INVALID, PLATFORM_UNKNOWN, and what the client throws
  */
 export async function planImage(
@@ -60,32 +61,40 @@ export async function planImage(
 ): Promise<ImagePlan> {
   const plan = new Planner(record, services, options);
   if (record.want === 'manifest' && record.platform === allPlatforms) {
-    return {
-      manifest: undefined,
-      layers: [],
-      blobs: [await plan.only(pinned.target, pinned.existed)],
-    };
+    return { images: [], blobs: [await plan.only(pinned.target, pinned.existed)] };
   }
-  const manifest = await plan.follow(pinned.target, pinned.existed, []);
-  const layers = manifest === undefined ? [] : (plan.layers.get(manifest.digest) ?? []);
-  return { manifest, layers, blobs: [...plan.blobs.values()] };
+  const isAll = record.platform === allPlatforms;
+  if (isAll) await plan.follow(pinned.target, pinned.existed, [], undefined);
+  const platforms = isAll
+    ? await services.records.nodes.allPlatforms(record.id)
+    : platformNames(record.platform);
+  const hasNodes = record.nodes.total > 0;
+  // All go into the store; the name stands for the one that this machine could run, where there is one.
+  if (isAll && !hasNodes) platforms.push(formatPlatform(hostPlatform()));
+  const images: PlatformImage[] = [];
+  for (const platform of platforms) images.push(await plan.imageOf(platform, pinned));
+  const found = images.filter(({ manifest }) => manifest !== undefined);
+  const { error } = images.find((image) => image.error !== undefined) ?? {};
+  // A set's nodes come later.
+  const isOfNodes = hasNodes || record.desired !== undefined;
+  const canGoOn = isOfNodes ? found.length > 0 : isAll || error === undefined;
+  if (error !== undefined && !canGoOn) throw decodeError(error);
+  return { images: hasNodes ? images : found, blobs: [...plan.blobs.values()] };
 }
 
 class Planner {
   /** What stands in an image twice is fetched once. */
   readonly blobs = new Map<Digest, PlannedBlob>();
   /** By manifest. */
-  readonly layers = new Map<Digest, Digest[]>();
+  readonly #layers = new Map<Digest, Digest[]>();
   readonly #record: PullRecord;
   readonly #services: FleetServices;
   readonly #options: CallOptions;
-  readonly #wanted: Platform | undefined;
 
   constructor(record: PullRecord, services: FleetServices, options: CallOptions) {
     this.#record = record;
     this.#services = services;
     this.#options = options;
-    this.#wanted = record.platform === allPlatforms ? undefined : parsePlatform(record.platform);
   }
 
   /** The index or manifest alone. */
@@ -95,11 +104,30 @@ class Planner {
     return { descriptor, kind: 'index' in parsed ? 'index' : 'manifest', existed };
   }
 
-  /** @returns the manifest that nodes unpack */
+  /** What nodes of a platform unpack; or why they can't. */
+  async imageOf(
+    platform: string,
+    { target, existed }: { target: Descriptor; existed: boolean },
+  ): Promise<PlatformImage> {
+    try {
+      const manifest = await this.follow(target, existed, [], parsePlatform(platform));
+      if (manifest === undefined) return { platform, layers: [] };
+      return { platform, manifest, layers: this.#layers.get(manifest.digest) ?? [] };
+    } catch (error) {
+      if (!(error instanceof DrayError) || error.code !== 'PLATFORM_UNKNOWN') throw error;
+      return { platform, layers: [], error: encodeError(error) };
+    }
+  }
+
+  /**
+   * @param wanted undefined: all platforms
+   * @returns the manifest of the one that is wanted
+   */
   async follow(
     descriptor: Descriptor,
     existed: boolean | undefined,
     above: readonly Digest[],
+    wanted: Platform | undefined,
   ): Promise<Descriptor | undefined> {
     const { reference, want } = this.#record;
     if (above.includes(descriptor.digest) || above.length >= maxIndexDepth) {
@@ -110,41 +138,36 @@ class Planner {
     const found = await this.#stored(descriptor);
     const parsed = parseIndexOrManifest(found.bytes, descriptor.mediaType, reference);
     this.#add(descriptor, 'index' in parsed ? 'index' : 'manifest', existed ?? found.existed);
-    if ('index' in parsed) return await this.#choose(parsed.index, [...above, descriptor.digest]);
-    await this.#config(parsed.manifest);
-    this.layers.set(
+    if ('index' in parsed) {
+      return await this.#choose(parsed.index, [...above, descriptor.digest], wanted);
+    }
+    await this.#config(parsed.manifest, wanted);
+    this.#layers.set(
       descriptor.digest,
       parsed.manifest.layers.map(({ digest }) => digest),
     );
-    if (want === 'image') await this.#layers(parsed.manifest);
+    if (want === 'image') await this.#addLayers(parsed.manifest);
     return descriptor;
   }
 
-  async #choose(index: Index, above: readonly Digest[]): Promise<Descriptor | undefined> {
-    const { reference } = this.#record;
-    if (this.#wanted !== undefined) {
-      return await this.follow(selectPlatform(index, this.#wanted, reference), undefined, above);
+  async #choose(
+    index: Index,
+    above: readonly Digest[],
+    wanted: Platform | undefined,
+  ): Promise<Descriptor | undefined> {
+    if (wanted !== undefined) {
+      const chosen = selectPlatform(index, wanted, this.#record.reference);
+      return await this.follow(chosen, undefined, above, wanted);
     }
-    const chosen = (() => {
-      try {
-        return selectPlatform(index, hostPlatform(), reference);
-      } catch {
-        // The store shall hold it all the same; a node of this platform could not run it.
-        return undefined;
-      }
-    })();
-    let own: Descriptor | undefined;
-    const wanted = imageManifests(index);
+    const manifests = imageManifests(index);
     // Before the first of them is asked for.
-    if (this.blobs.size + wanted.length > maxManifests) {
+    if (this.blobs.size + manifests.length > maxManifests) {
       throw this.#invalid(`has more than ${maxManifests} manifests and blobs`);
     }
-    for (const each of wanted) {
-      if (this.blobs.has(each.digest)) continue;
-      const manifest = await this.follow(each, undefined, above);
-      if (each === chosen) own = manifest;
+    for (const each of manifests) {
+      if (!this.blobs.has(each.digest)) await this.follow(each, undefined, above, undefined);
     }
-    return own;
+    return undefined;
   }
 
   /** An index or manifest by its digest: from the store, else from the registry into the store. */
@@ -163,7 +186,7 @@ class Planner {
   }
 
   /** The image's configuration, checked against the manifest before any layer is fetched. */
-  async #config(of: Manifest): Promise<void> {
+  async #config(of: Manifest, wanted: Platform | undefined): Promise<void> {
     const { store, client, leases } = this.#services;
     const options = this.#options;
     const { reference } = this.#record;
@@ -190,12 +213,13 @@ class Planner {
     }
     if (isImage) {
       const bytes = found ?? (await readJustStored(store.content, descriptor, limits));
-      this.#checkPlatform(parseImageConfig(bytes, of, reference));
+      const config = parseImageConfig(bytes, of, reference);
+      if (wanted !== undefined) this.#checkPlatform(config, wanted);
     }
     this.#add(descriptor, 'config', existed);
   }
 
-  async #layers(of: Manifest): Promise<void> {
+  async #addLayers(of: Manifest): Promise<void> {
     const { content } = this.#services.store;
     const infos = await Promise.all(
       of.layers.map(({ digest }) => content.info(digest, this.#options)),
@@ -206,14 +230,13 @@ class Planner {
   }
 
   /** An image that is not in an index says its platform in its configuration. @throws PLATFORM_UNKNOWN */
-  #checkPlatform({ os, architecture, variant }: ImageConfig): void {
-    if (this.#wanted === undefined) return;
-    const { reference, platform } = this.#record;
+  #checkPlatform({ os, architecture, variant }: ImageConfig, wanted: Platform): void {
+    const { reference } = this.#record;
     const offered: Platform = { os, architecture, ...(variant ? { variant } : {}) };
-    if (fallbacks(this.#wanted).some((wanted) => samePlatform(offered, wanted))) return;
+    if (fallbacks(wanted).some((each) => samePlatform(offered, each))) return;
     throw new DrayError(
       'PLATFORM_UNKNOWN',
-      `${reference} is for ${formatPlatform(offered)}, not for ${platform}`,
+      `${reference} is for ${formatPlatform(offered)}, not for ${formatPlatform(wanted)}`,
       { hint: `To have it all the same: --platform ${formatPlatform(offered)}` },
     );
   }

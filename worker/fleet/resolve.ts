@@ -1,10 +1,10 @@
 import { putBytes } from '../../shared/content/blob.ts';
-import { asDrayError, DrayError } from '../../shared/errors.ts';
+import { asDrayError, DrayError, decodeError, encodeError } from '../../shared/errors.ts';
 import { leasing } from '../../shared/gc/lease.ts';
 import { type Descriptor, mediaTypes } from '../../shared/image/descriptor.ts';
 import { type Digest, digestOf } from '../../shared/image/digest.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
-import { isWaitedFor, type PullRecord } from '../../shared/pull/record.ts';
+import { imageFor, isOfSeveral, isWaitedFor, type PullRecord } from '../../shared/pull/record.ts';
 import { isFinished } from '../../shared/pull/status.ts';
 import type { FollowUp } from '../../shared/queue/jobs.ts';
 import type { ResolvePayload } from '../../shared/queue/payloads.ts';
@@ -92,12 +92,42 @@ export async function followUps(
     }
   }
   if (jobs.length === 0 && !record.named) await contentComplete(services, id, options);
-  if (record.manifest !== undefined) {
-    for (const node of await records.nodes.admit(id)) {
-      jobs.push({ queue: 'unpack', node, pull: id, manifest: record.manifest, priority });
+  if (record.images.length > 0) {
+    jobs.push(...(await unpackJobs(record, await records.nodes.admit(id), services)));
+  }
+  return jobs;
+}
+
+/** The jobs of nodes that are under way: each gets the image for its platform, or fails when there is none. */
+export async function unpackJobs(
+  record: PullRecord,
+  names: readonly string[],
+  { records }: Pick<FleetServices, 'records'>,
+): Promise<FollowUp[]> {
+  const { id, priority } = record;
+  const jobs: FollowUp[] = [];
+  const platforms = await records.nodes.platforms(record, names);
+  for (const node of names) {
+    const platform = platforms.get(node);
+    const image = imageFor(record, platform === undefined ? {} : { platform });
+    if (image?.manifest !== undefined) {
+      jobs.push({ queue: 'unpack', node, pull: id, manifest: image.manifest, priority });
+    } else {
+      const { error = encodeError(platformLost(node)) } = image ?? {};
+      await records.nodes.withdraw(id, node, decodeError(error));
     }
   }
   return jobs;
+}
+
+function platformLost(node: string): DrayError {
+  return new DrayError(
+    'PLATFORM_UNKNOWN',
+    `It is not known for which platform ${node} gets the image`,
+    {
+      hint: 'Pull again.',
+    },
+  );
 }
 
 /** Nothing that the plan counts on is collected as garbage before the plan stands in Redis. */
@@ -124,27 +154,26 @@ async function plan(
   if (record.want === 'object') {
     const target = await records.pin(record.id, await describeObject(reference, services, options));
     const existed = (await services.store.content.info(target.digest, options)) !== undefined;
-    await records.plan(record.id, undefined, [{ descriptor: target, kind: 'object', existed }]);
+    await records.plan(record.id, [], [{ descriptor: target, kind: 'object', existed }]);
     return;
   }
   if (record.want === 'referrers') {
     const target =
       record.target ??
       (await records.pin(record.id, await storeReferrers(reference, services, options)));
-    await records.plan(record.id, undefined, [
-      { descriptor: target, kind: 'index', existed: false },
-    ]);
+    await records.plan(record.id, [], [{ descriptor: target, kind: 'index', existed: false }]);
     return;
   }
   const pinned = await pin(record, reference, services, options);
-  const { manifest, layers, blobs } = await planImage(record, pinned, services, options);
-  if (manifest === undefined && record.nodes.total > 0) {
-    throw new DrayError('PLATFORM_UNKNOWN', `${record.reference} has no image for these nodes`, {
-      hint: 'Bring it into the content store only: dray fetch --platform all',
-    });
-  }
-  if (record.desired !== undefined && !record.given && manifest !== undefined) {
-    const version = { target: pinned.target, manifest, since: new Date() };
+  const { images, blobs } = await planImage(record, pinned, services, options);
+  const found = images.flatMap(({ platform, manifest }) =>
+    manifest ? [{ platform, manifest }] : [],
+  );
+  const [first] = found;
+  if (record.desired !== undefined && !record.given && first !== undefined) {
+    const { manifest } = first;
+    const others = isOfSeveral(record) ? { images: found } : {};
+    const version = { target: pinned.target, manifest, ...others, since: new Date() };
     // Before the plan: a run that dies here does it again.
     if (await services.desired.resolved(record.desired, version, options)) {
       const { desired, reference } = record;
@@ -152,7 +181,7 @@ async function plan(
     }
   }
   const had = blobs.filter(({ existed }) => existed);
-  if (await records.plan(record.id, manifest, blobs, layers)) {
+  if (await records.plan(record.id, images, blobs)) {
     cachedBytes.inc(had.reduce((sum, { descriptor }) => sum + descriptor.size, 0));
   }
 }

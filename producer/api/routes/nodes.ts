@@ -104,8 +104,9 @@ export function nodeRoutes({
         const held = new Set((await imagesOfNodes(redis, prefix, [name])).get(name));
         const items: { name: string; digest: string; size?: number }[] = [];
         for (const image of await store.images.list({ signal })) {
-          if (!held.has(image.manifest.digest)) continue;
-          const size = (await facts.of(image, { signal }))?.size;
+          const own = await facts.heldOf(image, held, { signal });
+          if (own === undefined) continue;
+          const size = (await facts.of(own, { signal }))?.size;
           const of = { name: image.name, digest: image.target.digest };
           items.push({ ...of, ...(size === undefined ? {} : { size }) });
         }

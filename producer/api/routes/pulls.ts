@@ -78,6 +78,8 @@ export function pullRoutes(services: ApiServices): Route[] {
       method: 'GET',
       path: '/v1/pulls',
       summary: 'List pulls, newest first, without what is with each blob and node',
+      description:
+        'Those that bring something into the store. What only asks a registry, as resolving a tag does, is not listed; each can be had by its id.',
       scope: 'read',
       query: page,
       answer: { status: 200, description: 'One page', schema: pullList },

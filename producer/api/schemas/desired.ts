@@ -4,7 +4,15 @@ import { descriptor, time } from './common.ts';
 import { pace } from './pull.ts';
 
 const count = z.int().nonnegative();
-const version = z.object({ target: descriptor, manifest: descriptor, since: time });
+const version = z.object({
+  target: descriptor,
+  manifest: descriptor,
+  images: z
+    .array(z.object({ platform: z.string(), manifest: descriptor }))
+    .optional()
+    .meta({ description: 'Of several platforms those that there are' }),
+  since: time,
+});
 const retention = z.object({
   previous: count.meta({ description: 'Versions before the current one that are kept, too' }),
   until: time.optional().meta({ description: 'When the set ends by itself' }),
@@ -44,7 +52,10 @@ export const desiredSet = z
 export const desiredRequest = z
   .strictObject({
     reference: z.string().min(1).max(1024),
-    platform: z.string().min(1).max(100).optional(),
+    platform: z.string().min(1).max(1024).optional().meta({
+      description:
+        'Of which nodes are members: linux/amd64, or several, linux/amd64,linux/arm64. Each gets the image for its own. Default: those of the nodes that match now',
+    }),
     selector,
     pace: pace.optional(),
     priority: z.enum(priorities).optional(),

@@ -23,9 +23,21 @@ const nodeLayer = z
   })
   .meta({ id: 'PullNodeLayer' });
 
+const platformImage = z
+  .object({
+    platform: z.string(),
+    manifest: descriptor.optional(),
+    layers: z.array(digest),
+    error: fault.optional().meta({ description: 'Why there is none' }),
+  })
+  .meta({ id: 'PlatformImage' });
+
 const pullNode = z
   .object({
     name: z.string(),
+    platform: z.string().optional().meta({
+      description: 'Whose image it gets, where the pull brings more than one',
+    }),
     state: z.enum(['waiting', 'unpacking', 'ready', 'failed', 'stopped']).meta({
       description: 'stopped: the pull ended before the node had',
     }),
@@ -83,7 +95,12 @@ const common = {
   askedAt: time.optional().meta({
     description: 'The registry was not asked: the target is what it said then',
   }),
-  manifest: descriptor.optional(),
+  manifest: descriptor.optional().meta({
+    description: 'What nodes unpack; the first where the pull brings several platforms',
+  }),
+  images: z.array(platformImage).optional().meta({
+    description: 'What there is for each platform, where the pull brings more than one',
+  }),
   error: fault.optional(),
   note: z.string().optional().meta({ description: 'Why it waits, for people' }),
   warning: z.string().optional().meta({ description: 'What the registry has to say to people' }),
@@ -117,7 +134,10 @@ const webhookUrl = z
 export const pullRequest = z
   .strictObject({
     reference: z.string().min(1).max(1024),
-    platform: z.string().min(1).max(100).optional(),
+    platform: z.string().min(1).max(1024).optional().meta({
+      description:
+        "One is brought to every node: linux/amd64. Several (linux/amd64,linux/arm64), or all: each node gets the image for its own. Default: each node's own; without nodes that of the API's host",
+    }),
     nodes: z
       .array(z.string().min(1).max(63))
       .max(10_000)

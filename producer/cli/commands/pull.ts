@@ -31,6 +31,7 @@ export function register(program: Command): void {
         'Bring an image to nodes, ready to run. Progress goes to standard error; the result, the reference with its digest, to standard output.',
       )
       .argument('<reference>', '[host[:port]/]repository[:tag][@digest]'),
+    "each node's own",
   );
   pull.option(
     '--node <name>',

@@ -173,13 +173,16 @@ function storedState(
 }
 
 function nodeLine(node: NodeStatus, status: PullStatus): ProgressLine {
-  const { name, state, layers, error } = node;
-  const total = layers.length || status.blobs.filter(({ kind }) => kind === 'layer').length;
+  const { name, platform, state, layers, error } = node;
+  const image = status.images?.find((each) => each.platform === platform);
+  const planned = image?.layers ?? status.blobs.filter(({ kind }) => kind === 'layer');
+  const total = layers.length || planned.length;
+  const label = platform === undefined ? `node ${name}` : `node ${name} (${platform})`;
   return {
     key: `node ${name}`,
     kind: 'node',
-    label: `node ${name}`,
-    fullLabel: `node ${name}`,
+    label,
+    fullLabel: label,
     state,
     done: state === 'ready' ? total : layers.filter((layer) => layer.state === 'done').length,
     total,

@@ -3,7 +3,9 @@ import { describe, test } from 'node:test';
 import {
   fallbacks,
   formatPlatform,
+  formatPlatforms,
   parsePlatform,
+  parsePlatforms,
   samePlatform,
 } from '../../../shared/image/platform.ts';
 
@@ -36,6 +38,15 @@ describe('platforms', () => {
     assert.deepEqual(names('linux/arm/v7'), ['linux/arm/v7', 'linux/arm/v6', 'linux/arm/v5']);
     assert.deepEqual(names('linux/arm64'), ['linux/arm64']);
     assert.deepEqual(names('linux/amd64'), ['linux/amd64']);
+  });
+
+  test('several are asked for with commas between, each once', () => {
+    const names = (text: string) => formatPlatforms(parsePlatforms(text) ?? []);
+    assert.equal(names('linux/arm64/v8,linux/x86_64,linux/aarch64'), 'linux/arm64,linux/amd64');
+    assert.equal(parsePlatforms('all'), undefined);
+    for (const text of ['linux/amd64,', ',', 'linux/amd64,all', `a/b${',a/b'.repeat(16)}`]) {
+      assert.throws(() => parsePlatforms(text), { code: 'PLATFORM_INVALID' });
+    }
   });
 
   test('offered and wanted compare normalized', () => {

@@ -39,7 +39,7 @@ describe('following a pull to many nodes', () => {
       ...{ kind: 'layer' as const, existed: true },
     }));
     const manifest = { mediaType: 'a/b', digest: digestOf('manifest'), size: 1 };
-    await records.plan(id, manifest, blobs, layers);
+    await records.plan(id, [{ platform: 'linux/amd64', manifest, layers }], blobs);
     await records.named(id);
     assert.deepEqual(await records.nodes.admit(id), names);
     return { id, names };

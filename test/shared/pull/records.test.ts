@@ -75,10 +75,14 @@ describe('pull records', () => {
   test('a pull is ready only when blobs, name and every node are', async () => {
     const id = await records.create({ ...request, nodes: ['n1', 'n2'] });
     const [a, b] = [descriptor('a'), descriptor('b')];
-    await records.plan(id, a, [
-      { descriptor: a, kind: 'layer', existed: false },
-      { descriptor: b, kind: 'layer', existed: false },
-    ]);
+    await records.plan(
+      id,
+      [{ platform: 'linux/amd64', manifest: a, layers: [] }],
+      [
+        { descriptor: a, kind: 'layer', existed: false },
+        { descriptor: b, kind: 'layer', existed: false },
+      ],
+    );
     assert.equal(await records.state(id), 'fetching');
     assert.deepEqual(await records.waiting(a.digest), [id]);
     assert.equal(await records.arrived(id, a.digest, a.size), 'waits');
@@ -102,7 +106,11 @@ describe('pull records', () => {
   test('a node that fails fails the pull once the others have settled, and says why', async () => {
     const id = await records.create({ ...request, nodes: ['n1', 'n2'] });
     const a = descriptor('c');
-    await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: true }]);
+    await records.plan(
+      id,
+      [{ platform: 'linux/amd64', manifest: a, layers: [] }],
+      [{ descriptor: a, kind: 'layer', existed: true }],
+    );
     await records.named(id);
     assert.deepEqual(await records.nodes.admit(id), ['n1', 'n2']);
     await records.nodes.set(id, 'n1', {
@@ -121,7 +129,11 @@ describe('pull records', () => {
   test('a failed blob ends the pull at once; the first reason stays; nobody waits any more', async () => {
     const id = await records.create({ ...request, nodes: ['n1'] });
     const a = descriptor('d');
-    await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: false }]);
+    await records.plan(
+      id,
+      [{ platform: 'linux/amd64', manifest: a, layers: [] }],
+      [{ descriptor: a, kind: 'layer', existed: false }],
+    );
     await records.fail(
       id,
       new DrayError('BLOB_UNKNOWN', 'gone', { context: { digest: a.digest } }),
@@ -142,7 +154,11 @@ describe('pull records', () => {
     })();
     const a = descriptor('e');
     await records.resolving(id);
-    await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: false }]);
+    await records.plan(
+      id,
+      [{ platform: 'linux/amd64', manifest: a, layers: [] }],
+      [{ descriptor: a, kind: 'layer', existed: false }],
+    );
     await records.transfer(a.digest, 1);
     assert.equal((await pulls.get(id))?.blobs[0]?.state, 'fetching');
     await records.arrived(id, a.digest, a.size);
@@ -154,7 +170,11 @@ describe('pull records', () => {
   test('a transfer whose worker says nothing any more is told, until another one is at it', async () => {
     const id = await records.create({ ...request, nodes: [] });
     const a = descriptor('g');
-    await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: false }]);
+    await records.plan(
+      id,
+      [{ platform: 'linux/amd64', manifest: a, layers: [] }],
+      [{ descriptor: a, kind: 'layer', existed: false }],
+    );
     await records.transfer(a.digest, 1);
     await records.attend(a.digest);
     assert.equal((await pulls.get(id))?.note, undefined);
@@ -181,7 +201,7 @@ describe('pull records', () => {
     assert.equal(await records.cancel(id), 'cancelled');
     await records.resolving(id);
     assert.equal(await records.state(id), 'cancelled');
-    await records.plan(id, undefined, []);
+    await records.plan(id, [], []);
     await records.named(id);
     assert.equal(await records.cancel(id), 'cancelled');
   });
@@ -189,9 +209,17 @@ describe('pull records', () => {
   test('a second plan changes nothing', async () => {
     const id = await records.create({ ...request, nodes: [] });
     const a = descriptor('f');
-    await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: false }]);
+    await records.plan(
+      id,
+      [{ platform: 'linux/amd64', manifest: a, layers: [] }],
+      [{ descriptor: a, kind: 'layer', existed: false }],
+    );
     await records.arrived(id, a.digest, a.size);
-    await records.plan(id, a, [{ descriptor: a, kind: 'layer', existed: false }]);
+    await records.plan(
+      id,
+      [{ platform: 'linux/amd64', manifest: a, layers: [] }],
+      [{ descriptor: a, kind: 'layer', existed: false }],
+    );
     assert.deepEqual(await records.missing(id), []);
   });
 });

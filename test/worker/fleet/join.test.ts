@@ -30,7 +30,7 @@ test('a blob arrives for all pulls at once; one whose manifest lies of its size 
       });
       await records.pin(id, descriptor);
       const said = i === 20 ? { ...descriptor, size: 1 } : descriptor;
-      await records.plan(id, undefined, [{ descriptor: said, kind: 'layer', existed: false }]);
+      await records.plan(id, [], [{ descriptor: said, kind: 'layer', existed: false }]);
       ids.push(id);
     }
     assert.equal(await blobArrived(services, descriptor.digest), false, 'it is not there');

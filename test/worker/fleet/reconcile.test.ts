@@ -38,7 +38,7 @@ test('a round asks the store, and enqueues a fetch, once for a blob that many pu
       const wanted = { reference: `localhost:1/a${i}:b`, platform: 'linux/amd64', nodes: [] };
       const priority = i === 7 ? 'high' : 'low';
       const id = await records.create({ ...wanted, want: 'image', priority });
-      await records.plan(id, undefined, blobs);
+      await records.plan(id, [], blobs);
       await records.lookAt(id, 1);
       ids.push(id);
     }

@@ -34,7 +34,7 @@ describe('followUps', () => {
         return { descriptor, kind: 'layer', existed: false };
       });
       const newLease = () => new ContentLease(redis, '{t}');
-      await records.plan(id, undefined, blobs);
+      await records.plan(id, [], blobs);
       const jobs = await followUps(id, { records, store, newLease }, {});
       assert.deepEqual(
         jobs.map((job) => job.queue === 'fetch-blob' && job.digest),

@@ -1,6 +1,7 @@
 import type { CallOptions, ImageRecord, Store } from '../../../shared/content/store.ts';
-import { readBlob } from '../../../shared/content/stored-image.ts';
+import { imagesUnder, readBlob } from '../../../shared/content/stored-image.ts';
 import { DrayError } from '../../../shared/errors.ts';
+import { type Descriptor, isIndexType } from '../../../shared/image/descriptor.ts';
 import { type ChainID, chainIDs, type Digest, isDigest } from '../../../shared/image/digest.ts';
 import {
   type ImageConfig,
@@ -24,39 +25,66 @@ export interface ImageSource {
   find(nameOrDigest: string, options?: CallOptions): Promise<ContainerImage>;
 }
 
-/** The images of a content store. Manifest and config are verified as they are read. */
-export function imagesOf(store: Pick<Store, 'images' | 'content'>): ImageSource {
+/**
+ * The images of a content store. Manifest and config are verified as they are read.
+ * @param isHeld whether the image of a manifest was brought to this node: of an index, that one is meant
+ */
+export function imagesOf(
+  store: Pick<Store, 'images' | 'content'>,
+  isHeld: (manifest: Digest) => boolean,
+): ImageSource {
   return {
     find: async (nameOrDigest, options = {}) => {
-      const record = await findRecord(store, nameOrDigest, options);
-      const source = record.name;
-      const manifestBytes = await readBlob(store.content, record.manifest, {
+      const { name: source, descriptor } = await findImage(store, isHeld, nameOrDigest, options);
+      const manifestBytes = await readBlob(store.content, descriptor, {
         maxBytes: maxManifestBytes,
         ...options,
       });
-      const manifest = parseManifest(manifestBytes, record.manifest.mediaType, source);
+      const manifest = parseManifest(manifestBytes, descriptor.mediaType, source);
       const configBytes = await readBlob(store.content, manifest.config, {
         maxBytes: maxConfigBytes,
         ...options,
       });
       const config = parseImageConfig(configBytes, manifest, source);
       const chainID = chainIDs(config.rootfs.diff_ids).at(-1);
-      return { name: record.name, manifest: record.manifest.digest, config, chainID };
+      return { name: source, manifest: descriptor.digest, config, chainID };
     },
   };
 }
 
-async function findRecord(
-  store: Pick<Store, 'images'>,
+interface Found {
+  name: string;
+  /** Of its manifest. */
+  descriptor: Descriptor;
+}
+
+async function findImage(
+  store: Pick<Store, 'images' | 'content'>,
+  isHeld: (manifest: Digest) => boolean,
   nameOrDigest: string,
   options: CallOptions,
-): Promise<ImageRecord> {
+): Promise<Found> {
+  const own = async ({ name, target, manifest }: ImageRecord): Promise<Found> => {
+    if (!isIndexType(target.mediaType) || isHeld(manifest.digest)) {
+      return { name, descriptor: manifest };
+    }
+    const others = await imagesUnder(store.content, target, options);
+    return { name, descriptor: others.find(({ digest }) => isHeld(digest)) ?? manifest };
+  };
   const named = await store.images.get(nameOrDigest, options);
-  if (named !== undefined) return named;
-  const found = (await store.images.list(options)).find(
-    ({ target, manifest }) => target.digest === nameOrDigest || manifest.digest === nameOrDigest,
-  );
-  if (found !== undefined) return found;
+  if (named !== undefined) return await own(named);
+  const records = await store.images.list(options);
+  const whole = records.find(({ target }) => target.digest === nameOrDigest);
+  if (whole !== undefined) return await own(whole);
+  const exact = records.find(({ manifest }) => manifest.digest === nameOrDigest);
+  if (exact !== undefined) return { name: exact.name, descriptor: exact.manifest };
+  const held = isDigest(nameOrDigest) && isHeld(nameOrDigest) ? records : [];
+  for (const { name, target } of held) {
+    if (!isIndexType(target.mediaType)) continue;
+    const others = await imagesUnder(store.content, target, options);
+    const descriptor = others.find(({ digest }) => digest === nameOrDigest);
+    if (descriptor !== undefined) return { name, descriptor };
+  }
   throw new DrayError('IMAGE_UNKNOWN', `There is no image ${nameOrDigest.slice(0, 300)}`, {
     hint: isDigest(nameOrDigest)
       ? 'Pull it by its name first: dray pull host/repository@sha256:…'

@@ -1,6 +1,7 @@
 import { statfs } from 'node:fs/promises';
-import type { Store } from '../../../shared/content/store.ts';
-import { hasEnded, retainedVersions } from '../../../shared/desired/desired-set.ts';
+import type { ImageRecord, Store } from '../../../shared/content/store.ts';
+import { imagesUnder } from '../../../shared/content/stored-image.ts';
+import { hasEnded, manifestsOf, retainedVersions } from '../../../shared/desired/desired-set.ts';
 import { ageOf } from '../../../shared/duration.ts';
 import { DrayError, messageOf } from '../../../shared/errors.ts';
 import { emptyReport, type GcReport, keep } from '../../../shared/gc/report.ts';
@@ -20,7 +21,7 @@ export interface NodeGcServices {
   images: ImageRows;
   snapshots: Pick<Snapshots, 'list' | 'remove'>;
   containers: Pick<Containers, 'list'>;
-  store: Pick<Store, 'images' | 'desired'>;
+  store: Pick<Store, 'images' | 'desired' | 'content'>;
 }
 
 export interface NodeGcOptions extends Pick<GcConfig, 'graceMs'> {
@@ -96,7 +97,8 @@ async function pinnedManifests(
   signal: AbortSignal,
 ): Promise<Set<Digest>> {
   const sets = (await store.desired.list({ signal })).filter((set) => !hasEnded(set));
-  return new Set(sets.flatMap(retainedVersions).map(({ manifest }) => manifest.digest));
+  const manifests = sets.flatMap(retainedVersions).flatMap(manifestsOf);
+  return new Set(manifests.map(({ digest }) => digest));
 }
 
 /** Why an image goes however much room there is. */
@@ -113,9 +115,26 @@ async function whyOf(
   if (unusedMs < graceMs) return undefined;
   for (const each of names) {
     const record = await store.images.get(each, { signal });
-    if ([record?.manifest.digest, record?.target.digest].includes(manifest)) return undefined;
+    if (record !== undefined && (await leadsTo(record, manifest, store, signal))) return undefined;
   }
   return `no name leads to it any more; it was ${name}, last used ${age} ago`;
+}
+
+/** Whether a name leads to a manifest: of its own, or of another platform that its index names. */
+async function leadsTo(
+  { target, manifest: own }: ImageRecord,
+  manifest: Digest,
+  { content }: Pick<Store, 'content'>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (own.digest === manifest || target.digest === manifest) return true;
+  try {
+    const images = await imagesUnder(content, target, { signal });
+    return images.some(({ digest }) => digest === manifest);
+  } catch (error) {
+    if (error instanceof DrayError && error.code === 'BLOB_UNKNOWN') return true;
+    throw error;
+  }
 }
 
 /** Removes the snapshots that no image needs but doomed ones, those first that nothing stands on, and forgets those images. */

@@ -2,6 +2,7 @@ import type { ContentInfo, Store } from '../../../shared/content/store.ts';
 import {
   type DesiredSet,
   hasEnded,
+  manifestsOf,
   retainedVersions,
 } from '../../../shared/desired/desired-set.ts';
 import { ageOf } from '../../../shared/duration.ts';
@@ -185,9 +186,10 @@ async function mark(
     for (const { descriptor } of await records.blobs(id)) await marks.keep(descriptor, options);
   }
   for (const set of await desiredSets(store, signal)) {
-    for (const { target, manifest } of retainedVersions(set)) {
-      await marks.keep(target, options);
-      await marks.keep(manifest, options);
+    for (const version of retainedVersions(set)) {
+      for (const descriptor of [version.target, ...manifestsOf(version)]) {
+        await marks.keep(descriptor, options);
+      }
     }
   }
   for (let reading = 0; reading < 2; reading++) {

@@ -226,7 +226,7 @@ function blobs({ blobs: all, state }) {
 }
 
 /** @param {PullNode} node */
-function nodeItem({ name, state, layers, error }) {
+function nodeItem({ name, platform, state, layers, error }) {
   const done = layers.filter((layer) => layer.state === 'done').length;
   const unpacked = layers.reduce((sum, layer) => sum + layer.bytes, 0);
   const isOver = ['ready', 'failed', 'stopped'].includes(state);
@@ -239,7 +239,7 @@ function nodeItem({ name, state, layers, error }) {
       h(
         'summary',
         {},
-        h('span.name', {}, name),
+        h('span.name', {}, platform === undefined ? name : `${name} (${platform})`),
         badge(state),
         bar({
           value: state === 'ready' ? 1 : done,

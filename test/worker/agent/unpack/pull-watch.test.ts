@@ -44,7 +44,8 @@ describe('looking after the work of a node', () => {
     const blobs = layers.map((descriptor, i) => ({
       ...{ descriptor, kind: 'layer' as const, existed: i === 0 },
     }));
-    await records.plan(id, { ...config, digest: digestOf('manifest') }, blobs, digests);
+    const image = { ...config, digest: digestOf('manifest') };
+    await records.plan(id, [{ platform: 'linux/amd64', manifest: image, layers: digests }], blobs);
     assert.deepEqual(await records.nodes.admit(id), ['n1']);
     const log = await createLogger('test', 'silent');
     const progress = new NodeProgress({ nodes: records.nodes, node: 'n1', log }, id, manifest, 1);

@@ -45,7 +45,7 @@ describe('garbage of the content store', () => {
     const id = await records.create({ ...pullRequest, reference: 'r/pulled:1' });
     await records.plan(
       id,
-      pulled.manifest,
+      [{ platform: 'linux/amd64', manifest: pulled.manifest, layers: [] }],
       [pulled.manifest, pulled.config, ...pulled.layers].map((descriptor) => ({
         ...{ descriptor, kind: 'layer', existed: true },
       })),
@@ -308,7 +308,11 @@ describe('garbage of the content store', () => {
           if (random.once(3)) await sleep(random.below(10));
         }
         await records.pin(id, image.manifest);
-        await records.plan(id, image.manifest, planned);
+        await records.plan(
+          id,
+          [{ platform: 'linux/amd64', manifest: image.manifest, layers: [] }],
+          planned,
+        );
       }
       if (random.once(2)) await sleep(random.below(10));
       // Nothing but what was missing: what existed must still be there.
