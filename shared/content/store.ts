@@ -77,6 +77,14 @@ export interface ContentStore {
     descriptor: Descriptor,
     options?: CallOptions & { offset?: number; advanced?: EventTarget },
   ): AsyncIterable<Uint8Array>;
+  /**
+   * As {@link follow}, where the store is a folder of this machine: says where the bytes stand instead of reading them.
+   * A range may be read until the next one is asked for; a file that was cut meanwhile has fewer bytes.
+   */
+  followFile?(
+    descriptor: Descriptor,
+    options?: CallOptions & { offset?: number; advanced?: EventTarget },
+  ): AsyncIterable<FileRange>;
   /** All blobs. */
   list(options?: CallOptions): AsyncIterable<ContentInfo>;
   /** Transfers in flight and what was left of broken ones. */
@@ -100,6 +108,14 @@ export interface ContentStore {
    * @returns what was removed, or would be with `dryRun`
    */
   sweep(options: SweepOptions): Promise<Leftover[]>;
+}
+
+/** Bytes of a file that is open. */
+export interface FileRange {
+  /** Its descriptor, which any thread of this process may read. */
+  fd: number;
+  position: number;
+  length: number;
 }
 
 export type Verdict = 'right' | 'missing' | 'wrong';

@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { Digest } from '../../image/digest.ts';
 import type { CallOptions, ContentInfo, ContentStore, IngestInfo } from '../store.ts';
 import { ifThere, inFolder } from './errors.ts';
-import { followInFolder } from './follow.ts';
+import { followFile, followInFolder } from './follow.ts';
 import { openFolderIngest } from './ingest.ts';
 import { algorithms, digestOfName, type Layout, syncFolder } from './layout.ts';
 import { readBlob } from './read.ts';
@@ -24,6 +24,7 @@ export function folderContent(layout: Layout): ContentStore {
     read: (digest, options) => readBlob(layout, digest, options),
     ingest: (descriptor, options = {}) => openFolderIngest(layout, descriptor, options),
     follow: (descriptor, options = {}) => followInFolder(layout, descriptor, options),
+    followFile: (descriptor, options = {}) => followFile(layout, descriptor, options),
     list: (options = {}) => listBlobs(layout, options),
     ingests: (options = {}) => listIngests(layout, options),
     pathOf: (digest) => layout.blob(digest),

@@ -3,7 +3,7 @@ import type { Descriptor } from '../../image/descriptor.ts';
 import type { Digest } from '../../image/digest.ts';
 import { sizeMismatch } from '../blob.ts';
 import { pause } from '../pause.ts';
-import type { CallOptions } from '../store.ts';
+import type { CallOptions, FileRange } from '../store.ts';
 import { folderError, ifThere } from './errors.ts';
 import type { Layout } from './layout.ts';
 import { chunkBytes, wasCut } from './read.ts';
@@ -19,34 +19,72 @@ const longestPause = 100;
 const hintedPause = 1000;
 const longAfter = 1000;
 
-/**
- * The bytes of a blob while they come in. Whoever has more than we have is read from: the blob, or any writer's
- * file, so that a writer who died is left as soon as another one is further.
- */
+interface FollowOptions extends CallOptions {
+  offset?: number;
+  advanced?: EventTarget;
+}
+
+/** The bytes of a blob while they come in; see {@link followFile}. */
 export async function* followInFolder(
   layout: Layout,
   descriptor: Descriptor,
-  options: CallOptions & { offset?: number; advanced?: EventTarget },
+  options: FollowOptions,
 ): AsyncIterable<Uint8Array> {
+  /** One for all chunks: new ones would keep the garbage collector as busy as the layer keeps its threads. */
+  let buffer: Buffer | undefined;
+  for await (const { source, position, length } of rangesOf(layout, descriptor, options)) {
+    buffer ??= Buffer.allocUnsafeSlow(
+      Math.min(chunkBytes, descriptor.size - (options.offset ?? 0)),
+    );
+    for (let at = 0; at < length; ) {
+      const most = Math.min(buffer.length, length - at);
+      const { bytesRead } = await source
+        .read(buffer, 0, most, position + at)
+        .catch((error: unknown) => {
+          throw folderError(error, layout.root);
+        });
+      if (bytesRead === 0) throw wasCut(position + at);
+      at += bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  }
+}
+
+/** Where the bytes of a blob stand while they come in; see {@link ContentStore.followFile}. */
+export async function* followFile(
+  layout: Layout,
+  descriptor: Descriptor,
+  options: FollowOptions,
+): AsyncIterable<FileRange> {
+  for await (const { source, position, length } of rangesOf(layout, descriptor, options)) {
+    yield { fd: source.fd, position, length };
+  }
+}
+
+/**
+ * Whoever has more than we have is read from: the blob, or any writer's file, so that a writer who died is left as
+ * soon as another one is further.
+ */
+async function* rangesOf(
+  layout: Layout,
+  descriptor: Descriptor,
+  options: FollowOptions,
+): AsyncGenerator<{ source: FileHandle; position: number; length: number }> {
   const { digest, size } = descriptor;
   const { signal } = options;
   let position = options.offset ?? 0;
   let source: FileHandle | undefined;
   let isBlob = false;
-  /** One for all chunks: new ones would keep the garbage collector as busy as the layer keeps its threads. */
-  let buffer: Buffer | undefined;
   let lastBytes = performance.now();
   let waiting = shortestPause;
   try {
     for (;;) {
       signal?.throwIfAborted();
       if (source !== undefined && position < size) {
-        buffer ??= Buffer.allocUnsafeSlow(Math.min(chunkBytes, size - position));
-        const most = Math.min(buffer.length, size - position);
-        const { bytesRead } = await source.read(buffer, 0, most, position);
-        if (bytesRead > 0) {
-          position += bytesRead;
-          yield buffer.subarray(0, bytesRead);
+        const end = Math.min((await source.stat()).size, size);
+        if (end > position) {
+          yield { source, position, length: end - position };
+          position = end;
           lastBytes = performance.now();
           waiting = shortestPause;
           continue;

@@ -3,12 +3,12 @@ import { createReadStream } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ChainID, DiffID } from '../../../shared/image/digest.ts';
 import type { NodeMeasures } from '../../../worker/agent/describe-node.ts';
+import type { LayerSource } from '../../../worker/agent/layer/lane.ts';
 import { Claims } from '../../../worker/agent/snapshot/claims.ts';
 import type { Snapshot } from '../../../worker/agent/snapshot/snapshot.ts';
 import type { HeldImage, HeldRecords } from '../../../worker/agent/unpack/held-images.ts';
 import type { ImageServices } from '../../../worker/agent/unpack/image.ts';
 import type { Applier, LayerSnapshots } from '../../../worker/agent/unpack/layer.ts';
-import type { LayerSource } from '../../../worker/agent/unpack/stored-layer.ts';
 
 /** What a node unpacks with, without a disk: layers are read and their diffIDs verified, snapshots are names. */
 export function simulatedNode(options: { applyMs: number }): ImageServices {
@@ -81,6 +81,11 @@ function readingApplier({ applyMs }: { applyMs: number }): Applier {
   };
 }
 
-function bytesOf(source: LayerSource): AsyncIterable<Uint8Array> {
-  return 'file' in source ? createReadStream(source.file) : source;
+async function* bytesOf(source: LayerSource): AsyncIterable<Uint8Array> {
+  if ('file' in source) yield* createReadStream(source.file);
+  else if ('ranges' in source) {
+    for await (const { fd, position: start, length } of source.ranges) {
+      yield* createReadStream('', { fd, start, end: start + length - 1, autoClose: false });
+    }
+  } else yield* source;
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { readSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,7 +10,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { putBytes, readVerified } from '../../../shared/content/blob.ts';
 import { openStore, type StoreConfig } from '../../../shared/content/open.ts';
-import type { IngestInfo, Store } from '../../../shared/content/store.ts';
+import type { ContentStore, IngestInfo, Store } from '../../../shared/content/store.ts';
 import { type DesiredSet, withVersion } from '../../../shared/desired/desired-set.ts';
 import { DrayError, type ErrorCode } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
@@ -200,19 +201,24 @@ export function storeConformance(name: string, prepare: () => Promise<StoreUnder
       const advanced = new EventTarget();
       let seen = 0;
       let ended = false;
-      const follow = async (offset: number) => {
+      const follow = async (offset: number, source = content.follow) => {
         const chunks: Uint8Array[] = [];
-        for await (const chunk of content.follow(descriptor, { offset, advanced })) {
+        for await (const chunk of source(descriptor, { offset, advanced })) {
           if (offset === 0) seen += chunk.length;
           chunks.push(Buffer.from(chunk));
         }
         ended = true;
         return Buffer.concat(chunks);
       };
-      const followers = [follow(0), follow(0), follow(10 * MiB + 1), follow(bytes.length)];
+      const followers = [
+        follow(0),
+        follow(0, rangesRead(content)),
+        follow(10 * MiB + 1),
+        follow(bytes.length),
+      ];
       await using ingest = await content.ingest(descriptor);
       await writeFrom(ingest, bytes, 0, 17 * MiB);
-      const until = performance.now() + 10_000;
+      const until = performance.now() + 60_000;
       while (seen < 16 * MiB && performance.now() < until) await sleep(10);
       assert(seen >= 16 * MiB, `${seen} bytes were seen before the end`);
       await writeFrom(ingest, bytes, 17 * MiB);
@@ -233,6 +239,7 @@ export function storeConformance(name: string, prepare: () => Promise<StoreUnder
       const bytes = sampleBytes(20 * MiB, 'takeover');
       const descriptor = describeBytes(bytes);
       const following = collect(content.follow(descriptor));
+      const pointed = collect(rangesRead(content)(descriptor));
       const child = await startWriter(store, bytes, 'takeover');
       await sleep(200);
       await kill(child);
@@ -245,6 +252,7 @@ export function storeConformance(name: string, prepare: () => Promise<StoreUnder
       await writeFrom(ingest, bytes, ingest.offset);
       await ingest.commit();
       assert(bytes.equals(await following));
+      assert(bytes.equals(await pointed));
     });
 
     withStore('a signal ends every wait', async ({ content, images }) => {
@@ -507,4 +515,17 @@ async function kill(child: ChildProcess): Promise<void> {
   const gone = once(child, 'exit');
   child.kill('SIGKILL');
   await gone;
+}
+
+/** Follows by {@link ContentStore.followFile} where the store has that. */
+function rangesRead(content: ContentStore): ContentStore['follow'] {
+  const { followFile } = content;
+  if (followFile === undefined) return content.follow;
+  return async function* (descriptor, options) {
+    for await (const { fd, position, length } of followFile(descriptor, options)) {
+      const buffer = Buffer.alloc(length);
+      assert.equal(readSync(fd, buffer, 0, length, position), length);
+      yield buffer;
+    }
+  };
 }

@@ -2,7 +2,7 @@ import { isAbsolute } from 'node:path';
 import { DrayError } from '../../../shared/errors.ts';
 import type { DiffID, DigestAlgorithm } from '../../../shared/image/digest.ts';
 import type { Deferred } from './deferred.ts';
-import { Lane } from './lane.ts';
+import { Lane, type LayerSource } from './lane.ts';
 import { defaultLimits, type LayerLimits, limitError } from './limits.ts';
 import { Cancelled } from './ring.ts';
 
@@ -70,7 +70,7 @@ export class LayerApplier implements AsyncDisposable {
    * @throws LAYER_INVALID, LAYER_LIMIT, NO_SPACE, TOOL_MISSING, what the source throws, or the signal's reason
    */
   async apply(
-    source: AsyncIterable<Uint8Array> | { file: string },
+    source: LayerSource,
     target: string,
     options: ApplyOptions = {},
   ): Promise<AppliedLayer> {
@@ -87,7 +87,7 @@ export class LayerApplier implements AsyncDisposable {
 
   async #run(
     lane: Lane,
-    source: AsyncIterable<Uint8Array> | { file: string },
+    source: LayerSource,
     target: string,
     { signal, limits: given, algorithm = 'sha256', lowerDirs = [], onProgress }: ApplyOptions,
   ): Promise<AppliedLayer> {

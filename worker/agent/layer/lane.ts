@@ -1,14 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import type { FileRange } from '../../../shared/content/store.ts';
 import { DrayError, decodeError } from '../../../shared/errors.ts';
 import { type DiffID, type DigestAlgorithm, parseDiffID } from '../../../shared/image/digest.ts';
 import type { WrittenLayer } from './entry-writer.ts';
+import { writeRange } from './file-range.ts';
 import type { LayerLimits } from './limits.ts';
 import { Cancelled, createRing, Ring } from './ring.ts';
 import type { ThreadJob, ThreadReady, ThreadReport } from './thread-protocol.ts';
 
+/** A layer's bytes as stored (gzip, zstd or plain), or where they stand. */
+export type LayerSource =
+  | AsyncIterable<Uint8Array>
+  | { ranges: AsyncIterable<FileRange> }
+  | { file: string };
+
 export interface LaneJob {
-  source: AsyncIterable<Uint8Array> | { file: string };
+  source: LayerSource;
   target: string;
   algorithm: DigestAlgorithm;
   lowerDirs: readonly string[];
@@ -89,7 +97,10 @@ export class Lane {
     Atomics.store(this.#progress, 0, 0n);
     this.#fed = 0;
     const job: ThreadJob = {
-      input: 'file' in source ? source : { ring: this.#input },
+      input:
+        'file' in source
+          ? source
+          : { ring: this.#input, holds: 'ranges' in source ? 'ranges' : 'bytes' },
       output: this.#output,
       progress: this.#progress.buffer,
       target,
@@ -98,7 +109,7 @@ export class Lane {
       limits,
     };
     const working = this.#workers.map((worker) => this.#report(worker, job));
-    const feeding = 'file' in source ? Promise.resolve() : this.#feed(source, working);
+    const feeding = this.#feedFrom(source, working);
     const ending = Promise.allSettled([feeding, ...working]);
     this.#running = ending;
     const [fed, ...reports] = await ending;
@@ -147,10 +158,17 @@ export class Lane {
     });
   }
 
-  /** Copies the source into the ring, waiting where that is full, until its end or the threads'. */
-  async #feed(
-    source: AsyncIterable<Uint8Array>,
+  async #feedFrom(source: LayerSource, working: readonly Promise<unknown>[]): Promise<void> {
+    if ('file' in source) return;
+    if ('ranges' in source) await this.#feed(source.ranges, working, (range) => this.#point(range));
+    else await this.#feed(source, working, (chunk) => this.#put(chunk));
+  }
+
+  /** Hands the source's items on, one after the other, until its end or the threads'. */
+  async #feed<T>(
+    source: AsyncIterable<T>,
     working: readonly Promise<unknown>[],
+    hand: (item: T) => Promise<void>,
   ): Promise<void> {
     const ring = this.#inputRing;
     const iterator = source[Symbol.asyncIterator]();
@@ -163,28 +181,40 @@ export class Lane {
         if (ring.cancelled) return;
         const next = iterator.next();
         // A source may hang: the threads' end ends the waiting.
-        const chunk = await new Promise<IteratorResult<Uint8Array> | undefined>(
-          (resolve, reject) => {
-            stop = () => {
-              if (ring.cancelled) resolve(undefined);
-            };
-            next.then(resolve, reject);
-          },
-        );
-        if (chunk === undefined) return;
-        ended = chunk.done === true;
-        if (chunk.done) break;
-        await this.#put(chunk.value);
+        const item = await new Promise<IteratorResult<T> | undefined>((resolve, reject) => {
+          stop = () => {
+            if (ring.cancelled) resolve(undefined);
+          };
+          next.then(resolve, reject);
+        });
+        if (item === undefined) return;
+        ended = item.done === true;
+        if (item.done) break;
+        await hand(item.value);
       }
       ring.end();
     } catch (error) {
       this.cancel();
       if (!(error instanceof Cancelled)) throw error;
     } finally {
-      if (!ended) iterator.return?.().catch(() => {});
+      // What the source holds open may be read until the threads are at their end.
+      if (!ended) {
+        Promise.allSettled(working)
+          .then(() => iterator.return?.())
+          .catch(() => {});
+      }
     }
   }
 
+  /** Says where bytes stand, and waits until they were read. */
+  async #point(range: FileRange): Promise<void> {
+    const slot = await this.#inputRing.acquireLater();
+    this.#inputRing.publish(writeRange(slot, range));
+    this.#fed += range.length;
+    await this.#inputRing.drained();
+  }
+
+  /** Copies a chunk into the ring, waiting where that is full. */
   async #put(chunk: Uint8Array): Promise<void> {
     for (let at = 0; at < chunk.length; ) {
       const slot = await this.#inputRing.acquireLater();

@@ -77,6 +77,16 @@ export class Ring {
     }
   }
 
+  /** Producer on a thread that may not block: waits until every consumer is done with everything. @throws Cancelled */
+  async drained(): Promise<void> {
+    for (;;) {
+      const epoch = this.#load(word.epoch);
+      if (this.cancelled) throw new Cancelled();
+      if (this.#held() === 0) return;
+      await Atomics.waitAsync(this.#control, word.epoch, epoch).value;
+    }
+  }
+
   /** Producer: hands on the first bytes of the slot that was acquired. */
   publish(length: number): void {
     const head = this.#load(word.head);
@@ -122,12 +132,17 @@ export class Ring {
 
   #free(): Buffer | undefined {
     if (this.cancelled) throw new Cancelled();
+    return this.#held() < this.#slots.length ? this.#slot(this.#load(word.head)) : undefined;
+  }
+
+  /** Slots that a consumer is not done with. */
+  #held(): number {
     const head = this.#load(word.head);
+    let most = 0;
     for (let consumer = 0; consumer < this.#consumers; consumer++) {
-      const tail = this.#load(word.tails + consumer);
-      if (((head - tail) | 0) >= this.#slots.length) return undefined;
+      most = Math.max(most, (head - this.#load(word.tails + consumer)) | 0);
     }
-    return this.#slot(head);
+    return most;
   }
 
   #slot(count: number): Buffer {

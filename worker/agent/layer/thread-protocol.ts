@@ -6,8 +6,8 @@ import type { RingMemory } from './ring.ts';
 
 /** What one layer asks of the three threads of a lane. */
 export interface ThreadJob {
-  /** Compressed bytes from the main thread, or a file that the thread reads. */
-  input: { ring: RingMemory } | { file: string };
+  /** Compressed bytes: from the main thread, or where the thread finds them. */
+  input: { ring: RingMemory; holds: 'bytes' | 'ranges' } | { file: string };
   /** Uncompressed bytes, to {@link consumer}. */
   output: RingMemory;
   /** One word: the uncompressed bytes that were written so far. */

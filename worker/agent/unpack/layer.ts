@@ -7,6 +7,7 @@ import {
   splitDigest,
 } from '../../../shared/image/digest.ts';
 import type { AppliedLayer } from '../layer/apply.ts';
+import type { LayerSource } from '../layer/lane.ts';
 import { dependsOnParents } from '../layer/limits.ts';
 import { leadsThroughLower, rebaseLayer } from '../layer/rebase.ts';
 import { emptyFolder } from '../snapshot/folders.ts';
@@ -14,7 +15,6 @@ import type { Snapshots } from '../snapshot/snapshots.ts';
 import type { StackBelow, Staging } from '../snapshot/staging.ts';
 import {
   applyStored,
-  type LayerSource,
   mayBeBrokenBytes,
   type StoredContent,
   type StoredOptions,
@@ -85,9 +85,12 @@ export async function stageLayer(
   if ((await storedSource(content, descriptor, options)) === undefined) {
     try {
       // A layer whose first bytes have not come asks for no turn: it would only hold it.
-      for await (const _ of content.follow(descriptor, options)) break;
+      const first =
+        content.followFile?.(descriptor, options) ?? content.follow(descriptor, options);
+      for await (const _ of first) break;
       if ((await storedSource(content, descriptor, options)) === undefined) {
-        return await apply(content.follow(descriptor, options));
+        const ranges = content.followFile?.(descriptor, options);
+        return await apply(ranges === undefined ? content.follow(descriptor, options) : { ranges });
       }
     } catch (error) {
       if (options.signal.aborted || !mayBeBrokenBytes(error)) throw error;

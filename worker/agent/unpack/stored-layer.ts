@@ -3,12 +3,16 @@ import type { ContentStore } from '../../../shared/content/store.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import { type Digest, splitDigest } from '../../../shared/image/digest.ts';
-
-/** A layer's bytes as stored: gzip, zstd or plain. */
-export type LayerSource = AsyncIterable<Uint8Array> | { file: string };
+import type { LayerSource } from '../layer/lane.ts';
 
 /** What of a content store stored layers are read from. */
-export type StoredContent = Pick<ContentStore, 'info' | 'read' | 'follow' | 'pathOf' | 'verify'>;
+export type StoredContent = Pick<
+  ContentStore,
+  'info' | 'read' | 'follow' | 'followFile' | 'pathOf' | 'verify'
+>;
+
+/** A layer's committed blob. */
+type StoredSource = Exclude<LayerSource, { ranges: unknown }>;
 
 /** What bytes that are not those of the digest look like to whoever applies them, or reads them from the store. */
 const brokenBytes = new Set([
@@ -38,7 +42,7 @@ export function mayBeBrokenBytes(error: unknown): error is DrayError {
 export async function applyStored<T>(
   content: StoredContent,
   descriptor: Descriptor,
-  apply: (source: LayerSource) => Promise<T>,
+  apply: (source: StoredSource) => Promise<T>,
   options: StoredOptions,
 ): Promise<T> {
   const { digest } = descriptor;
@@ -72,7 +76,7 @@ export async function storedSource(
   content: StoredContent,
   { digest, size }: Descriptor,
   { signal }: { signal: AbortSignal },
-): Promise<LayerSource | undefined> {
+): Promise<StoredSource | undefined> {
   const info = await content.info(digest, { signal });
   if (info === undefined || info.size !== size) return undefined;
   const file = content.pathOf?.(digest);
@@ -83,7 +87,7 @@ async function waitForBlob(
   content: StoredContent,
   descriptor: Descriptor,
   options: StoredOptions,
-): Promise<LayerSource> {
+): Promise<StoredSource> {
   const found = await storedSource(content, descriptor, options);
   if (found !== undefined) return found;
   // From its end on, a blob has no bytes: this ends when it is committed.

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,6 +18,14 @@ import { imageOf, MemoryContent, type TestLayer } from '../unpack/layers.ts';
 import { Bench, chunks, openApplier, outline } from './applying.ts';
 
 const small = tar(file('small', 'x'));
+
+/** A file's first `length` bytes, from a new descriptor every MB. */
+async function* ranges(path: string, length: number) {
+  for (let position = 0; position < length; position += 1_000_000) {
+    await using handle = await open(path, 'r');
+    yield { fd: handle.fd, position, length: Math.min(1_000_000, length - position) };
+  }
+}
 
 describe('layers that are not finished', () => {
   const applier = openApplier();
@@ -68,10 +76,11 @@ describe('layers that are not finished', () => {
     await using folder = await temporaryFolder();
     const blob = join(folder.path, 'blob');
     await writeFile(blob, many);
-    for (const [index, delay] of [0, 1, 5, 20, 60].entries()) {
+    for (const [index, delay] of [0, 0, 0, 1, 5, 20, 60, 60, 60].entries()) {
       const target = join(folder.path, `${index}`);
       await mkdir(target);
-      const source = index % 2 === 0 ? { file: blob } : chunks(many, 30_000);
+      const sources = [{ file: blob }, chunks(many, 30_000), { ranges: ranges(blob, many.length) }];
+      const source = sources[index % sources.length] ?? assert.fail();
       const reason = new Error(`after ${delay} ms`);
       const abort = new AbortController();
       const applying = applier.apply(source, target, { signal: abort.signal });
@@ -85,6 +94,27 @@ describe('layers that are not finished', () => {
       await isQuiet(target);
     }
     assert.deepEqual(outline((await bench.apply(small)).tree), { small: 'file 1' });
+  });
+
+  test('a file that is pointed at is applied as its bytes are, from any descriptor; one that was cut is refused', async (t) => {
+    if (!requireRoot(t)) return;
+    await using folder = await temporaryFolder();
+    const bytes = gzipSync(tar(file('big', randomBytes(3_000_000)), file('small', 'x')));
+    const blob = join(folder.path, 'blob');
+    await writeFile(blob, bytes);
+    const apply = async (name: string, length: number) => {
+      const target = join(folder.path, name);
+      await mkdir(target);
+      return await applier.apply({ ranges: ranges(blob, length) }, target);
+    };
+    const { diffID } = await apply('pointed', bytes.length);
+    const target = join(folder.path, 'whole');
+    await mkdir(target);
+    assert.equal((await applier.apply({ file: blob }, target)).diffID, diffID);
+    await assert.rejects(apply('cut', bytes.length + 1), {
+      ...{ code: 'LAYER_INVALID', message: new RegExp(`was cut at ${bytes.length} `) },
+    });
+    assert.equal((await apply('again', bytes.length)).diffID, diffID);
   });
 
   test('aborted before it has its turn: it gives it up, and the one before goes on', async (t) => {
