@@ -15,21 +15,14 @@ export const boardPath = '/board';
 const cookieName = 'dray_token';
 
 /** Lets those in whose token has the scope; without tokens, whoever is on this machine. */
-export function authorizer(tokens: TokenFile | undefined): Authorize {
+export function authorizer(tokens: TokenFile): Authorize {
   return async (request, scope, { needsToken = false } = {}) => {
-    if (tokens === undefined) {
+    const record = await tokens.identify(tokenOf(request), tokenMissing);
+    if (record === undefined) {
       refuseOtherSites(request);
       if (needsToken) throw tokenNeeded(scope);
       return;
     }
-    const token = tokenOf(request);
-    if (token === undefined) {
-      throw unauthorized(
-        'The request has no token',
-        'Send it as: Authorization: Bearer TOKEN. Make one with: dray token create NAME --scope read',
-      );
-    }
-    const record = await tokens.verify(token);
     request.caller = record.name;
     if (allows(record, scope)) return;
     throw new DrayError('DENIED', `The token ${record.name} has no scope ${scope}`, {
@@ -38,10 +31,22 @@ export function authorizer(tokens: TokenFile | undefined): Authorize {
   };
 }
 
+/** For what a request may ask for only with a token, though its path is open to all on this machine. @throws DENIED */
+export function requireToken({ caller }: FastifyRequest, scope: Scope): void {
+  if (caller === undefined) throw tokenNeeded(scope);
+}
+
+function tokenMissing(): DrayError {
+  return unauthorized(
+    'The request has no token',
+    'Send it as: Authorization: Bearer TOKEN. Make one with: dray token create NAME --scope read',
+  );
+}
+
 /** Who reaches loopback is not root for that, and a container may be. */
 function tokenNeeded(scope: Scope): DrayError {
   return new DrayError('DENIED', 'Containers are only for those who show a token', {
-    hint: `Make one, and restart the API: dray token create NAME --scope ${scope}`,
+    hint: `Make one: dray token create NAME --scope ${scope}`,
   });
 }
 
@@ -81,7 +86,7 @@ function refuseOtherSites(request: FastifyRequest): void {
       'DENIED',
       `Without tokens the API answers on loopback only, not as ${host}`,
       {
-        hint: 'Make a token, and restart the API: dray token create NAME --scope read',
+        hint: 'Make a token: dray token create NAME --scope read',
       },
     );
   }

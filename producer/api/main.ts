@@ -1,5 +1,5 @@
 /** The program `dray serve`: the HTTP API. */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { Server } from 'node:https';
 import { followCertificates } from '../../shared/access/tls.ts';
 import { TokenFile } from '../../shared/access/tokens.ts';
@@ -26,7 +26,11 @@ const { version } = JSON.parse(
 await runProgram(config, 'serve', async ({ log, stopping, cleanUp }) => {
   const { host, port } = listenAddress(config);
   const tokens = tokensFor(config, host);
-  const redis = connectRedis(config.redis, { name: 'api', patient: true, gathers: true });
+  const redis = connectRedis(config.redis, {
+    name: 'api',
+    patient: true,
+    gathers: true,
+  });
   cleanUp.defer(() => redis.disconnect());
   const store = cleanUp.use(await openStore(config.store, { signal: stopping }));
   const { prefix } = config.redis;
@@ -49,7 +53,7 @@ await runProgram(config, 'serve', async ({ log, stopping, cleanUp }) => {
     measureFleet({ redis, queues, records, config });
     warnOfServer(redis, log).catch((error: unknown) => log.debug({ err: error }, 'asking Redis'));
     log.info(
-      { tokens: tokens === undefined ? 'none: for this machine alone' : config.api.tokens },
+      { tokens: tokens.isThere ? config.api.tokens : 'none: for this machine alone' },
       `API: ${address}/v1   dashboard: ${address}/   what the API can do: ${address}/openapi.json`,
     );
   } catch (error) {
@@ -71,9 +75,11 @@ function listenAddress({ api }: Config): { host: string; port: number } {
 }
 
 /** Who reaches loopback is on this machine; anybody else has to show a token. @throws USAGE */
-function tokensFor({ api }: Config, host: string): TokenFile | undefined {
-  if (existsSync(api.tokens)) return new TokenFile(api.tokens);
-  if (host === 'localhost' || host === '::1' || /^127\./.test(host)) return undefined;
+function tokensFor({ api }: Config, host: string): TokenFile {
+  const tokens = new TokenFile(api.tokens);
+  if (tokens.isThere || host === 'localhost' || host === '::1' || /^127\./.test(host)) {
+    return tokens;
+  }
   throw new DrayError('USAGE', `The API would be open to everybody who reaches ${api.listen}`, {
     hint: `Make a token first, in ${api.tokens}: dray token create NAME --scope pull`,
   });

@@ -21,6 +21,6 @@ export interface ApiServices {
   records: PullRecords;
   queues: JobQueues;
   log: Logger;
-  /** Undefined: everybody who reaches it may do everything, which is for loopback only. */
-  tokens: TokenFile | undefined;
+  /** Before there are any, everybody who reaches it may do everything, which is for loopback only. */
+  tokens: TokenFile;
 }

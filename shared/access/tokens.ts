@@ -1,4 +1,5 @@
 import { hash, randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { chmod, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { DrayError, errnoOf, messageOf } from '../errors.ts';
@@ -33,21 +34,46 @@ const prefix = 'dray_';
 /** Milliseconds for which the file is not looked at again. */
 const lookInterval = 1_000;
 
-/** The tokens of a file, which is read again when it changes: one that is removed from it opens nothing a second later. */
+/**
+ * The tokens of a file, which is read again when it changes: one that is made counts at once, and one that is removed
+ * from it opens nothing a second later. Where there has been a file, nobody gets in without a token any more, also when
+ * the file is removed.
+ */
 export class TokenFile {
   readonly #file: string;
+  #isThere: boolean;
   #byDigest = new Map<string, TokenRecord>();
   #read = { at: Number.NEGATIVE_INFINITY, version: '' };
+  #looking: Promise<void> | undefined;
 
   constructor(file: string) {
     this.#file = file;
+    this.#isThere = existsSync(file);
   }
 
-  /** Who a token belongs to. @throws UNAUTHORIZED for one that is unknown or has expired */
-  async verify(token: string): Promise<TokenRecord> {
-    const now = performance.now();
-    if (now - this.#read.at >= lookInterval) await this.#refresh(now);
-    const record = this.#byDigest.get(digestOfToken(token));
+  /** Whether callers need a token: once there is, or was, a file. */
+  get isThere(): boolean {
+    this.#isThere ||= existsSync(this.#file);
+    return this.#isThere;
+  }
+
+  /**
+   * Who a token belongs to.
+   * @param missing makes the error of who has no token where one is needed
+   * @returns undefined where none is needed
+   * @throws UNAUTHORIZED for one that is unknown or has expired
+   */
+  async identify(
+    token: string | undefined,
+    missing: () => DrayError,
+  ): Promise<TokenRecord | undefined> {
+    if (!this.isThere) return undefined;
+    if (token === undefined) throw missing();
+    const digest = digestOfToken(token);
+    if (performance.now() - this.#read.at >= lookInterval) await this.#look();
+    // It may have been made just now.
+    if (!this.#byDigest.has(digest)) await this.#look();
+    const record = this.#byDigest.get(digest);
     if (record === undefined) {
       throw unauthorized(
         'The token is not known here',
@@ -63,7 +89,16 @@ export class TokenFile {
     return record;
   }
 
-  async #refresh(now: number): Promise<void> {
+  /** One look for all who ask meanwhile. */
+  async #look(): Promise<void> {
+    this.#looking ??= this.#refresh().finally(() => {
+      this.#looking = undefined;
+    });
+    await this.#looking;
+  }
+
+  async #refresh(): Promise<void> {
+    const at = performance.now();
     const info = await stat(this.#file, { bigint: true }).catch((error: unknown) => {
       if (errnoOf(error) === 'ENOENT') return undefined;
       throw unreadable(this.#file, error);
@@ -73,7 +108,7 @@ export class TokenFile {
       const records = info === undefined ? [] : await readTokens(this.#file);
       this.#byDigest = new Map(records.map((record) => [record.digest, record]));
     }
-    this.#read = { at: now, version };
+    this.#read = { at, version };
   }
 }
 

@@ -46,6 +46,19 @@ describe('who may ask the API, and how often', () => {
     );
   });
 
+  test('the first token counts from the moment that it is there, and its file for good', async () => {
+    const file = path.join(folder, 'first.json');
+    await using api = await startApi({ ...env, DRAY_API_TOKENS: file });
+    const status = async (token?: string) =>
+      (await api.call('GET', '/v1/nodes', token === undefined ? {} : { token })).status;
+    assert.equal(await status(), 200);
+    const token = await createToken(file, { name: 'first', scopes: ['read'] });
+    assert.equal(await status(), 401);
+    assert.equal(await status(token), 200);
+    await rm(file);
+    assert.equal(await status(), 401);
+  });
+
   test('each token has its own share of requests a second', async () => {
     const first = await createToken(tokens, { name: 'first', scopes: ['read'] });
     const second = await createToken(tokens, { name: 'second', scopes: ['read'] });

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import type { Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
@@ -27,8 +26,8 @@ export async function listenForOthers(
 ): Promise<RemoteAgent | undefined> {
   if (remote === undefined) return undefined;
   const { listen, tls } = remote;
-  const tokens = existsSync(api.tokens) ? new TokenFile(api.tokens) : undefined;
-  if (tokens === undefined && tls.clientAuthority === undefined) {
+  const tokens = new TokenFile(api.tokens);
+  if (!tokens.isThere && tls.clientAuthority === undefined) {
     throw new DrayError('USAGE', `The agent would obey everybody who reaches ${listen}`, {
       hint: `Set DRAY_AGENT_CLIENT_CA, or make a token in ${api.tokens}: dray token create NAME --scope run`,
     });
@@ -69,21 +68,22 @@ function split(address: string): [host: string, port: string] {
 }
 
 /** Who came without a token has shown a certificate, or has no connection. */
-async function authorize(tokens: TokenFile | undefined, request: FastifyRequest): Promise<void> {
-  if (tokens === undefined) return;
+async function authorize(tokens: TokenFile, request: FastifyRequest): Promise<void> {
   const [, token] = /^Bearer ([\w-]{1,256})$/i.exec(request.headers.authorization ?? '') ?? [];
-  if (token === undefined) {
-    throw unauthorized(
-      'The agent wants a token',
-      'Put one into a file, and its path into DRAY_NODES_TOKEN. Make one on the node: dray token create NAME --scope run',
-    );
-  }
-  const record = await tokens.verify(token);
+  const record = await tokens.identify(token, tokenMissing);
+  if (record === undefined) return;
   const scope = scopeOf(request);
   if (allows(record, scope)) return;
   throw new DrayError('DENIED', `The token ${record.name} has no scope ${scope}`, {
     hint: `It has: ${record.scopes.join(', ')}.`,
   });
+}
+
+function tokenMissing(): DrayError {
+  return unauthorized(
+    'The agent wants a token',
+    'Put one into a file, and its path into DRAY_NODES_TOKEN. Make one on the node: dray token create NAME --scope run',
+  );
 }
 
 /** To look needs `read`, all else that concerns containers, and the files in them, `run`, and what reaches the node's own files `admin`. */
