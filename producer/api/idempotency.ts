@@ -7,12 +7,12 @@ const maxLength = 255;
 
 /**
  * The option of what the same request with the same Idempotency-Key shall do once.
- * @param sent what the request asks for, with which the key counts
+ * @param sent tells what the request asks for, with which the key counts
  * @throws USAGE
  */
 export function idempotentRequest(
   request: FastifyRequest,
-  sent: string,
+  sent: () => string,
 ): { idempotency?: IdempotentRequest } {
   const key = request.headers['idempotency-key'];
   if (key === undefined) return {};
@@ -22,5 +22,5 @@ export function idempotentRequest(
   // Apart from those of other callers.
   const caller = request.caller ?? '';
   const digest = createHash('sha256').update(`${caller}\0${key}`).digest('hex');
-  return { idempotency: { key: digest, request: sent } };
+  return { idempotency: { key: digest, request: sent() } };
 }

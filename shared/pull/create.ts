@@ -62,7 +62,7 @@ export async function createPull(
       ...names,
       ...[id, now, now + firstLook, JSON.stringify(nodes), Number(isListed(want))],
       JSON.stringify(request.platformOf ?? {}),
-      ...Object.entries(fields).flat(),
+      JSON.stringify(fields),
     ),
     desired === undefined ? undefined : redis.sadd(keys.desiredPulls(desired), id),
   ]);

@@ -154,12 +154,16 @@ return redis.call('SCARD', KEYS[2]) == 0 and 1 or 0
 /**
  * Creates a pull unless it is there, and lists it; the list shows as far back as finished pulls are kept.
  * KEYS: the pull, its pending, open, pulls, its platforms. ARGV: id, now, when somebody looks after it, its nodes as
- * JSON, whether it is listed, the platforms of nodes as JSON, its fields.
- * Returns 1; 0 when it was there.
+ * JSON, whether it is listed, the platforms of nodes and its fields as JSON. Returns 1; 0 when it was there.
  */
 export const createScript = `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 7))
+local fields = {}
+for name, value in pairs(cjson.decode(ARGV[7])) do
+  fields[#fields + 1] = name
+  fields[#fields + 1] = value
+end
+redis.call('HSET', KEYS[1], unpack(fields))
 for _, node in ipairs(cjson.decode(ARGV[4])) do redis.call('RPUSH', KEYS[2], node) end
 for node, platform in pairs(cjson.decode(ARGV[6])) do redis.call('HSET', KEYS[5], node, platform) end
 redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])

@@ -1,6 +1,7 @@
-import { Cluster, Redis as SingleRedis } from 'ioredis';
+import { Cluster, type RedisOptions, Redis as SingleRedis } from 'ioredis';
 import { DrayError, messageOf } from '../errors.ts';
 import { parseRedisUrl, type RedisTarget, readSecret, tlsOptions } from './address.ts';
+import { gather } from './gather.ts';
 import { steady } from './steady-cluster.ts';
 import { steadySingle } from './steady-single.ts';
 
@@ -58,45 +59,37 @@ function open(
     // A failover that the connection outlived: what it leads to takes no writes any more.
     reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? 2 : false),
     maxRetriesPerRequest: patient ? null : 1,
-    enableAutoPipelining: gathers,
   } as const;
   const again = (tries: number) => {
     if (patient) return Math.min(tries * 100, 2_000);
     return tries > 3 ? null : tries * 100;
   };
+  const single = (more: Omit<RedisOptions, 'replyMapping'>) => {
+    const redis = steadySingle(new SingleRedis({ ...settings, ...more, retryStrategy: again }));
+    return gathers ? gather(redis) : redis;
+  };
   const tls = address.tls ? tlsOptions(target.tls ?? {}) : undefined;
   const secure = tls === undefined ? {} : { tls };
   switch (address.kind) {
     case 'socket':
-      return steadySingle(
-        new SingleRedis({ ...settings, path: address.path, retryStrategy: again }),
-      );
-    case 'single': {
-      const { host, database } = address;
-      return steadySingle(
-        new SingleRedis({
-          ...{ ...settings, ...secure, ...host, db: database, retryStrategy: again },
-        }),
-      );
-    }
+      return single({ path: address.path });
+    case 'single':
+      return single({ ...secure, ...address.host, db: address.database });
     case 'sentinel':
-      return steadySingle(
-        new SingleRedis({
-          ...{ ...settings, ...secure, db: address.database, retryStrategy: again },
-          ...{ sentinels: address.hosts, name: address.name, sentinelRetryStrategy: again },
-          // One that accepts connections and answers nothing is passed over.
-          sentinelCommandTimeout: connectTimeout,
-          ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
-          ...(sentinelPasswordFile === undefined
-            ? {}
-            : { sentinelPassword: readSecret(sentinelPasswordFile) }),
-          ...(tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: tls }),
-        }),
-      );
+      return single({
+        ...{ ...secure, db: address.database },
+        ...{ sentinels: address.hosts, name: address.name, sentinelRetryStrategy: again },
+        // One that accepts connections and answers nothing is passed over.
+        sentinelCommandTimeout: connectTimeout,
+        ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
+        ...(sentinelPasswordFile === undefined
+          ? {}
+          : { sentinelPassword: readSecret(sentinelPasswordFile) }),
+        ...(tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: tls }),
+      });
     case 'cluster': {
       const cluster = new Cluster(address.hosts, {
         redisOptions: { ...settings, ...secure },
-        enableAutoPipelining: gathers,
         clusterRetryStrategy: again,
         // Until a replica has taken over.
         maxRedirections: patient ? Number.MAX_SAFE_INTEGER : 16,
@@ -104,6 +97,7 @@ function open(
         // Certificates are for names.
         dnsLookup: (host, answer) => answer(null, host),
       });
+      if (gathers) cluster.on('+node', gather);
       return steady(cluster);
     }
   }

@@ -43,7 +43,7 @@ export function gcRoutes({
         const accepted = await requestGc(
           demand,
           { redis, prefix, queues },
-          idempotentRequest(request, `gc ${JSON.stringify(body)}`),
+          idempotentRequest(request, () => `gc ${JSON.stringify(body)}`),
         );
         void reply.header('location', `/v1/gc/${accepted.id}`);
         return await described(accepted, requests);

@@ -67,7 +67,7 @@ export function pullRoutes(services: ApiServices): Route[] {
         };
         const { id, created } = await acceptPull(config, redis, wanted, {
           queues: services.queues,
-          ...idempotentRequest(request, JSON.stringify(body)),
+          ...idempotentRequest(request, () => JSON.stringify(body)),
         });
         void reply.header('location', `/v1/pulls/${id}`);
         return created ?? (await found(pulls, id));

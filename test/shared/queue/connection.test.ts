@@ -4,7 +4,8 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { connectRedis, duplicate } from '../../../shared/queue/connection.ts';
 import { freePort } from '../../support/ports.ts';
-import { startSentinels } from '../../support/redis-topologies.ts';
+import { startRedis } from '../../support/redis.ts';
+import { startRedisCluster, startSentinels } from '../../support/redis-topologies.ts';
 import { requireTool } from '../../support/requirements.ts';
 
 test('a Sentinel that accepts connections and never answers is passed over', {
@@ -46,4 +47,52 @@ test('a patient connection that is closed between two tries ends, and so do its 
     assert.equal(redis.status, 'end');
   });
   await Promise.all(ended);
+});
+
+test('commands of one turn go out together and in order, also once Redis was away', {
+  timeout: 60_000,
+}, async (t) => {
+  if (!requireTool(t, 'redis-server')) return;
+  await using server = await startRedis();
+  const redis = connectRedis(
+    { url: server.url, prefix: '{dray}' },
+    { name: 'test', patient: true, gathers: true },
+  );
+  const reads = async () =>
+    Number(/total_reads_processed:(\d+)/.exec(await redis.info('stats'))?.[1]);
+  try {
+    for (const time of ['first', 'restarted']) {
+      const before = await reads();
+      const counted = await Promise.all(Array.from({ length: 100 }, () => redis.incr(time)));
+      assert.deepEqual(
+        counted,
+        counted.map((_, i) => i + 1),
+      );
+      // The question counts as one, too.
+      assert.ok((await reads()) - before <= 10, time);
+      await server.restart();
+    }
+  } finally {
+    redis.disconnect();
+  }
+});
+
+test('a Cluster gets what is gathered for each of its nodes', { timeout: 60_000 }, async (t) => {
+  if (!requireTool(t, 'redis-server', 'redis-cli')) return;
+  await using group = await startRedisCluster();
+  const redis = connectRedis(
+    { url: group.url, prefix: '{dray}' },
+    { name: 'test', patient: true, gathers: true },
+  );
+  try {
+    const names = Array.from({ length: 100 }, (_, i) => `name-${i}`);
+    await Promise.all(names.map((name, i) => redis.set(name, i)));
+    const found = await Promise.all(names.map((name) => redis.get(name)));
+    assert.deepEqual(
+      found,
+      names.map((_, i) => String(i)),
+    );
+  } finally {
+    redis.disconnect();
+  }
 });
