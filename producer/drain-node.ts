@@ -1,9 +1,11 @@
+import { aliveStates } from '../shared/agent/containers.ts';
 import { DrayError } from '../shared/errors.ts';
 import { markNode, removeNode } from '../shared/node/registry.ts';
 import { PullRecords } from '../shared/pull/records.ts';
 import type { Redis } from '../shared/queue/connection.ts';
 import { JobQueues } from '../shared/queue/jobs.ts';
 import { unpackQueue } from '../shared/queue/names.ts';
+import type { AgentClient, CallOptions } from './agent/client.ts';
 
 /**
  * Gives a node nothing new, and takes from it what pulls still want of it: its share fails. What it holds stays, and
@@ -21,6 +23,17 @@ export async function drainNode(redis: Redis, prefix: string, name: string): Pro
       hint: `Pull again without it, or have it take work again: dray nodes uncordon ${name}`,
     }),
   );
+}
+
+/**
+ * Stops all containers that would run on, at the same time, each within its own time; none of them is started again.
+ * @returns how many
+ */
+export async function stopContainers(agent: AgentClient, options: CallOptions): Promise<number> {
+  const all = await agent.listContainers(options);
+  const found = all.filter(({ state }) => aliveStates.has(state));
+  await Promise.all(found.map(({ id }) => agent.stopContainer(id)));
+  return found.length;
 }
 
 /** Forgets a node that is lost: pulls go on without it. @throws NOT_FOUND; CONFLICT for one whose agent lives */

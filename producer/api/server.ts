@@ -26,6 +26,7 @@ import { requests } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { sendProblem } from './problem.ts';
 import { type Route, serveRoutes } from './route.ts';
+import { containerExecRoutes } from './routes/container-exec.ts';
 import { containerOutputRoutes } from './routes/container-output.ts';
 import { containerRoutes } from './routes/containers.ts';
 import { contentRoutes } from './routes/content.ts';
@@ -47,6 +48,7 @@ export function apiRoutes(services: ApiServices): Route[] {
     ...queueRoutes(services),
     ...gcRoutes(services),
     ...containerRoutes(services),
+    ...containerExecRoutes(services),
     ...containerOutputRoutes(services),
   ];
 }
@@ -55,6 +57,9 @@ export function apiRoutes(services: ApiServices): Route[] {
 export async function createApiServer(services: ApiServices): Promise<FastifyInstance> {
   const { config, redis, tokens, version } = services;
   const { tls } = config.api;
+  // Of the ids of requests, by which the log tells them apart.
+  const run = randomUUID().slice(0, 8);
+  let asked = 0;
   const options: FastifyServerOptions = {
     // The program itself says where it listens.
     loggerInstance: services.log.child({}, { level: 'warn' }) as FastifyBaseLogger,
@@ -63,7 +68,7 @@ export async function createApiServer(services: ApiServices): Promise<FastifyIns
     requestTimeout,
     // What has been asked is answered; streams are ended below.
     forceCloseConnections: 'idle',
-    genReqId: () => randomUUID(),
+    genReqId: () => `${run}-${(++asked).toString(36)}`,
     // Few requests log anything: none has a logger of its own.
     childLoggerFactory: (logger) => logger,
     ...(tls === undefined ? {} : { https: tlsOptions(tls) }),

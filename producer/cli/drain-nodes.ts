@@ -1,11 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { aliveStates } from '../../shared/agent/containers.ts';
 import { DrayError } from '../../shared/errors.ts';
 import { getNode } from '../../shared/node/registry.ts';
 import { JobQueues } from '../../shared/queue/jobs.ts';
 import { unpackQueue } from '../../shared/queue/names.ts';
-import type { AgentClient } from '../agent/client.ts';
-import { drainNode } from '../drain-node.ts';
+import { drainNode, stopContainers } from '../drain-node.ts';
 import { type Context, contextOf, type QueueConnection } from './context.ts';
 import { withQueue } from './node-listing.ts';
 
@@ -20,7 +18,7 @@ const idleBound = 30_000;
 export async function drainNodes(
   context: Context,
   names: readonly string[],
-  { stopContainers = false }: { stopContainers?: boolean },
+  options: { stopContainers?: boolean },
 ): Promise<void> {
   const say = (line: string) => process.stderr.write(`${line}\n`);
   await withQueue(context, async (queue, prefix) => {
@@ -29,8 +27,9 @@ export async function drainNodes(
       if (pulls > 0) say(`${name}: ${counted(pulls, 'pull')} will go on without it`);
       const { state, containers } = await getNode(queue.redis, prefix, name);
       if (state === 'ready') await untilIdle(queue, prefix, name);
-      if (stopContainers) {
-        const stopped = await stopAll(await contextOf(context.config, name).agent());
+      if (options.stopContainers === true) {
+        const agent = await contextOf(context.config, name).agent();
+        const stopped = await stopContainers(agent, {});
         say(`${name}: ${counted(stopped, 'container')} stopped`);
       } else if (containers > 0) {
         say(`${name}: ${counted(containers, 'container')} left running (see --stop-containers)`);
@@ -38,13 +37,6 @@ export async function drainNodes(
       process.stdout.write(`${name}\n`);
     }
   });
-}
-
-/** Stops all that would run on, at the same time, each within its own time. @returns how many */
-async function stopAll(agent: AgentClient): Promise<number> {
-  const found = (await agent.listContainers()).filter(({ state }) => aliveStates.has(state));
-  await Promise.all(found.map(({ id }) => agent.stopContainer(id)));
-  return found.length;
 }
 
 async function untilIdle({ redis }: QueueConnection, prefix: string, name: string): Promise<void> {

@@ -193,6 +193,31 @@ export type DesiredSet = {
   nextLook?: string;
 };
 
+export type DrainRequest = {
+  /** Its containers end too, each within its own time. Default: they run on */
+  stopContainers?: boolean;
+};
+
+/** What is left out is as the container has it */
+export type ExecRequest = {
+  /** Program and arguments */
+  args: string[];
+  /** KEY=VALUE, over those of the container */
+  env?: string[];
+  workingDirectory?: string;
+  user?: string;
+  /** Its standard input. Default: empty */
+  input?: string;
+};
+
+export type ExecResult = {
+  exitCode: number;
+  stdout: string;
+  stderr: string;
+  /** It wrote more than is kept */
+  truncated: boolean;
+};
+
 export type FailedJob = {
   id: string;
   /** The stable code of what went wrong */

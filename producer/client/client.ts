@@ -3,6 +3,7 @@ import type {
   CollectionSummary,
   DesiredRequest,
   DesiredSet,
+  DrainRequest,
   FailedJob,
   FleetContainers,
   GcRequest,
@@ -160,13 +161,18 @@ export class DrayageClient {
       .items;
   }
 
-  /** Has a node get nothing new (`cordon`), puts down its work too (`drain`), or has it take work again. */
+  /**
+   * Has a node get nothing new (`cordon`), puts down its work too (`drain`), or has it take work again.
+   * @param options.stopContainers of a drain: its containers end too
+   */
   async markNode(
     node: string,
     verb: 'cordon' | 'uncordon' | 'drain',
-    options: CallOptions = {},
+    options: CallOptions & DrainRequest = {},
   ): Promise<Node> {
-    return await this.#requests.json('POST', `${nodePath(node)}/${verb}`, options);
+    const { stopContainers, ...call } = options;
+    const body = stopContainers === undefined ? {} : { body: { stopContainers } };
+    return await this.#requests.json('POST', `${nodePath(node)}/${verb}`, { ...body, ...call });
   }
 
   /** Forgets a node that is lost. @throws CONFLICT for one whose agent lives */

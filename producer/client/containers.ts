@@ -2,12 +2,14 @@ import type {
   Container,
   ContainerExit,
   ContainerList,
+  ExecRequest,
+  ExecResult,
   KillRequest,
   RunRequest,
   StopRequest,
 } from './api.ts';
 import { DrayageError } from './error.ts';
-import type { CallOptions, Requests } from './requests.ts';
+import { type CallOptions, delayOf, type Requests, wait } from './requests.ts';
 
 /** What of a container's output is wanted. */
 export interface LogOptions extends CallOptions {
@@ -76,6 +78,31 @@ export class NodeContainers {
     const { timeoutMs, ...call } = options;
     const body = timeoutMs === undefined ? {} : { timeoutMs };
     return await this.#requests.json('POST', `${this.#of(id)}/stop`, { body, ...call });
+  }
+
+  /** Waits until it has ended, however long that takes. */
+  async wait(id: string, options: CallOptions = {}): Promise<ContainerExit> {
+    for (let failures = 0; ; ) {
+      try {
+        // An answer that it has not ended yet needs no pause before it is asked again.
+        const request = { once: true, ...options };
+        return await this.#requests.json('GET', `${this.#of(id)}/wait`, request);
+      } catch (error) {
+        if (!(error instanceof DrayageError && error.retryable)) throw error;
+        if (error.code === 'TIMEOUT') {
+          failures = 0;
+          continue;
+        }
+        if (failures >= this.#requests.retries) throw error;
+        await wait(delayOf(failures++), options);
+      }
+    }
+  }
+
+  /** Runs a further command in it, which is not begun twice. One that fails says so by its exit code. */
+  async exec(id: string, request: ExecRequest, options: CallOptions = {}): Promise<ExecResult> {
+    const call = { body: request, once: true, ...options };
+    return await this.#requests.json('POST', `${this.#of(id)}/exec`, call);
   }
 
   /** Sends a signal to its first process: a name, or a number. */

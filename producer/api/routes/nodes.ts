@@ -3,10 +3,12 @@ import { selectableLabels } from '../../../shared/node/labels.ts';
 import { imagesOfNodes } from '../../../shared/node/node-images.ts';
 import { getNode, listNodes, markNode, type NodeMark } from '../../../shared/node/registry.ts';
 import { matches, parseSelector } from '../../../shared/node/selector.ts';
-import { drainNode, forgetNode } from '../../drain-node.ts';
+import { drainNode, forgetNode, stopContainers } from '../../drain-node.ts';
+import { askAgent } from '../agents.ts';
+import { requireToken } from '../authorize.ts';
 import { type Route, route } from '../route.ts';
 import { listOf } from '../schemas/common.ts';
-import { node, nodeDetail, nodeImageList, nodeName } from '../schemas/node.ts';
+import { drainRequest, node, nodeDetail, nodeImageList, nodeName } from '../schemas/node.ts';
 import type { ApiServices } from '../services.ts';
 
 const byName = z.strictObject({ name: nodeName });
@@ -19,12 +21,10 @@ const chosen = z.strictObject({
 });
 
 /** The nodes of the fleet: list, get, cordon, uncordon, drain, remove. */
-export function nodeRoutes({
-  config,
-  redis,
-  store,
-  facts,
-}: Pick<ApiServices, 'config' | 'redis' | 'store' | 'facts'>): Route[] {
+export function nodeRoutes(
+  services: Pick<ApiServices, 'config' | 'redis' | 'store' | 'facts'>,
+): Route[] {
+  const { config, redis, store, facts } = services;
   const { prefix } = config.redis;
   const marking = (verb: string, summary: string, mark: NodeMark | undefined) =>
     route({
@@ -36,8 +36,7 @@ export function nodeRoutes({
       params: byName,
       answer: { status: 200, description: 'The node', schema: node },
       async handle({ params: { name } }) {
-        if (mark === 'drained') await drainNode(redis, prefix, name);
-        else await markNode(redis, prefix, name, mark);
+        await markNode(redis, prefix, name, mark);
         return await getNode(redis, prefix, name);
       },
     });
@@ -72,11 +71,26 @@ export function nodeRoutes({
     }),
     marking('cordon', 'Give a node nothing new; what is under way there goes on', 'cordoned'),
     marking('uncordon', 'Have a node take work again', undefined),
-    marking(
-      'drain',
-      'Give a node nothing new, and take from it what pulls still want of it; containers run on',
-      'drained',
-    ),
+    route({
+      id: 'drainNode',
+      method: 'POST',
+      path: '/v1/nodes/{name}/drain',
+      summary: 'Give a node nothing new, and take from it what pulls still want of it',
+      description:
+        'Its containers run on, since nothing would start them elsewhere, unless they are to be stopped too: that needs a token. An answer TIMEOUT says that some still have time left to end: ask again.',
+      scope: 'admin',
+      asksAgent: true,
+      params: byName,
+      body: drainRequest,
+      answer: { status: 200, description: 'The node', schema: node },
+      async handle({ params: { name }, body, request, signal }) {
+        const stops = body.stopContainers === true;
+        if (stops) requireToken(request, 'admin');
+        await drainNode(redis, prefix, name);
+        if (stops) await askAgent(services, name, (agent) => stopContainers(agent, { signal }));
+        return await getNode(redis, prefix, name);
+      },
+    }),
     route({
       id: 'removeNode',
       method: 'DELETE',

@@ -136,3 +136,28 @@ export const killRequest = z
     }),
   })
   .meta({ id: 'KillRequest' });
+
+export const execRequest = z
+  .strictObject({
+    args: z.array(z.string().max(131_072)).min(1).max(10_000).meta({
+      description: 'Program and arguments',
+    }),
+    env: z
+      .array(z.string().regex(/^[^=\0]+=/))
+      .max(10_000)
+      .optional()
+      .meta({ description: 'KEY=VALUE, over those of the container' }),
+    workingDirectory: z.string().min(1).max(4_096).optional(),
+    user: z.string().min(1).max(256).optional(),
+    input: z.string().optional().meta({ description: 'Its standard input. Default: empty' }),
+  })
+  .meta({ id: 'ExecRequest', description: 'What is left out is as the container has it' });
+
+export const execResult = z
+  .object({
+    exitCode,
+    stdout: z.string(),
+    stderr: z.string(),
+    truncated: z.boolean().meta({ description: 'It wrote more than is kept' }),
+  })
+  .meta({ id: 'ExecResult' });

@@ -39,3 +39,11 @@ export const nodeImageList = listOf(nodeImage).meta({ id: 'NodeImageList' });
 export const nodeDetail = node
   .extend({ holds: z.array(digest).meta({ description: 'The manifests of the images' }) })
   .meta({ id: 'NodeDetail' });
+
+export const drainRequest = z
+  .strictObject({
+    stopContainers: z.boolean().optional().meta({
+      description: 'Its containers end too, each within its own time. Default: they run on',
+    }),
+  })
+  .meta({ id: 'DrainRequest' });

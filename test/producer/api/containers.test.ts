@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DrayageClient } from '../../../producer/client/client.ts';
-import { createToken } from '../../../shared/access/tokens.ts';
+import { createToken, type Scope } from '../../../shared/access/tokens.ts';
 import { type Authority, makeAuthority } from '../../support/authority.ts';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
 import type { TestProgram } from '../../support/programs.ts';
@@ -123,21 +123,75 @@ describe('containers by the API', { concurrency: false }, () => {
   test('its output is followed to its end, and taken from a line on', async (t) => {
     if (!requireAll(t)) return;
     const containers = client.containers('far');
-    const script = 'sleep 0.5; for i in 1 2 3; do echo line $i; sleep 0.2; done';
+    const script =
+      'until [ -e /go ]; do sleep 0.05; done; for i in 1 2 3; do echo line $i; sleep 0.2; done';
     const { id } = await containers.run({
       image,
       options: { ...base, args: ['sh', '-c', script] },
     });
     // It is silent as yet: the answer is there all the same.
-    const begun = performance.now();
     const following = await containers.logs(id, { follow: true });
-    assert.ok(performance.now() - begun < 450, `${performance.now() - begun} ms`);
+    assert.equal((await containers.exec(id, { args: ['touch', '/go'] })).exitCode, 0);
     assert.equal(await text(following), 'line 1\nline 2\nline 3\n');
     assert.equal(await text(await containers.logs(id, { tail: 1 })), 'line 3\n');
     assert.match(
       await text(await containers.logs(id, { tail: 1, timestamps: true })),
       /^\d{4}-\d\d-\d\dT[\d:.]+Z line 3\n$/,
     );
+    await containers.remove(id);
+  });
+
+  test('a further command is run in it, and its end is waited for', async (t) => {
+    if (!requireAll(t)) return;
+    const containers = client.containers('far');
+    const script = 'until [ -e /go ]; do sleep 0.05; done; exit 9';
+    const { id } = await containers.run({
+      image,
+      options: { ...base, args: ['sh', '-c', script], env: ['A=1'] },
+    });
+    const waiting = await api.call('GET', `/v1/nodes/far/containers/${id}/wait?timeoutMs=100`, {
+      token: reader,
+    });
+    assert.deepEqual([waiting.status, waiting.json.code], [504, 'TIMEOUT']);
+    const told = await containers.exec(id, {
+      args: ['sh', '-c', 'echo "$A $B"; cat; echo oops >&2; exit 4'],
+      env: ['B=2'],
+      input: 'from the caller',
+    });
+    assert.deepEqual(told, {
+      ...{ exitCode: 4, stdout: '1 2\nfrom the caller', stderr: 'oops\n', truncated: false },
+    });
+    const long = await containers.exec(id, {
+      args: ['sh', '-c', 'head -c 3000000 /dev/zero | tr "\\0" x'],
+    });
+    assert.deepEqual([long.exitCode, long.stdout.length, long.truncated], [0, 1024 * 1024, true]);
+    const missing = containers.exec(id, { args: ['/nowhere'] });
+    await assert.rejects(missing, { code: /^(COMMAND_MISSING|RUNTIME_FAILED)$/ });
+    const ended = containers.wait(id);
+    await containers.exec(id, { args: ['touch', '/go'] });
+    assert.deepEqual(await ended, { exitCode: 9 });
+    await assert.rejects(containers.exec(id, { args: ['true'] }), { code: 'CONFLICT' });
+    await containers.remove(id);
+    await assert.rejects(containers.wait('never-there'), { code: 'NOT_FOUND' });
+  });
+
+  test('a node is drained, with its containers where that is asked for', async (t) => {
+    if (!requireAll(t)) return;
+    const containers = client.containers('far');
+    const options = { ...base, args: ['sleep', '600'], stopSignal: 'KILL' };
+    const admin = new DrayageClient({ url: api.url, token: await tokenOf('admin', ['admin']) });
+    const { id } = await containers.run({
+      image,
+      options: { ...options, restart: { name: 'always' } },
+    });
+    assert.equal((await admin.markNode('far', 'drain')).mark, 'drained');
+    assert.equal((await containers.get(id)).state, 'running');
+    await assert.rejects(client.markNode('far', 'drain', { stopContainers: true }), {
+      code: 'DENIED',
+    });
+    await admin.markNode('far', 'drain', { stopContainers: true });
+    assert.equal((await containers.get(id)).state, 'exited');
+    await admin.markNode('far', 'uncordon');
     await containers.remove(id);
   });
 
@@ -192,13 +246,15 @@ describe('containers by the API', { concurrency: false }, () => {
   test('without tokens the API is closed to containers, being on its machine is not enough', async (t) => {
     if (!requireAll(t)) return;
     await using open = await startApi({ ...env, DRAY_API_TOKENS: '/nonexistent/tokens.json' });
-    for (const [method, where] of [
+    for (const [method, where, body] of [
       ['GET', '/v1/containers'],
       ['GET', '/v1/nodes/far/containers'],
       ['POST', '/v1/nodes/far/containers'],
       ['GET', '/v1/nodes/far/containers/x/logs'],
+      ['POST', '/v1/nodes/far/containers/x/exec'],
+      ['POST', '/v1/nodes/far/drain', { stopContainers: true }],
     ] as const) {
-      const { status, json } = await open.call(method, where);
+      const { status, json } = await open.call(method, where, { body });
       assert.deepEqual([status, json.code], [403, 'DENIED'], where);
     }
     assert.equal((await open.call('GET', '/v1/nodes')).status, 200);
@@ -258,13 +314,7 @@ describe('containers by the API', { concurrency: false }, () => {
     }
   });
 
-  async function tokenOf(name: string): Promise<string> {
-    const token = await createToken(env.DRAY_API_TOKENS ?? '', { name, scopes: ['run'] });
-    // The file is looked at once a second.
-    for (let tries = 0; tries < 30; tries++) {
-      if ((await api.call('GET', '/v1/nodes', { token })).status === 200) break;
-      await sleep(100);
-    }
-    return token;
+  async function tokenOf(name: string, scopes: Scope[] = ['run']): Promise<string> {
+    return await createToken(env.DRAY_API_TOKENS ?? '', { name, scopes });
   }
 });
