@@ -32,6 +32,8 @@ export interface Config {
     /** What one layer may cost; what is not set has the agent's default. */
     limits: LayerLimitsConfig;
     network: NodeNetworkConfig;
+    /** It runs in a container of somebody else's, with whose control group it ends. */
+    inContainer: boolean;
     /** Where it can be reached from other machines; undefined: only by its socket. */
     remote: AgentRemoteConfig | undefined;
   };

@@ -38,6 +38,7 @@ export function settingsOf(env: NodeJS.ProcessEnv, file: FileConfig): object {
       socket: nonEmpty(env.DRAY_AGENT_SOCKET) ?? file.agent?.socket,
       applyThreads: nonEmpty(env.DRAY_APPLY_THREADS) ?? file.agent?.applyThreads,
       limits: file.agent?.limits,
+      inContainer: nonEmpty(env.DRAY_AGENT_IN_CONTAINER) ?? file.agent?.inContainer,
       listen: nonEmpty(env.DRAY_AGENT_LISTEN) ?? file.agent?.listen,
       advertise: nonEmpty(env.DRAY_AGENT_ADVERTISE) ?? file.agent?.advertise,
       tls: {

@@ -50,6 +50,7 @@ export function loadConfig(options: { env?: NodeJS.ProcessEnv; file?: string } =
       socket: merged.agent?.socket ?? path.join(stateDirectory, 'run', 'agent.sock'),
       applyThreads: merged.agent?.applyThreads ?? 2,
       limits: definedOnly(merged.agent?.limits ?? {}),
+      inContainer: merged.agent?.inContainer ?? false,
       network: {
         default: merged.agent?.network?.default,
         bridge: merged.agent?.network?.bridge ?? 'dray0',

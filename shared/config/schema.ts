@@ -90,6 +90,7 @@ const fileSchema = z.strictObject({
       advertise: address.optional(),
       tls: tlsSchema.optional(),
       network: networkSchema.optional(),
+      inContainer: flag.optional(),
     })
     .optional(),
   nodes: z

@@ -40,7 +40,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
   }
   // Layers say what the mode of each file is.
   process.umask(0);
-  const { node, labels, root, socket, applyThreads, limits, network } = config.agent;
+  const { node, labels, root, socket, applyThreads, limits, network, inContainer } = config.agent;
 
   const database = cleanUp.use(NodeDatabase.open(root));
   const snapshots = await Snapshots.open({ root, database, signal: stopping });
@@ -50,7 +50,9 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
   const isHeld = (digest: Digest) => held.list().some(({ manifest }) => manifest === digest);
   const images = usedImages(imagesOf(store, isHeld), nodeImages);
   const containers = cleanUp.use(
-    await Containers.open({ root, database, snapshots, images, network, log, signal: stopping }),
+    await Containers.open({
+      ...{ root, database, snapshots, images, network, inContainer, log, signal: stopping },
+    }),
   );
   await snapshots.sweep({
     isClaimed: (target) => containers.isClaimed(target),

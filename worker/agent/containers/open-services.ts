@@ -4,6 +4,7 @@ import type { NodeNetworkConfig } from '../../../shared/config/config.ts';
 import type { Logger } from '../../../shared/logging.ts';
 import { BridgeNetwork } from '../network/bridge.ts';
 import type { NodeDatabase } from '../node-database.ts';
+import { goAside } from '../runtime/go-aside.ts';
 import { Runc } from '../runtime/runc.ts';
 import { findRuntime, findTool } from '../runtime/tools.ts';
 import { ContainerRows } from './container-rows.ts';
@@ -21,6 +22,8 @@ export interface OpenContainersOptions {
   snapshots: RootSnapshots;
   images: ImageSource;
   network: NodeNetworkConfig;
+  /** Of the agent: monitors have to leave its control group. Default false. */
+  inContainer?: boolean;
   log: Logger;
   signal?: AbortSignal;
 }
@@ -41,7 +44,7 @@ export async function openServices(options: OpenContainersOptions): Promise<Cont
     snapshots: options.snapshots,
     images: options.images,
     tools: async (runtime = 'runc') => ({
-      conmon: await findTool('conmon'),
+      conmon: [...(options.inContainer ? goAside : []), await findTool('conmon')],
       runc: new Runc({ path: await findRuntime(runtime), root: layout.runtime }),
     }),
     bridge,

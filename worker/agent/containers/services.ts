@@ -14,7 +14,8 @@ export type RootSnapshots = Pick<
 >;
 
 export interface RuntimeTools {
-  conmon: string;
+  /** The beginning of its command line. */
+  conmon: readonly string[];
   runc: Runc;
 }
 

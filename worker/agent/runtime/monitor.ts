@@ -40,7 +40,7 @@ export interface MonitorRequest {
  * @throws RUNTIME_FAILED with `context.exitCode`
  */
 export async function createMonitored(
-  tools: { conmon: string; runc: Runc },
+  tools: { conmon: readonly string[]; runc: Runc },
   request: MonitorRequest,
 ): Promise<number> {
   const { id, bundle } = request;
@@ -59,7 +59,7 @@ export async function createMonitored(
   ];
   // That of a monitor before this one: from here on there is none, or it is this one's.
   await rm(monitorPidFile(bundle), { force: true });
-  const report = await runMonitor(tools.conmon, args, request);
+  const report = await runMonitor([...tools.conmon, ...args], request);
   if (report.data > 0) return report.data;
   throw creationError(id, runtimeMessage(report.message ?? '') || 'the runtime gave no reason');
 }
@@ -72,8 +72,7 @@ interface Report {
 
 /** Starts the program, which leaves the agent's process tree, and waits for what it reports on descriptor 3. */
 async function runMonitor(
-  path: string,
-  args: readonly string[],
+  [program = '', ...args]: readonly string[],
   { bundle, signal }: Pick<MonitorRequest, 'bundle' | 'signal'>,
 ): Promise<Report> {
   const bound = AbortSignal.any([
@@ -84,7 +83,7 @@ async function runMonitor(
   const [stderr, pipe] = [makePipe(), makePipe()];
   let pid: number;
   try {
-    pid = spawnProgram(path, args, {
+    pid = spawnProgram(program, args, {
       // Where it notes that the kernel ended a process of the container for its memory.
       cwd: bundle,
       env: { PATH: systemPath, _OCI_SYNCPIPE: '3' },

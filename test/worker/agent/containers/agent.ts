@@ -15,11 +15,19 @@ export interface TestAgent extends AsyncDisposable {
   start: () => Promise<void>;
 }
 
-/** Starts one on a temporary root; at the end agent, containers, mounts and folder go. */
-export async function startTestAgent(): Promise<TestAgent> {
+/**
+ * Starts one on a temporary root; at the end agent, containers, mounts and folder go.
+ * @param options.within a program with arguments that becomes the agent
+ * @param options.prepare what is done to the root before
+ */
+export async function startTestAgent(
+  options: { within?: string[]; prepare?: (root: string) => void } = {},
+): Promise<TestAgent> {
+  const { within = [], prepare = () => {} } = options;
   const root = await temporaryRoot();
+  prepare(root);
   const socket = path.join(root, 'run', 'agent.sock');
-  let child = await startProcess(root, socket);
+  let child = await startProcess(within, root, socket);
   const kill = async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill('SIGKILL');
@@ -31,7 +39,7 @@ export async function startTestAgent(): Promise<TestAgent> {
     socket,
     kill,
     start: async () => {
-      child = await startProcess(root, socket);
+      child = await startProcess(within, root, socket);
     },
     [Symbol.asyncDispose]: async () => {
       await kill();
@@ -45,9 +53,10 @@ export async function startTestAgent(): Promise<TestAgent> {
   };
 }
 
-async function startProcess(root: string, socket: string) {
-  const program = path.join(import.meta.dirname, 'agent-process.ts');
-  const child = spawn(process.execPath, [program, root, socket], {
+async function startProcess(within: string[], root: string, socket: string) {
+  const main = path.join(import.meta.dirname, 'agent-process.ts');
+  const [program = '', ...args] = [...within, process.execPath, main, root, socket];
+  const child = spawn(program, args, {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [first] = await Promise.race([once(child.stdout, 'data'), once(child, 'exit')]);

@@ -101,6 +101,7 @@ export async function openNode(
       snapshots,
       images: { find: async (name) => image(name) },
       network: { ...loadConfig().agent.network, default: 'host' },
+      inContainer: loadConfig().agent.inContainer,
       log: pino({ level: 'silent' }),
     }),
   );
