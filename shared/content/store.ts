@@ -1,4 +1,5 @@
 import type { DesiredSet } from '../desired/desired-set.ts';
+import type { DrayError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import type { AccessRecord } from '../registry/access.ts';
@@ -41,6 +42,16 @@ export interface Ingest extends AsyncDisposable {
   commit(options?: CallOptions): Promise<'committed' | 'exists'>;
 }
 
+export interface IngestOptions extends CallOptions {
+  /**
+   * For how many milliseconds bytes that the store does not take are kept and offered again, before the ingest fails:
+   * dropped, they would have to be fetched once more. Default: 0.
+   */
+  patientMs?: number;
+  /** Told why, when that begins; undefined when the store takes them again. */
+  waiting?: (why: DrayError | undefined) => void;
+}
+
 /** An ingest as others see it: a transfer in flight, or what a dead worker left. */
 export interface IngestInfo {
   digest: Digest;
@@ -64,7 +75,7 @@ export interface ContentStore {
    * Opens an ingest for a blob; resumes the longest one that a dead or failed writer left
    * (its bytes are read back and hashed: never trusted).
    */
-  ingest(descriptor: Descriptor, options?: CallOptions): Promise<Ingest>;
+  ingest(descriptor: Descriptor, options?: IngestOptions): Promise<Ingest>;
   /**
    * The bytes of a blob while it is on its way in: from the blob if it is there, else from the ingest that
    * grows, waiting for more. The bytes are NOT verified before the blob is committed, so that whoever

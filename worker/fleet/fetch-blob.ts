@@ -13,6 +13,7 @@ import { traced } from '../../shared/telemetry/trace.ts';
 import { askingFor } from './budget/asking.ts';
 import { blobArrived } from './join.ts';
 import { mismatches } from './metrics.ts';
+import { noteOf } from './note.ts';
 import { fetchBlob } from './registry/fetch.ts';
 import type { FleetServices } from './services.ts';
 import { whileWanted } from './wanted.ts';
@@ -33,6 +34,8 @@ interface Source {
 /** Milliseconds between two words about a transfer; more when this worker has many: about 40 words a second of all. */
 const progressInterval = 100;
 const progressShare = 25;
+/** Milliseconds for which bytes are kept that the store does not take: longer than a link is usually down. */
+const patientMs = 60_000;
 /** Milliseconds: longer than a job waits until it is tried again. */
 const longestRetry = 120_000;
 /** Pulls that wait for the same blob, and are looked at at once. */
@@ -136,7 +139,11 @@ async function transfer(
   });
   // Bytes that do not match the digest get one more chance: a cache on the way may have been at fault.
   for (let chance = 1; ; chance--) {
-    await using ingest = await store.content.ingest(source.descriptor, options);
+    await using ingest = await store.content.ingest(source.descriptor, {
+      ...options,
+      patientMs,
+      waiting: (why) => void tellWaiting(digest, why, services),
+    });
     // What was read back from the store may be what is wrong.
     const resumed = ingest.offset > 0;
     try {
@@ -174,6 +181,21 @@ async function transfer(
   }
   await blobArrived(services, digest, options);
   await records.transferEnded(digest);
+}
+
+/** Says to people why the pulls of a blob wait, though its transfer has not failed; or takes it back. */
+async function tellWaiting(
+  digest: Digest,
+  why: DrayError | undefined,
+  { records, log }: Pick<FleetServices, 'records' | 'log'>,
+): Promise<void> {
+  if (why !== undefined) log.warn({ err: why, digest }, 'bytes wait for the content store');
+  const note = why === undefined ? '' : (noteOf(why) ?? '');
+  try {
+    for (const pull of await records.waiting(digest)) await records.note(pull, note);
+  } catch (error) {
+    log.debug({ err: error, digest }, 'a note could not be written');
+  }
 }
 
 /** Says who sent them. */

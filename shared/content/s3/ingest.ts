@@ -4,11 +4,12 @@ import { forEachAtMost } from '../../for-each-at-most.ts';
 import type { Descriptor } from '../../image/descriptor.ts';
 import { splitDigest } from '../../image/digest.ts';
 import { mismatchOf, sizeMismatch } from '../blob.ts';
-import type { CallOptions, Ingest } from '../store.ts';
+import type { CallOptions, Ingest, IngestOptions } from '../store.ts';
 import { Assembly, smallestPart } from './assemble.ts';
 import type { Bucket } from './bucket.ts';
 import { type Keys, offsetKey } from './keys.ts';
 import { chainOf, type FoundPart, listParts, type Part } from './parts.ts';
+import { patiently } from './patience.ts';
 import { readObject } from './read.ts';
 
 /** Parts of one ingest that are on their way to the bucket while the next one fills. */
@@ -23,15 +24,15 @@ export async function openS3Ingest(
   bucket: Bucket,
   keys: Keys,
   descriptor: Descriptor,
-  options: CallOptions & { partSize: number },
+  options: IngestOptions & { partSize: number },
 ): Promise<Ingest> {
-  const { partSize, signal } = options;
+  const { signal } = options;
   const call = signal === undefined ? {} : { signal };
   const found: FoundPart[] = [];
   for await (const part of listParts(bucket, keys, keys.ingest(descriptor.digest), call)) {
     if (part.offset + part.size <= descriptor.size) found.push(part);
   }
-  const ingest = new S3Ingest(bucket, keys, descriptor, partSize, signal);
+  const ingest = new S3Ingest(bucket, keys, descriptor, options);
   for (const part of chainOf(found)) {
     if (!(await ingest.takeOver(part))) break;
   }
@@ -44,6 +45,8 @@ class S3Ingest implements Ingest {
   readonly #descriptor: Descriptor;
   readonly #partSize: number;
   readonly #signal: AbortSignal | undefined;
+  readonly #aborted: Promise<void>;
+  readonly #patience: Omit<IngestOptions, 'signal'>;
   readonly #writer: string;
   /** Ends transfers in the background when the disposal has waited long enough. */
   readonly #background = new AbortController();
@@ -64,14 +67,15 @@ class S3Ingest implements Ingest {
     bucket: Bucket,
     keys: Keys,
     descriptor: Descriptor,
-    partSize: number,
-    signal: AbortSignal | undefined,
+    { partSize, signal, ...patience }: IngestOptions & { partSize: number },
   ) {
     this.#bucket = bucket;
     this.#keys = keys;
     this.#descriptor = descriptor;
     this.#partSize = Math.max(partSize, smallestPart, Math.ceil(descriptor.size / mostParts));
     this.#signal = signal;
+    this.#aborted = abortOf(signal);
+    this.#patience = patience;
     this.#writer = keys.writer(descriptor.digest, descriptor.size);
     this.#assembly = new Assembly(bucket, keys.blob(descriptor.digest));
     this.#hash = this.#newHash();
@@ -152,7 +156,8 @@ class S3Ingest implements Ingest {
   async commit(options: CallOptions = {}): Promise<'committed' | 'exists'> {
     options.signal?.throwIfAborted();
     this.#requireOpen();
-    await Promise.all(this.#inFlight);
+    await Promise.race([Promise.all(this.#inFlight), this.#aborted]);
+    this.#signal?.throwIfAborted();
     const hex = this.#hash.copy().digest('hex');
     const mismatch = mismatchOf(this.#descriptor, { bytes: this.#offset, hex });
     if (mismatch !== undefined) {
@@ -172,7 +177,8 @@ class S3Ingest implements Ingest {
   async #publish(options: CallOptions): Promise<'committed' | 'exists'> {
     const { digest, size } = this.#descriptor;
     const key = this.#keys.blob(digest);
-    const there = await this.#bucket.head(key, options);
+    const patience = { ...this.#patience, ...options };
+    const there = await patiently(() => this.#bucket.head(key, options), patience);
     if (there?.size === size) {
       await this.#assembly.abort();
       return 'exists';
@@ -181,7 +187,8 @@ class S3Ingest implements Ingest {
     const ifAbsent = there === undefined;
     if (this.#isSmall()) {
       const bytes = this.#buffer?.subarray(0, this.#filled) ?? Buffer.alloc(0);
-      const etag = await this.#bucket.put(key, bytes, { ...options, ifAbsent });
+      const put = () => this.#bucket.put(key, bytes, { ...options, ifAbsent });
+      const etag = await patiently(put, patience);
       return etag === undefined ? 'exists' : 'committed';
     }
     return await this.#assembly.publish(size, { ...options, ifAbsent });
@@ -232,7 +239,12 @@ class S3Ingest implements Ingest {
 
   /** Sends the part that filled on its way; waits while too many are. */
   async #storeFilled(): Promise<void> {
-    while (this.#inFlight.size >= partsInFlight) await Promise.race(this.#inFlight);
+    while (this.#inFlight.size >= partsInFlight) {
+      // Its disposal has a bound of its own.
+      const ends = this.#open ? [this.#aborted] : [];
+      await Promise.race([...this.#inFlight, ...ends]);
+      if (this.#open) this.#signal?.throwIfAborted();
+    }
     const buffer = this.#buffer;
     if (buffer === undefined || this.#failure !== undefined) return;
     const size = this.#filled;
@@ -242,8 +254,8 @@ class S3Ingest implements Ingest {
     this.#filled = 0;
     const number = this.#parts.push({ key, offset, size });
     const { signal } = this.#background;
-    const one: Promise<void> = this.#bucket
-      .put(key, buffer.subarray(0, size), { signal })
+    const put = () => this.#bucket.put(key, buffer.subarray(0, size), { signal });
+    const one: Promise<void> = patiently(put, { ...this.#patience, signal })
       .then((etag = '') => {
         if (this.#open) this.#assembly.add(number, { key, offset, size, etag });
         this.#spare.push(buffer);
@@ -269,4 +281,12 @@ class S3Ingest implements Ingest {
       throw new DrayError('INTERNAL', `The ingest of ${digest} has been closed already`);
     }
   }
+}
+
+/** Resolves when the signal aborts. */
+function abortOf(signal: AbortSignal | undefined): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  if (signal?.aborted) resolve();
+  signal?.addEventListener('abort', () => resolve(), { once: true });
+  return promise;
 }

@@ -76,6 +76,20 @@ export async function downloadsOf(
   return { bytes: sent.reduce((sum, { bytes }) => sum + bytes, 0), requests: sent.length };
 }
 
+/** Bytes of a part of a blob, while it is on its way into S3. */
+export const partSize = 8 << 20;
+
+/** Where the parts of a blob begin that S3 has acknowledged, in order; each as often as it was put. */
+export async function partsOf(gateway: TestRadosgw, digest: Digest): Promise<number[]> {
+  const [, hex = ''] = digest.split(':');
+  return (await gateway.accessLog()).flatMap(({ method, path, status }) => {
+    const [key = ''] = path.split('?');
+    const found = /\/ingests\/.*\/(\d+)$/.exec(key);
+    if (method !== 'PUT' || status !== 200 || !key.includes(hex) || !found) return [];
+    return [Number(found[1])];
+  });
+}
+
 /** How often an object of that digest came to be: puts of it, and uploads in parts that were completed. */
 export async function writesOf(gateway: TestRadosgw, digest: Digest): Promise<number> {
   const place = `/v1/blobs/${digest.replace(':', '/')}`;

@@ -314,11 +314,21 @@ test('an outage is told, and what was stored is resumed after it', {
     await using store = await openS3Store(config);
     const bytes = sampleBytes(20 * MiB, 'outage');
     const descriptor = describeBytes(bytes);
+    // One that is patient keeps its bytes meanwhile, and says so.
+    const kept = sampleBytes(20 * MiB, 'kept');
+    const waits: (string | undefined)[] = [];
+    await using patient = await store.content.ingest(describeBytes(kept), {
+      patientMs: 80_000,
+      waiting: (why) => waits.push(why?.code),
+    });
+    let writing: Promise<string> | undefined;
     {
       await using ingest = await store.content.ingest(descriptor);
       await writeFrom(ingest, bytes, 0, 10 * MiB);
       await sleep(500);
       await server?.stopGateway();
+      writing = writeFrom(patient, kept, 0).then(() => patient.commit());
+      writing.catch(() => {});
       await assert.rejects(
         async () => {
           await writeFrom(ingest, bytes, 10 * MiB);
@@ -331,7 +341,11 @@ test('an outage is told, and what was stored is resumed after it', {
         message: new RegExp(`${config.bucket}.*${config.endpoint}`),
       });
     }
+    while (waits.length === 0) await sleep(20);
     await server?.startGateway();
+    assert.equal(await writing, 'committed');
+    assert.equal(waits[0], 'STORE_UNAVAILABLE');
+    assert.equal(waits.at(-1), undefined);
     await using ingest = await store.content.ingest(descriptor);
     assert.equal(ingest.offset, 8 * MiB);
     await writeFrom(ingest, bytes, ingest.offset);
