@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -18,6 +17,8 @@ const run = promisify(execFile);
 /** What stands in the README for the reader's own. */
 const address = 'http://127.0.0.1:7070';
 const image = 'docker.io/library/redis:latest';
+/** What the image of the test says for that one. */
+const version = 'Redis server v=7.0.15';
 
 describe('the examples of the README', () => {
   let section: string;
@@ -30,12 +31,22 @@ describe('the examples of the README', () => {
     section = /^## The HTTP API$([\s\S]*?)^## /m.exec(readme)?.[1] ?? '';
     registry = await startRegistry();
     fleet = await startFleet();
-    await Promise.all([fleet.startWorker('w1'), fleet.startAgent('node-a')]);
+    const own = { DRAY_NETWORK: 'none' };
+    await Promise.all([fleet.startWorker('w1'), fleet.startAgent('node-a', own)]);
     const tokens = path.join(fleet.folder, 'tokens.json');
     token = await createToken(tokens, { name: 'reader', scopes: ['admin'] });
-    api = await startApi({ ...fleet.env, DRAY_API_TOKENS: tokens });
-    const tar = await tarOf([{ name: 'file', content: randomBytes(10_000) }]);
-    await pushImage(registry.host, 'library/redis', 'latest', [tar]);
+    api = await startApi({
+      ...fleet.env,
+      DRAY_API_TOKENS: tokens,
+      DRAY_NODE: 'node-a',
+      DRAY_AGENT_SOCKET: path.join(fleet.nodeRoot('node-a'), '../run/agent.sock'),
+    });
+    const tar = await tarOf([
+      { name: 'bin/sh', mode: 0o755, content: await readFile('/bin/busybox') },
+      { name: 'bin/redis-server', mode: 0o755, content: `#!/bin/sh\necho "${version}"\n` },
+    ]);
+    const config = { Env: ['PATH=/bin'] };
+    await pushImage(registry.host, 'library/redis', 'latest', [tar], { config });
   });
   after(async () => {
     await api[Symbol.asyncDispose]();
@@ -58,6 +69,7 @@ describe('the examples of the README', () => {
       .filter((line) => line.startsWith('curl '));
     assert.ok(commands.length >= 8, `${commands.length} commands`);
     let id = '';
+    let output = '';
     for (const command of commands) {
       const script = `${command.replace(/^curl /, 'curl --silent --show-error --fail-with-body --max-time 30 ')}`;
       const { stdout } = await run('bash', ['-c', script.replace(/\bID\b/, id)], {
@@ -65,9 +77,11 @@ describe('the examples of the README', () => {
       }).catch((error: { stdout?: string; message: string }) =>
         assert.fail(`${command}: ${error.message} ${error.stdout}`),
       );
+      output += stdout;
       if (id === '') id = String((JSON.parse(stdout) as { id: unknown }).id);
     }
     assert.equal((await fleet.ended(id)).state, 'ready');
+    assert.ok(output.includes(`${version}\n`), 'a container that one of them runs has written it');
   });
 
   test('the TypeScript of it type-checks and runs', async () => {
