@@ -17,7 +17,7 @@ const patience = z.strictObject({
   timeoutMs: z.coerce
     .number()
     .int()
-    .min(0)
+    .min(100)
     .max(longestWait)
     .optional()
     .meta({ description: `How long to wait. Default: ${usualWait}` }),
@@ -62,7 +62,7 @@ export function containerExecRoutes(services: Pick<ApiServices, 'config' | 'redi
       path: `${path}/exec`,
       summary: 'Run a command in a container that runs, and get what it wrote',
       description:
-        'For what ends within a minute. Of each stream the first MiB is kept, read as UTF-8. A command that fails is no error: its exit code says so.',
+        'For what ends within a minute: what takes longer is answered TIMEOUT, and runs on. Of each stream the first MiB is kept, read as UTF-8. A command that fails is no error: its exit code says so.',
       scope: 'run',
       ...{ asksAgent: true, needsToken: true },
       params: byId,

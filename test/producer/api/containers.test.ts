@@ -161,6 +161,8 @@ describe('containers by the API', { concurrency: false }, () => {
     assert.deepEqual(told, {
       ...{ exitCode: 4, stdout: '1 2\nfrom the caller', stderr: 'oops\n', truncated: false },
     });
+    const unread = await containers.exec(id, { args: ['true'], input: 'x'.repeat(900_000) });
+    assert.equal(unread.exitCode, 0, 'what it was sent and did not read is no error');
     const long = await containers.exec(id, {
       args: ['sh', '-c', 'head -c 3000000 /dev/zero | tr "\\0" x'],
     });
