@@ -1,6 +1,6 @@
 import type { Digest } from '../image/digest.ts';
 import type { PlannedBlob, PullRecord } from './record.ts';
-import type { PullRecords, Transfer } from './records.ts';
+import type { PullRecords } from './records.ts';
 import {
   type BlobState,
   type BlobStatus,
@@ -8,6 +8,7 @@ import {
   type NodeCounts,
   type PullHead,
 } from './status.ts';
+import type { Transfer } from './transfers.ts';
 
 /** What else a pull's state is told from: what it needs, and how far that is. */
 interface Progress {
@@ -26,7 +27,7 @@ export async function headOf(record: PullRecord, records: PullRecords): Promise<
     records.missing(id),
     records.nodes.begun(id),
   ]);
-  const transfers = await records.transfers(missing);
+  const transfers = await records.transfers.all(missing);
   return headFrom(record, { blobs, missing, transfers, begun });
 }
 

@@ -3,7 +3,7 @@ import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, isDigest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
-import { runScript } from '../queue/script.ts';
+import { executed, runScript } from '../queue/script.ts';
 import { createPull, type NewPull } from './create.ts';
 import { newPullId } from './id.ts';
 import { highest, type Priority, priorities } from './priority.ts';
@@ -21,16 +21,7 @@ import {
 } from './scripts.ts';
 import { outcomeOf, type PullOutcome } from './settle.ts';
 import { isFinished, type PlatformImage, type PullState } from './status.ts';
-
-/** Milliseconds for which a word of a worker counts that it is at a transfer. */
-export const attendedFor = 5_000;
-
-/** A blob on its way into the store. */
-export interface Transfer {
-  bytes: number;
-  /** A worker that lives is at it. */
-  isAttended: boolean;
-}
+import { Transfers } from './transfers.ts';
 
 const pinScript = `
 if redis.call('HSETNX', KEYS[1], 'target', ARGV[1]) == 1 and ARGV[2] ~= '' then
@@ -46,12 +37,14 @@ return redis.call('HGET', KEYS[1], 'target')
 export class PullRecords {
   readonly keys: Keys;
   readonly nodes: PullNodes;
+  readonly transfers: Transfers;
   readonly #redis: Redis;
 
   constructor(redis: Redis, prefix: string) {
     this.#redis = redis;
     this.keys = keysOf(prefix);
     this.nodes = new PullNodes(redis, this.keys);
+    this.transfers = new Transfers(redis, this.keys);
   }
 
   /** See {@link createPull}. */
@@ -289,43 +282,6 @@ export class PullRecords {
     await this.#redis.hset(this.keys.pull(id), 'warning', warning);
   }
 
-  /** How far a transfer is. Whoever follows reads it when they look; it wakes nobody. */
-  async transfer(digest: Digest, bytes: number): Promise<void> {
-    const key = this.keys.blob(digest);
-    await this.#redis
-      .pipeline()
-      .hset(key, { bytes, at: Date.now() })
-      .expire(key, 3600)
-      .set(this.keys.blobAttended(digest), '1', 'PX', attendedFor)
-      .publish(this.keys.advanced, digest)
-      .exec();
-  }
-
-  /**
-   * A worker is at a transfer, though no bytes may come; or it is in the queue to be tried again.
-   * @param ms for which that counts; the default must be said again before
-   */
-  async attend(digest: Digest, ms = attendedFor): Promise<void> {
-    await this.#redis.set(this.keys.blobAttended(digest), '1', 'PX', ms);
-  }
-
-  /** Each transfer that was seen within the last hour. */
-  async transfers(digests: Digest[]): Promise<Map<Digest, Transfer>> {
-    if (digests.length === 0) return new Map();
-    const pipeline = this.#redis.pipeline();
-    for (const digest of digests) {
-      pipeline.hget(this.keys.blob(digest), 'bytes').exists(this.keys.blobAttended(digest));
-    }
-    const results = await executed(pipeline.exec());
-    const transfers = new Map<Digest, Transfer>();
-    digests.forEach((digest, i) => {
-      const bytes = results[2 * i]?.[1];
-      const isAttended = results[2 * i + 1]?.[1] === 1;
-      if (typeof bytes === 'string') transfers.set(digest, { bytes: Number(bytes), isAttended });
-    });
-    return transfers;
-  }
-
   /** When something of a pull moved last: a change that its followers see, or bytes of a blob that it waits for. */
   async movedAt(id: string, createdAt: Date): Promise<Date> {
     const [latest, digests] = await Promise.all([
@@ -338,14 +294,6 @@ export class PullRecords {
     // The id of an event begins with its time.
     const times = [latest[0]?.[0].split('-')[0], ...moved].map((at) => Number(at ?? 0));
     return new Date(Math.max(createdAt.getTime(), ...times));
-  }
-
-  async transferEnded(digest: Digest): Promise<void> {
-    await this.#redis
-      .pipeline()
-      .del(this.keys.blob(digest), this.keys.blobAttended(digest))
-      .publish(this.keys.advanced, digest)
-      .exec();
   }
 
   /** Brings a pull's state in line with its facts. @returns the state */
@@ -395,13 +343,4 @@ export class PullRecords {
   async #run(script: string, id: string, ...args: (string | number)[]): Promise<unknown> {
     return await runScript(this.#redis, script, this.keys.ofPull(id), args);
   }
-}
-
-type Results = [error: Error | null, result: unknown][];
-
-/** The results of a pipeline or transaction; the first error among them is thrown. */
-async function executed(execution: Promise<Results | null>): Promise<Results> {
-  const results = (await execution) ?? [];
-  for (const [error] of results) if (error !== null) throw error;
-  return results;
 }

@@ -24,3 +24,12 @@ export async function runScript(
     return await redis.eval(script, keys.length, ...keys, ...args);
   }
 }
+
+type Results = [error: Error | null, result: unknown][];
+
+/** The results of a pipeline or transaction; the first error among them is thrown. */
+export async function executed(execution: Promise<Results | null>): Promise<Results> {
+  const results = (await execution) ?? [];
+  for (const [error] of results) if (error !== null) throw error;
+  return results;
+}

@@ -5,7 +5,7 @@ import type { Digest } from '../../shared/image/digest.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
 import { highest, type Priority } from '../../shared/pull/priority.ts';
 import { isWaitedFor } from '../../shared/pull/record.ts';
-import { attendedFor } from '../../shared/pull/records.ts';
+import { attendedFor } from '../../shared/pull/transfers.ts';
 import type { FollowUp } from '../../shared/queue/jobs.ts';
 import type { FetchPayload } from '../../shared/queue/payloads.ts';
 import { bytes } from '../../shared/telemetry/metrics.ts';
@@ -72,12 +72,12 @@ export async function fetchBlobJob(
       if (options.signal.aborted) throw thrown;
       const error = withDigest(asDrayError(thrown), digest);
       if (error.code === 'CANCELLED') {
-        await records.transferEnded(digest);
+        await records.transfers.ended(digest);
         return [];
       }
       // It waits in the queue, not for bytes.
-      if (error.code === 'RATE_LIMITED') await records.transferEnded(digest);
-      else await records.attend(digest, longestRetry);
+      if (error.code === 'RATE_LIMITED') await records.transfers.ended(digest);
+      else await records.transfers.attend(digest, longestRetry);
       if (error.retryable) passing = error;
       else await Promise.all(source.pulls.map((pull) => records.fail(pull, error)));
     }
@@ -107,7 +107,7 @@ export async function fetchBlobGaveUp(
   const failure = withDigest(error, payload.digest);
   const pulls = await services.records.waiting(payload.digest);
   await Promise.all(pulls.map((pull) => services.records.fail(pull, failure)));
-  await services.records.transferEnded(payload.digest);
+  await services.records.transfers.ended(payload.digest);
 }
 
 async function transfer(
@@ -122,15 +122,15 @@ async function transfer(
     const now = performance.now();
     if (now - last < Math.max(progressInterval, progressShare * transfers)) return;
     last = now;
-    records.transfer(digest, bytes).catch((error: unknown) => {
+    records.transfers.moved(digest, bytes).catch((error: unknown) => {
       services.log.debug({ err: error, digest }, 'progress could not be written');
     });
   };
-  await records.transfer(digest, 0);
+  await records.transfers.moved(digest, 0);
   transfers++;
   // However slow the registry is.
   const attending = setInterval(() => {
-    records.attend(digest).catch(() => {});
+    records.transfers.attend(digest).catch(() => {});
   }, attendedFor / 3);
   await using stack = new AsyncDisposableStack();
   stack.defer(() => {
@@ -180,7 +180,7 @@ async function transfer(
     }
   }
   await blobArrived(services, digest, options);
-  await records.transferEnded(digest);
+  await records.transfers.ended(digest);
 }
 
 /** Says to people why the pulls of a blob wait, though its transfer has not failed; or takes it back. */

@@ -159,7 +159,7 @@ describe('pull records', () => {
       [{ platform: 'linux/amd64', manifest: a, layers: [] }],
       [{ descriptor: a, kind: 'layer', existed: false }],
     );
-    await records.transfer(a.digest, 1);
+    await records.transfers.moved(a.digest, 1);
     assert.equal((await pulls.get(id))?.blobs[0]?.state, 'fetching');
     await records.arrived(id, a.digest, a.size);
     await records.named(id);
@@ -175,15 +175,15 @@ describe('pull records', () => {
       [{ platform: 'linux/amd64', manifest: a, layers: [] }],
       [{ descriptor: a, kind: 'layer', existed: false }],
     );
-    await records.transfer(a.digest, 1);
-    await records.attend(a.digest);
+    await records.transfers.moved(a.digest, 1);
+    await records.transfers.attend(a.digest);
     assert.equal((await pulls.get(id))?.note, undefined);
     // As when its time is over.
     await redis.del(records.keys.blobAttended(a.digest));
     const { note, blobs } = (await pulls.get(id)) ?? {};
     assert.match(note ?? '', /^the worker that fetched sha256:\w{12} is gone: another one goes on/);
     assert.equal(blobs?.[0]?.bytes, 1);
-    await records.transfer(a.digest, 1);
+    await records.transfers.moved(a.digest, 1);
     assert.equal((await pulls.get(id))?.note, undefined);
   });
 

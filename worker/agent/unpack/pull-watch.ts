@@ -76,7 +76,7 @@ export class PullWatch implements AsyncDisposable {
       return;
     }
     const missing = await records.missing(this.#pull);
-    const transfers = await records.transfers(missing);
+    const transfers = await records.transfers.all(missing);
     const bytes = [...transfers.values()].reduce((sum, each) => sum + each.bytes, missing.length);
     if (bytes !== this.#lastLook.bytes) {
       this.#lastLook = { ...this.#lastLook, bytes, changedAt: Date.now() };

@@ -92,7 +92,7 @@ describe('looking after the work of a node', () => {
       await sleep(bound / 2);
     }
     for (let bytes = 1; bytes <= 6; bytes++) {
-      await records.transfer(digests[1] ?? digestOf(''), bytes);
+      await records.transfers.moved(digests[1] ?? digestOf(''), bytes);
       await sleep(bound / 2);
     }
     assert.equal(work.why(), undefined);
