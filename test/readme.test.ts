@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { createToken } from '../shared/access/tokens.ts';
+import { createToken, type Scope } from '../shared/access/tokens.ts';
 import { startApi, type TestApi } from './producer/api/support.ts';
 import { startFleet, type TestFleet } from './support/fleet.ts';
 import { pushImage, tarOf } from './support/push.ts';
@@ -26,6 +26,7 @@ describe('the examples of the README', () => {
   let fleet: TestFleet;
   let api: TestApi;
   let token: string;
+  let tokens: string;
   before(async () => {
     const readme = await readFile(path.join(root, 'README.md'), 'utf8');
     section = /^## The HTTP API$([\s\S]*?)^## /m.exec(readme)?.[1] ?? '';
@@ -33,7 +34,7 @@ describe('the examples of the README', () => {
     fleet = await startFleet();
     const own = { DRAY_NETWORK: 'none' };
     await Promise.all([fleet.startWorker('w1'), fleet.startAgent('node-a', own)]);
-    const tokens = path.join(fleet.folder, 'tokens.json');
+    tokens = path.join(fleet.folder, 'tokens.json');
     token = await createToken(tokens, { name: 'reader', scopes: ['admin'] });
     api = await startApi({
       ...fleet.env,
@@ -66,14 +67,20 @@ describe('the examples of the README', () => {
       .join('\n')
       .replaceAll(/\\\n\s*/g, '')
       .split('\n')
-      .filter((line) => line.startsWith('curl '));
+      .filter((line) => /^curl |token create /.test(line));
     assert.ok(commands.length >= 8, `${commands.length} commands`);
+    let shown = '';
     let id = '';
     let output = '';
     for (const command of commands) {
+      const [, scope] = /token create \S+ --scope (\w+)/.exec(command) ?? [];
+      if (scope !== undefined) {
+        shown = await createToken(tokens, { name: scope, scopes: [scope as Scope] });
+        continue;
+      }
       const script = `${command.replace(/^curl /, 'curl --silent --show-error --fail-with-body --max-time 30 ')}`;
       const { stdout } = await run('bash', ['-c', script.replace(/\bID\b/, id)], {
-        env: { ...process.env, AUTH: `Authorization: Bearer ${token}` },
+        env: { ...process.env, AUTH: `Authorization: Bearer ${shown}` },
       }).catch((error: { stdout?: string; message: string }) =>
         assert.fail(`${command}: ${error.message} ${error.stdout}`),
       );
