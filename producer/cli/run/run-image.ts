@@ -9,7 +9,6 @@ import { formatReference, parseReference } from '../../../shared/image/reference
 import { parsePullPolicy } from '../../../shared/pull/policy.ts';
 import type { AgentClient } from '../../agent/client.ts';
 import { isShortDigest } from '../../short-digest.ts';
-import { attachTo } from '../attach.ts';
 import { type Context, openContext } from '../context.ts';
 import { commandFailed } from '../errors.ts';
 import { ownTerminalSize } from '../terminal.ts';
@@ -45,9 +44,13 @@ export async function runImage(command: Command, asked: RunRequest): Promise<num
       return 0;
     }
     const leave = new AbortController();
-    const started = await withImage(context, request, create, (agent, create) =>
-      agent.runContainer(create, { signal: leave.signal }),
-    );
+    // What is needed once it runs is loaded while the agent starts it.
+    const [started, { attachTo }] = await Promise.all([
+      withImage(context, request, create, (agent, create) =>
+        agent.runContainer(create, { signal: leave.signal }),
+      ),
+      import('../attach.ts'),
+    ]);
     warn(started.warnings);
     return await attachTo(started.id, {
       started,

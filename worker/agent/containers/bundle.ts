@@ -29,6 +29,8 @@ export async function makeBundle(
   const { id, instance } = container;
   const { userMapping } = container.options;
   const { bundle, rootfs, config, log, volumes } = bundleOf(layout, instance);
+  const host = readHost(options);
+  host.catch(() => {});
   await using undo = new AsyncDisposableStack();
   if (image.chainID !== undefined && snapshots.committed(image.chainID) === undefined) {
     throw new DrayError('NOT_FOUND', `${image.name} is not unpacked on this node`, {
@@ -70,7 +72,7 @@ export async function makeBundle(
     }),
     rootfs,
     hostname,
-    host: await readHost(options),
+    host: await host,
     cgroupsPath: `${layout.cgroupPrefix}${instance}`,
     networkFiles: await writeNetworkFiles({ ...networkFilesOf(container, bundle), ...options }),
     ...options,

@@ -124,6 +124,14 @@ export class ContainerRows {
     );
   }
 
+  /** Writes how a container ended, for who follows the events, and removes it, both or neither. */
+  deleteEnded(container: Container): void {
+    this.#database.transaction(() => {
+      this.update(container);
+      this.delete(container.instance);
+    });
+  }
+
   delete(instance: string): void {
     this.#database.run('DELETE FROM containers WHERE instance = ?', instance);
   }

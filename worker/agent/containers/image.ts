@@ -25,6 +25,9 @@ export interface ImageSource {
   find(nameOrDigest: string, options?: CallOptions): Promise<ContainerImage>;
 }
 
+/** Images whose config is remembered: what a digest names never changes. */
+const remembered = 64;
+
 /**
  * The images of a content store. Manifest and config are verified as they are read.
  * @param isHeld whether the image of a manifest was brought to this node: of an index, that one is meant
@@ -33,23 +36,37 @@ export function imagesOf(
   store: Pick<Store, 'images' | 'content'>,
   isHeld: (manifest: Digest) => boolean,
 ): ImageSource {
+  const known = new Map<Digest, Pick<ContainerImage, 'config' | 'chainID'>>();
   return {
     find: async (nameOrDigest, options = {}) => {
-      const { name: source, descriptor } = await findImage(store, isHeld, nameOrDigest, options);
-      const manifestBytes = await readBlob(store.content, descriptor, {
-        maxBytes: maxManifestBytes,
-        ...options,
-      });
-      const manifest = parseManifest(manifestBytes, descriptor.mediaType, source);
-      const configBytes = await readBlob(store.content, manifest.config, {
-        maxBytes: maxConfigBytes,
-        ...options,
-      });
-      const config = parseImageConfig(configBytes, manifest, source);
-      const chainID = chainIDs(config.rootfs.diff_ids).at(-1);
-      return { name: source, manifest: descriptor.digest, config, chainID };
+      const image = await findImage(store, isHeld, nameOrDigest, options);
+      const { digest } = image.descriptor;
+      const found = known.get(digest) ?? (await readImage(store, image, options));
+      known.delete(digest);
+      known.set(digest, found);
+      const [oldest] = known.keys();
+      if (known.size > remembered && oldest !== undefined) known.delete(oldest);
+      return { name: image.name, manifest: digest, ...found };
     },
   };
+}
+
+async function readImage(
+  store: Pick<Store, 'content'>,
+  { name, descriptor }: Found,
+  options: CallOptions,
+): Promise<Pick<ContainerImage, 'config' | 'chainID'>> {
+  const manifestBytes = await readBlob(store.content, descriptor, {
+    maxBytes: maxManifestBytes,
+    ...options,
+  });
+  const manifest = parseManifest(manifestBytes, descriptor.mediaType, name);
+  const configBytes = await readBlob(store.content, manifest.config, {
+    maxBytes: maxConfigBytes,
+    ...options,
+  });
+  const config = parseImageConfig(configBytes, manifest, name);
+  return { config, chainID: chainIDs(config.rootfs.diff_ids).at(-1) };
 }
 
 interface Found {

@@ -40,10 +40,13 @@ export async function launch(
   const files = bundleOf(layout, instance);
   try {
     const tools = await services.tools(options.runtime);
-    await services.bridge.detach(instance);
-    for (const file of [files.exit, files.oom]) await rm(file, { force: true });
-    await makeRootFolder(files.rootfs, options.userMapping);
-    await snapshots.mount(instance, files.rootfs);
+    await allDone([
+      services.bridge.detach(instance),
+      ...[files.exit, files.oom].map((file) => rm(file, { force: true })),
+      makeRootFolder(files.rootfs, options.userMapping).then(() =>
+        snapshots.mount(instance, files.rootfs),
+      ),
+    ]);
     // From here on nothing is cancelled: a runtime that is cut off half-way leaves more behind.
     const pid = await createMonitored(tools, {
       id: instance,
@@ -97,26 +100,16 @@ async function attach(
  * Ends whatever runs of a container, unmounts it and frees its addresses. What is not there is success.
  */
 export async function halt(services: ContainerServices, instance: string): Promise<void> {
-  await endProcesses(services, instance);
+  await endProcesses(services, instance, services.rows.byInstance(instance)?.options.runtime);
   await takeDown(services, instance);
 }
 
-/**
- * The same of one whose processes have all ended: the runtime's end of it and ours need not wait for each other.
- * @param options.remove its snapshot goes too
- */
+/** The same of one whose processes have all ended: the runtime's end of it and ours need not wait for each other. */
 export async function haltEnded(
   services: ContainerServices,
-  instance: string,
-  { remove }: { remove: boolean },
+  { instance, options: { runtime } }: Container,
 ): Promise<void> {
-  const ways = await Promise.allSettled([
-    endProcesses(services, instance),
-    takeDown(services, instance).then(async () => {
-      if (remove) await services.snapshots.remove(instance);
-    }),
-  ]);
-  for (const way of ways) if (way.status === 'rejected') throw way.reason;
+  await allDone([endProcesses(services, instance, runtime), takeDown(services, instance)]);
 }
 
 async function takeDown(
@@ -127,12 +120,17 @@ async function takeDown(
   await bridge.detach(instance);
 }
 
-async function endProcesses(services: ContainerServices, instance: string): Promise<void> {
-  const { layout, rows } = services;
+/** @param runtime what it was made by */
+async function endProcesses(
+  services: ContainerServices,
+  instance: string,
+  runtime: string | undefined,
+): Promise<void> {
+  const { layout } = services;
   const { bundle } = bundleOf(layout, instance);
   const isKnown = (await knownToRuntime(services)).has(instance);
   if (isKnown || (await findMonitors(bundle)).length > 0) {
-    const { runc } = await services.tools(rows.byInstance(instance)?.options.runtime);
+    const { runc } = await services.tools(runtime);
     await runc.delete(instance);
     // The monitor of a container that ran writes the exit code and ends by itself.
     if (isKnown) await until(async () => !(await isMonitorAlive(bundle)));
@@ -142,6 +140,13 @@ async function endProcesses(services: ContainerServices, instance: string): Prom
     if (left.length > 0) await until(async () => (await findMonitors(bundle)).length === 0);
     if ((await knownToRuntime(services)).has(instance)) await runc.delete(instance);
     await rm(join(layout.sockets, instance), { force: true });
+  }
+}
+
+/** Waits for all of them, also when one has failed: what follows finds none at work. @throws the first failure */
+async function allDone(ways: readonly Promise<void>[]): Promise<void> {
+  for (const way of await Promise.allSettled(ways)) {
+    if (way.status === 'rejected') throw way.reason;
   }
 }
 

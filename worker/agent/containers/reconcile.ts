@@ -88,7 +88,10 @@ export async function observe(
 async function sweepRuntime(services: ContainerServices): Promise<void> {
   for (const instance of await knownToRuntime(services)) {
     const container = services.rows.byInstance(instance);
-    if (container === undefined || !isLive(container.state)) await halt(services, instance);
+    if (container !== undefined && isLive(container.state)) continue;
+    await halt(services, instance);
+    // Of another runtime, which nobody knows the name of any more, only this is left.
+    await rm(join(services.layout.runtime, instance), { recursive: true, force: true });
   }
 }
 

@@ -127,6 +127,21 @@ export class Supervisor implements AsyncDisposable {
     this.tell();
   }
 
+  /**
+   * Removes a container whose processes have all ended. Its end is told once its name, addresses and ports are free;
+   * its files, of which nobody knows any more then, go after that: the sweep of the next agent does the same.
+   */
+  async #forgetEnded(container: Container): Promise<void> {
+    const { rows, bridge } = this.#services;
+    const { id, instance } = container;
+    await bridge.detach(instance);
+    rows.deleteEnded(container);
+    this.#remember(id, exitOf(container));
+    this.tell();
+    await haltEnded(this.#services, container);
+    await removeBundle(this.#services, instance);
+  }
+
   /** Removes a container that has ended, in the background. */
   removeLater(container: Container): void {
     this.#inBackground(container.instance, async () => {
@@ -185,18 +200,18 @@ export class Supervisor implements AsyncDisposable {
     if (exited === undefined) return;
     this.#health.unwatch(instance);
     const next = planRestart(exited) ?? exited;
+    // Without its monitor's word it is not sure that all of it has ended.
+    const isSure = next.exitCode !== exitCodes.unknown;
+    if (next.state === 'exited' && next.autoRemove) {
+      if (isSure) await this.#forgetEnded(next);
+      else await this.remove(next);
+      return;
+    }
     rows.update(next);
     // Whoever waits hears of it first; cleaning up takes the runtime some time.
     this.tell();
-    const remove = next.state === 'exited' && next.autoRemove;
-    if (remove) rows.update({ ...next, state: 'removing' });
-    // Without its monitor's word it is not sure that all of it has ended.
-    if (next.exitCode === exitCodes.unknown) await halt(this.#services, instance);
-    else await haltEnded(this.#services, instance, { remove });
-    if (remove) {
-      await this.#discard(next);
-      return;
-    }
+    if (isSure) await haltEnded(this.#services, next);
+    else await halt(this.#services, instance);
     await rm(bundleOf(layout, instance).exit, { force: true });
     if (next.state === 'restarting') this.#restartLater(next);
   }
