@@ -1,4 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync } from 'node:fs';
@@ -10,9 +9,11 @@ import { ReadStream } from 'node:tty';
 import type { OutputChunk, OutputStream } from '../../../shared/agent/containers.ts';
 import type { TerminalSize } from '../../../shared/agent/exec.ts';
 import { errnoOf } from '../../../shared/errors.ts';
+import { makePipe } from '../linux/pipe.ts';
 import { openRawPty, resizePty } from '../linux/pty.ts';
-import { systemPath } from '../linux/spawn.ts';
-import { execError, exitCodes, refusedCommand } from './exit-codes.ts';
+import type { SpawnRequest } from '../linux/spawn.ts';
+import { type RunningProgram, readEnd, startProgram, writeEnd } from '../linux/start-program.ts';
+import { execError, refusedCommand } from './exit-codes.ts';
 import { type Runc, runtimeMessage } from './runc.ts';
 import { encodeSpec, type SpecProcess } from './runtime-spec.ts';
 
@@ -24,7 +25,29 @@ const outputBuffer = 256 * 1024;
 const maxRefusal = 512;
 
 /** The runtime hands its own umask on to what it runs, and that of the agent is 0: arguments of sh, before a program's. */
-export const withUmask = ['-c', 'umask 022; exec "$@"', 'sh'];
+const withUmask = ['-c', 'umask 022; exec "$@"', 'sh'];
+
+/**
+ * Starts the runtime for a further process in a container.
+ * @param files its standard streams
+ * @param before a program that it is started by
+ */
+export function startRuntime(
+  { path, globalArguments }: Runc,
+  args: readonly string[],
+  files: SpawnRequest['files'],
+  before: readonly string[] = [],
+): RunningProgram {
+  const [program = '', ...rest] = [
+    ...before,
+    'sh',
+    ...withUmask,
+    path,
+    ...globalArguments,
+    ...args,
+  ];
+  return startProgram(program, rest, { cwd: '/', files });
+}
 
 /** A further process in a container, with its streams. */
 export interface ExecSession {
@@ -76,15 +99,15 @@ export async function startExec(runc: Runc, request: ExecStart): Promise<ExecSes
   try {
     await writeFile(files.process, encodeSpec(process), { mode: 0o600 });
     const args = [
-      ...[...runc.globalArguments, '--log', log, 'exec'],
+      ...['--log', log, 'exec'],
       ...['--process', files.process, '--pid-file', files.pid],
       ...(detach ? ['--detach', instance] : [instance]),
     ];
     const streams =
       terminal === undefined || detach
-        ? startPlain(runc.path, args, request)
-        : startOnTerminal(runc.path, args, terminal);
-    const ended = endOf(streams.child);
+        ? startPlain(runc, args, request)
+        : startOnTerminal(runc, args, terminal);
+    const { ended } = streams.program;
     // Node throws away what nobody listens to when a process ends.
     const running = session(streams, ended);
     await Promise.race([ended, appears(files.pid, ended)]);
@@ -101,54 +124,66 @@ export async function startExec(runc: Runc, request: ExecStart): Promise<ExecSes
 
 /** A runtime's process with the ends of its streams that are the agent's. */
 interface Streams {
-  child: ChildProcess;
+  program: RunningProgram;
   readable: [OutputStream, Readable][];
   writable: Writable | undefined;
   resize: (size: TerminalSize) => void;
   hangUp: () => void;
 }
 
-function startPlain(path: string, args: string[], { stdin, detach }: ExecStart): Streams {
-  const output = detach ? 'ignore' : 'pipe';
-  const child = spawn('sh', [...withUmask, path, ...args], {
-    cwd: '/',
-    env: { PATH: systemPath },
-    stdio: [stdin && !detach ? 'pipe' : 'ignore', output, output],
-  });
-  child.stdin?.on('error', () => {});
-  const { stdout, stderr } = child;
+function startPlain(runc: Runc, args: string[], { stdin, detach }: ExecStart): Streams {
+  if (detach) {
+    const program = startRuntime(runc, args, ['null', 'null', 'null']);
+    return { program, readable: [], writable: undefined, resize: () => {}, hangUp: () => {} };
+  }
+  const input = stdin ? makePipe() : undefined;
+  const [stdout, stderr] = [makePipe(), makePipe()];
+  let program: RunningProgram;
+  try {
+    program = startRuntime(runc, args, [input?.read ?? 'null', stdout.write, stderr.write]);
+  } catch (error) {
+    closeAll(input?.write, stdout.read, stderr.read);
+    throw error;
+  } finally {
+    closeAll(input?.read, stdout.write, stderr.write);
+  }
+  const writable = input === undefined ? undefined : writeEnd(input.write);
   return {
-    child,
-    readable:
-      stdout === null || stderr === null
-        ? []
-        : [
-            ['stdout', stdout],
-            ['stderr', stderr],
-          ],
-    writable: child.stdin ?? undefined,
+    program,
+    readable: [
+      ['stdout', readEnd(stdout.read)],
+      ['stderr', readEnd(stderr.read)],
+    ],
+    writable,
     resize: () => {},
-    hangUp: () => child.stdin?.destroy(),
+    hangUp: () => writable?.destroy(),
   };
+}
+
+function closeAll(...files: (number | undefined)[]): void {
+  for (const fd of files) if (fd !== undefined) closeSync(fd);
 }
 
 /**
  * The runtime copies between the container's terminal and the one it runs on itself. That is its controlling
  * one, so that it hears of its end (SIGHUP) and hands that on.
  */
-function startOnTerminal(path: string, args: string[], size: TerminalSize): Streams {
+function startOnTerminal(runc: Runc, args: string[], size: TerminalSize): Streams {
   const { master, slave } = openRawPty();
   resizePty(master, size);
-  const child = spawn('setsid', ['--ctty', 'sh', ...withUmask, path, ...args], {
-    cwd: '/',
-    env: { PATH: systemPath },
-    stdio: [slave, slave, slave],
-  });
-  closeSync(slave);
+  let program: RunningProgram;
+  try {
+    program = startRuntime(runc, args, [slave, slave, slave], ['setsid', '--ctty']);
+  } catch (error) {
+    closeSync(master);
+    throw error;
+  } finally {
+    closeSync(slave);
+  }
   const screen = new ReadStream(master);
   screen.on('error', () => {});
   return {
-    child,
+    program,
     readable: [['stdout', screen]],
     writable: screen,
     resize: (size) => {
@@ -159,7 +194,7 @@ function startOnTerminal(path: string, args: string[], size: TerminalSize): Stre
 }
 
 function session(streams: Streams, ended: Promise<number>): ExecSession {
-  const { child, readable, writable, resize, hangUp } = streams;
+  const { program, readable, writable, resize, hangUp } = streams;
   const left = Promise.withResolvers<undefined>();
   let refusal = '';
   const output = merge(readable, ({ stream, bytes }) => {
@@ -186,7 +221,7 @@ function session(streams: Streams, ended: Promise<number>): ExecSession {
     },
     exited: Promise.race([exited, left.promise]),
     // The runtime hands signals on.
-    kill: (signal) => child.kill(signal),
+    kill: (signal) => program.kill(signal),
     leave: ({ detach = false } = {}) => {
       left.resolve(undefined);
       output.stop();
@@ -231,14 +266,6 @@ function merge(
   if (open === 0) merged.end();
   merged.once('close', stop);
   return { merged, stop };
-}
-
-/** The exit code of the runtime's process, which is that of the process that it watches. */
-async function endOf(child: ChildProcess): Promise<number> {
-  return await new Promise((resolve) => {
-    child.once('exit', (code) => resolve(code ?? exitCodes.unknown));
-    child.once('error', () => resolve(exitCodes.failed));
-  });
 }
 
 async function appears(path: string, ended: Promise<unknown>): Promise<void> {

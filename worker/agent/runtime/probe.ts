@@ -1,9 +1,10 @@
-import { spawn } from 'node:child_process';
+import { closeSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HealthcheckResult } from '../../../shared/agent/containers.ts';
-import { systemPath } from '../linux/spawn.ts';
-import { withUmask } from './exec.ts';
+import { makePipe } from '../linux/pipe.ts';
+import { type RunningProgram, readEnd } from '../linux/start-program.ts';
+import { startRuntime } from './exec.ts';
 import type { Runc } from './runc.ts';
 
 export interface ProbeRequest {
@@ -32,34 +33,35 @@ export async function probe(
   const own = await mkdtemp(join(folder, 'probe-'));
   const pidFile = join(own, 'pid');
   try {
-    const args = [...runc.globalArguments, 'exec', '--pid-file', pidFile, instance, ...command];
-    const child = spawn('sh', [...withUmask, runc.path, ...args], {
-      cwd: '/',
-      env: { PATH: systemPath },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const [stdout, stderr] = [makePipe(), makePipe()];
+    const args = ['exec', '--pid-file', pidFile, instance, ...command];
+    const streams = [stdout, stderr].map(({ read }) => readEnd(read));
+    let program: RunningProgram;
+    try {
+      program = startRuntime(runc, args, ['null', stdout.write, stderr.write]);
+    } catch (error) {
+      for (const stream of streams) stream.destroy();
+      throw error;
+    } finally {
+      for (const { write } of [stdout, stderr]) closeSync(write);
+    }
     let output = Buffer.alloc(0);
-    for (const stream of [child.stdout, child.stderr]) {
+    for (const stream of streams) {
       stream.on('data', (bytes: Buffer) => {
         if (output.length < maxBytes) output = Buffer.concat([output, bytes]);
       });
-      stream.on('error', () => {});
     }
     const bound = AbortSignal.any([
       AbortSignal.timeout(timeoutMs),
       ...(signal === undefined ? [] : [signal]),
     ]);
     // The runtime's own end would leave the program behind.
-    const kill = () => void killBy(pidFile).finally(() => child.kill('SIGKILL'));
+    const kill = () => void killBy(pidFile).finally(() => program.kill('SIGKILL'));
     bound.addEventListener('abort', kill, { once: true });
-    const exitCode = await new Promise<number>((resolve, reject) => {
-      child.once('error', reject);
-      // What it left in the background may hold its output open.
-      child.once('exit', (code) => resolve(code ?? -1));
-    });
+    // What it left in the background may hold its output open.
+    const exitCode = await program.ended;
     bound.removeEventListener('abort', kill);
-    child.stdout.destroy();
-    child.stderr.destroy();
+    for (const stream of streams) stream.destroy();
     const text = output.toString('utf8', 0, Math.min(output.length, maxBytes));
     if (!bound.aborted) return { exitCode, output: text };
     return { exitCode: -1, output: `${text}(took longer than ${timeoutMs} ms)` };
