@@ -43,6 +43,7 @@ export type ErrorCode =
   // fleet
   | 'QUEUE_UNAVAILABLE'
   | 'AGENT_UNAVAILABLE'
+  | 'VERSION_MISMATCH'
   | 'NODE_LOST'
   | 'PAYLOAD_INVALID'
   | 'WEBHOOK_FAILED'

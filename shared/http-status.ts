@@ -25,6 +25,7 @@ const statuses: Partial<Record<ErrorCode, number>> = {
   STORE_UNAVAILABLE: 503,
   QUEUE_UNAVAILABLE: 503,
   AGENT_UNAVAILABLE: 503,
+  VERSION_MISMATCH: 501,
   NODE_LOST: 503,
   TIMEOUT: 504,
   NO_SPACE: 507,

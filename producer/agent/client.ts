@@ -12,6 +12,7 @@ import {
   type OutputChunk,
   type SnapshotStatus,
   type StartedMessage,
+  type VolumeStatus,
 } from '../../shared/agent/containers.ts';
 import type { ExecRequest, ExitMessage } from '../../shared/agent/exec.ts';
 import {
@@ -300,6 +301,22 @@ export class AgentClient {
   async *watchPull(id: string, options: CallOptions = {}): AsyncGenerator<PullStatus> {
     const { body } = await this.#open('GET', `/v1/pulls/${id}/events`, options);
     yield* linesOf<PullStatus>(this.#translated(body, options.signal), asDate);
+  }
+
+  /** The volumes with a name. */
+  async listVolumes(options: CallOptions = {}): Promise<VolumeStatus[]> {
+    const answer = await this.#json<{ volumes: VolumeStatus[] }>(
+      'GET',
+      '/v1/volumes',
+      undefined,
+      options,
+    );
+    return answer.volumes;
+  }
+
+  /** Removes one with all that is in it. @throws NOT_FOUND, CONFLICT when a container has it */
+  async removeVolume(name: string, options: CallOptions = {}): Promise<void> {
+    await this.#json('DELETE', `/v1/volumes/${encodeURIComponent(name)}`, undefined, options);
   }
 
   async listSnapshots(options: CallOptions = {}): Promise<SnapshotStatus[]> {

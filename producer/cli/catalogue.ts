@@ -175,6 +175,11 @@ export const catalogue: readonly CatalogueGroup[] = [
         summary: 'copy files from a container or into it',
         load: () => import('./commands/cp.ts'),
       },
+      {
+        name: 'volume',
+        summary: 'list, inspect and remove volumes',
+        load: () => import('./commands/volume.ts'),
+      },
       { name: 'ps', summary: 'list containers', load: () => import('./commands/ps.ts') },
       {
         name: 'logs',

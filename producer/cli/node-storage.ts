@@ -1,7 +1,9 @@
 import path from 'node:path';
+import type { SnapshotStatus } from '../../shared/agent/containers.ts';
 import { DrayError } from '../../shared/errors.ts';
 import { type Digest, isDigest } from '../../shared/image/digest.ts';
 import { findImages, imageArgument, imageUnknown } from '../image-names.ts';
+import { expandDigest, isShortDigest } from '../short-digest.ts';
 import type { Context } from './context.ts';
 import { formatAge, formatBytes, type ListOptions, printList } from './output.ts';
 import { unpackStored } from './unpack-stored.ts';
@@ -22,6 +24,23 @@ export async function listSnapshots(context: Context, options: ListOptions): Pro
     ],
     name: ({ name }) => name,
   });
+}
+
+/** `dray snapshots rm`. A key is itself, whatever chainIDs there are. @throws NOT_FOUND, CONFLICT, USAGE */
+export async function removeSnapshots(context: Context, names: readonly string[]): Promise<void> {
+  const agent = await context.agent();
+  for (const name of names) {
+    const there = isShortDigest(name) ? await agent.listSnapshots() : [];
+    const isKey = there.some((snapshot) => snapshot.name === name);
+    const found =
+      isKey || !isShortDigest(name) ? name : await expandDigest(name, chainIDsOf(there));
+    await agent.removeSnapshot(found ?? name);
+    process.stdout.write(`${found ?? name}\n`);
+  }
+}
+
+function chainIDsOf(snapshots: readonly SnapshotStatus[]): Digest[] {
+  return snapshots.flatMap(({ name }) => (isDigest(name) ? [name] : []));
 }
 
 /** `dray snapshots prepare`: prints mount commands that a shell can run. */

@@ -163,6 +163,16 @@ export interface SnapshotStatus {
   createdAt: string;
 }
 
+/** A volume with a name, as the API lists it. */
+export interface VolumeStatus {
+  name: string;
+  /** Its folder on the node. */
+  path: string;
+  createdAt: string;
+  /** The ids of the containers that have it, whether they run or not. */
+  usedBy: string[];
+}
+
 /** A mount in the form of mount(8). */
 export interface MountStatus {
   type: string;

@@ -46,13 +46,10 @@ Examples:
     .command('rm')
     .summary('remove snapshots')
     .description('Remove snapshots that nothing stands on.')
-    .argument('<name...>', 'keys or chainIDs')
+    .argument('<name...>', 'keys, or chainIDs or their first digits')
     .action(async (names: string[], _options: object, command: Command) => {
       const { openContext } = await import('../context.ts');
-      const agent = await (await openContext(command)).agent();
-      for (const name of names) {
-        await agent.removeSnapshot(name);
-        process.stdout.write(`${name}\n`);
-      }
+      const { removeSnapshots } = await import('../node-storage.ts');
+      await removeSnapshots(await openContext(command), names);
     });
 }

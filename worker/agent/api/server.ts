@@ -17,6 +17,7 @@ import { observeRoutes } from './observe-routes.ts';
 import { type PullServices, pullRoutes } from './pull-routes.ts';
 import { type StorageServices, storageRoutes } from './storage-routes.ts';
 import { streamRoutes } from './stream-routes.ts';
+import { volumeRoutes } from './volume-routes.ts';
 
 /** What the agent's API stands on. */
 export interface AgentServices extends StorageServices {
@@ -40,6 +41,7 @@ export interface RemoteAccess {
  * Without `remote` it is for a socket whose file says who may.
  */
 export function createAgentServer(services: AgentServices, remote?: RemoteAccess): FastifyInstance {
+  const { node, version } = services;
   const server = fastify({
     ...(remote === undefined ? {} : { https: remote.https }),
     loggerInstance: services.log as FastifyBaseLogger,
@@ -51,19 +53,23 @@ export function createAgentServer(services: AgentServices, remote?: RemoteAccess
   server.setErrorHandler(sendError);
   if (remote !== undefined) server.addHook('onRequest', remote.authorize);
   server.setNotFoundHandler((request, reply) => {
-    const message = `The agent has no ${request.method} ${request.url.slice(0, 200)}`;
-    void reply.code(404).send({ error: { code: 'NOT_FOUND', message, retryable: false } });
+    const asked = `${request.method} ${request.url.replace(/\?.*/, '').slice(0, 200)}`;
+    const message = `The agent of ${node} (version ${version}) does not know ${asked}: it is of another version than who asks`;
+    const hint = 'Start it again with the same version: its containers run on.';
+    void reply
+      .code(404)
+      .send({ error: { code: 'VERSION_MISMATCH', message, hint, retryable: false } });
   });
   // A layer is handed on as it comes, whatever its size.
   server.addContentTypeParser('application/octet-stream', (_request, payload, done) =>
     done(null, payload),
   );
-  const { node, version } = services;
   server.get('/v1/health', () => ({ status: 'ok', node, version }));
   containerRoutes(server, services.containers);
   streamRoutes(server, services.containers);
   copyRoutes(server, services.containers);
   observeRoutes(server, services.containers);
+  volumeRoutes(server, services.containers);
   storageRoutes(server, services);
   if (remote === undefined && services.pulls !== undefined) pullRoutes(server, services.pulls);
   return server;

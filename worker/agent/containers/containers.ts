@@ -2,6 +2,7 @@ import type {
   ContainerExit,
   ContainerStatus,
   CreateContainerRequest,
+  VolumeStatus,
 } from '../../../shared/agent/containers.ts';
 import type { ExecRequest } from '../../../shared/agent/exec.ts';
 import type { ContainerStats, ProcessStatus } from '../../../shared/agent/observe.ts';
@@ -15,6 +16,7 @@ import { execInContainer } from './exec.ts';
 import { type ContainerInput, openInput } from './input.ts';
 import { bundleOf } from './layout.ts';
 import { type OpenedLog, openLog, type ReadLogOptions } from './log.ts';
+import { listVolumes, removeVolume } from './named-volumes.ts';
 import { type OpenContainersOptions, openServices } from './open-services.ts';
 import { pauseContainer } from './pause.ts';
 import { reconcile } from './reconcile.ts';
@@ -251,6 +253,16 @@ export class Containers implements AsyncDisposable {
     const { pid, state } = this.#services.rows.require(id);
     if (pid !== undefined && isLive(state)) return await readProcesses(pid);
     throw new DrayError('CONFLICT', `Container ${id} is ${state}: it has no processes`);
+  }
+
+  /** The volumes with a name. */
+  async listVolumes(): Promise<VolumeStatus[]> {
+    return await listVolumes(this.#services);
+  }
+
+  /** Removes a volume with a name. @throws NOT_FOUND, CONFLICT when a container has it */
+  async removeVolume(name: string): Promise<void> {
+    await removeVolume(this.#services, name);
   }
 
   /** Opens the standard input of a running container: see {@link openInput}. @throws NOT_FOUND */

@@ -7,6 +7,7 @@ import { type Container, isLive } from './container.ts';
 import { readExit } from './exits.ts';
 import { bundleOf } from './layout.ts';
 import { describeEnd, ended, halt, knownToRuntime } from './lifecycle.ts';
+import { sweepVolumes } from './named-volumes.ts';
 import { planRestart } from './restarts.ts';
 import { type ContainerServices, containerLabel } from './services.ts';
 
@@ -30,6 +31,7 @@ export async function reconcile(
   }
   await sweepRuntime(services);
   await sweepFolders(services);
+  await sweepVolumes(services);
 }
 
 async function reconcileOne(services: ContainerServices, container: Container): Promise<void> {
