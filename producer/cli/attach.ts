@@ -38,7 +38,9 @@ export interface AttachOptions extends FollowOptions {
  */
 export async function attachTo(id: string, options: AttachOptions): Promise<number> {
   const { leave = new AbortController() } = options;
-  const follow = { ...options, signal: leave.signal };
+  // On a terminal that is lent a newline alone goes straight down, from wherever the program inside has left off.
+  const say = (text: string) => options.say?.(options.terminal ? `\r\n${text}\r` : text);
+  const follow = { ...options, say, signal: leave.signal };
   const output = followOutput(id, follow);
   await output.next();
   using stack = new DisposableStack();

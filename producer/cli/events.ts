@@ -44,6 +44,9 @@ export async function showEvents(context: Context, flags: EventFlags): Promise<v
   }
 }
 
+/** For the ids of a node that is not new; longer ones move what follows. */
+const idColumns = 5;
+
 function lineOf({
   id,
   at,
@@ -60,6 +63,6 @@ function lineOf({
     ...(error === undefined ? [] : [error]),
   ].join(', ');
   return printable(
-    `${at}  ${id}  ${kind.padEnd(7)} ${container}  ${image}${more && `  (${more})`}`,
+    `${at}  ${String(id).padStart(idColumns)}  ${kind.padEnd(7)} ${container}  ${image}${more && `  (${more})`}`,
   );
 }

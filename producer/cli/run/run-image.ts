@@ -33,24 +33,20 @@ export async function runImage(command: Command, asked: RunRequest): Promise<num
     const context = await openContext(command);
     const request = await withWholeDigest(asked, context);
     const create = await createRequest(request);
+    const leave = new AbortController();
+    const starting = withImage(context, request, create, (agent, create) =>
+      agent.runContainer(create, { signal: leave.signal }),
+    );
     if (request.detach === true) {
-      const { id, warnings } = await withImage(context, request, create, async (agent, create) => {
-        const { id, warnings = [] } = await agent.createContainer(create);
-        await agent.startContainer(id);
-        return { id, warnings };
-      });
+      const { id, warnings } = await starting;
+      // It runs on; nobody reads its output here.
+      leave.abort();
       warn(warnings);
       process.stdout.write(`${id}\n`);
       return 0;
     }
-    const leave = new AbortController();
     // What is needed once it runs is loaded while the agent starts it.
-    const [started, { attachTo }] = await Promise.all([
-      withImage(context, request, create, (agent, create) =>
-        agent.runContainer(create, { signal: leave.signal }),
-      ),
-      import('../attach.ts'),
-    ]);
+    const [started, { attachTo }] = await Promise.all([starting, import('../attach.ts')]);
     warn(started.warnings);
     return await attachTo(started.id, {
       started,
