@@ -24,8 +24,7 @@ export function startOnTerminal(
   const child = spawn(program, args, { cols: columns, rows, env: { ...env, TERM: 'xterm' } });
   let text = '';
   child.onData((data) => {
-    // Two terminals in a row may put a carriage return each; it shows as one.
-    text = (text + data.replaceAll(controlSequence, '')).replaceAll(/\r+\n/g, '\r\n');
+    text += data.replaceAll(controlSequence, '');
   });
   const ended = new Promise<number>((resolve) => {
     child.onExit(({ exitCode, signal }) => resolve(signal ? 128 + signal : exitCode));
@@ -34,7 +33,7 @@ export function startOnTerminal(
     type: (keys) => child.write(keys),
     resize: (columns, rows) => child.resize(columns, rows),
     shows: async (pattern) => {
-      for (const end = Date.now() + 20_000; ; await sleep(10)) {
+      for (const end = Date.now() + 60_000; ; await sleep(10)) {
         const found = pattern.exec(text);
         if (found !== null) {
           text = text.slice(found.index + found[0].length);

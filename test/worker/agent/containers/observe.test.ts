@@ -36,14 +36,16 @@ describe('what can be seen of containers', { concurrency: false }, () => {
     await start('busy', 'while :; do :; done');
     await start('idle', 'sleep 1000');
     const one = await agent.client.stats();
-    await sleep(1000);
-    const two = await agent.client.stats();
+    let two = one;
     const used = (id: string) => {
       const [before, now] = [one, two].map((all) => all.find((stats) => stats.id === id));
       assert.ok(before !== undefined && now !== undefined);
       return (now.cpuNanoseconds - before.cpuNanoseconds) / 1e6;
     };
-    assert.ok(used('busy') > 100, `${used('busy')} ms`);
+    for (const end = Date.now() + 60_000; used('busy') < 200; await sleep(100)) {
+      assert.ok(Date.now() < end, `${used('busy')} ms`);
+      two = await agent.client.stats();
+    }
     assert.ok(used('idle') < 50, `${used('idle')} ms`);
     const idle = two.find(({ id }) => id === 'idle');
     assert.ok(idle !== undefined && idle.memoryBytes > 10_000 && idle.memoryBytes < 50_000_000);
@@ -96,7 +98,7 @@ describe('what can be seen of containers', { concurrency: false }, () => {
       'die killed 137',
       'remove killed',
     ]);
-    for (const end = Date.now() + 5_000; seen.length < 8 && Date.now() < end; ) await sleep(20);
+    for (const end = Date.now() + 60_000; seen.length < 8 && Date.now() < end; ) await sleep(20);
     assert.deepEqual(said(seen), life);
     assert.deepEqual(said(await eventsAfter(begin)), life);
     assert.ok(seen.every(({ id }, n) => n === 0 || id > (seen[n - 1]?.id ?? 0)));

@@ -13,7 +13,7 @@ const shell = (script: string) => ['/bin/sh', '-c', script];
 
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
   for (let tries = 0; !(await holds()); tries++) {
-    assert(tries < 400, `${what} did not come about`);
+    assert(tries < 4000, `${what} did not come about`);
     await sleep(25);
   }
 }
@@ -98,16 +98,21 @@ describe('restart policies', () => {
     if (!requireContainers(t)) return;
     await using node = await temporaryNode(() => tinyImage({ StopSignal: 'SIGUSR1' }));
     const { containers } = node;
-    const polite = shell('trap "exit 7" USR1; while :; do sleep 0.05; done');
+    const loop = 'echo ready; while :; do sleep 0.05; done';
+    const polite = shell(`trap "exit 7" USR1; ${loop}`);
     const run = async (id: string, args: string[], more: RunOptions = {}) => {
       await containers.create({ id, image: imageName, options: { args, ...more } });
       await containers.start(id);
     };
+    const isReady = async (id: string) => {
+      const { output } = await containers.logs(id);
+      return (await Array.fromAsync(output)).length > 0;
+    };
     await run('polite', polite);
-    await sleep(200);
+    await until('its trap', () => isReady('polite'));
     assert.equal((await containers.stop('polite')).exitCode, 7);
-    await run('stubborn', shell('trap "" USR1; while :; do sleep 0.05; done'), { stopTimeout: 1 });
-    await sleep(200);
+    await run('stubborn', shell(`trap "" USR1; ${loop}`), { stopTimeout: 1 });
+    await until('its trap', () => isReady('stubborn'));
     const begun = Date.now();
     assert.equal((await containers.stop('stubborn')).exitCode, 137);
     assert(Date.now() - begun >= 1000);
@@ -162,7 +167,13 @@ describe('paused containers', () => {
       for await (const chunk of output) bytes += chunk.bytes.length;
       return bytes;
     };
-    const before = await length();
+    let before = 0;
+    // What it wrote before may still be on its way into the log.
+    await until('silence', async () => {
+      before = await length();
+      await sleep(500);
+      return (await length()) === before;
+    });
     await agent.kill();
     await agent.start();
     await sleep(300);
@@ -221,7 +232,7 @@ describe('health', () => {
     );
     const { containers } = node;
     const args = shell(
-      'touch /tmp/well; sleep 1; rm /tmp/well; sleep 1.5; touch /tmp/well; sleep 60',
+      'trap "rm /tmp/well" USR1; trap "touch /tmp/well" USR2; touch /tmp/well; while :; do sleep 0.1; done',
     );
     await containers.create({ id: 'sick', image: imageName, options: { args } });
     await containers.start('sick');
@@ -229,9 +240,18 @@ describe('health', () => {
     assert.equal(health()?.state, 'starting');
     await until('health', () => health()?.state === 'healthy');
     assert.equal(health()?.last?.output, '0022\n');
+    await containers.kill('sick', 'SIGUSR1');
     await until('sickness', () => health()?.state === 'unhealthy');
     assert.equal(health()?.last?.exitCode, 4);
+    await containers.kill('sick', 'SIGUSR2');
     await until('health again', () => health()?.state === 'healthy');
+    const events = await Array.fromAsync(
+      containers.events.read({}, { signal: new AbortController().signal }),
+    );
+    assert.deepEqual(
+      events.flatMap(({ kind, health = '' }) => (kind === 'health' ? [health] : [])),
+      ['starting', 'healthy', 'unhealthy', 'healthy'],
+    );
   });
 
   test('a check that takes too long is ended, and has failed', async (t) => {
