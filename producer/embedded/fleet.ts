@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import type { Config } from '../../shared/config/config.ts';
 import { DrayError, errnoOf, messageOf } from '../../shared/errors.ts';
@@ -32,7 +32,7 @@ export async function ensureFleet(config: Config, options: FleetOptions = {}): P
   );
   checkSocketPath(redisSocket(config));
   checkSocketPath(config.agent.socket);
-  await makeFolders(config);
+  makeFolders(config);
   using _lock = await lockFleet(config, options);
   const missing = parts.filter((part) => !isUp(part));
   if (missing.length === 0) return;
@@ -99,7 +99,7 @@ export function isUp(part: Part): boolean {
 async function stopPart(part: Part): Promise<void> {
   const running = runningPart(part);
   if (running !== undefined) await endProcess(running, { boundMs: part.stopBound });
-  await rm(part.pidFile, { force: true });
+  rmSync(part.pidFile, { force: true });
 }
 
 async function lockFleet(config: Config, options: FleetOptions): Promise<Disposable> {
@@ -108,13 +108,13 @@ async function lockFleet(config: Config, options: FleetOptions): Promise<Disposa
   return await acquireLock(file, { boundMs: lockBound, ...signalOf(options) });
 }
 
-async function makeFolders(config: Config): Promise<void> {
+function makeFolders(config: Config): void {
   const { stateDirectory } = config;
   try {
-    await mkdir(stateDirectory, { recursive: true, mode: 0o755 });
-    await mkdir(path.join(stateDirectory, 'run'), { recursive: true, mode: 0o750 });
-    await mkdir(path.join(stateDirectory, 'log'), { recursive: true, mode: 0o750 });
-    await mkdir(path.join(stateDirectory, 'redis'), { recursive: true, mode: 0o700 });
+    mkdirSync(stateDirectory, { recursive: true, mode: 0o755 });
+    mkdirSync(path.join(stateDirectory, 'run'), { recursive: true, mode: 0o750 });
+    mkdirSync(path.join(stateDirectory, 'log'), { recursive: true, mode: 0o750 });
+    mkdirSync(path.join(stateDirectory, 'redis'), { recursive: true, mode: 0o700 });
   } catch (error) {
     const isFull = errnoOf(error) === 'ENOSPC';
     const hint = isFull

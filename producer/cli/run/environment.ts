@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { DrayError, messageOf } from '../../../shared/errors.ts';
 
 /**
@@ -27,6 +26,8 @@ export function parseEnv(entries: readonly string[], own: NodeJS.ProcessEnv): st
 export async function readEnvFile(file: string, own: NodeJS.ProcessEnv): Promise<string[]> {
   let text: string;
   try {
+    // Loaded only where it is needed.
+    const { readFile } = await import('node:fs/promises');
     text = await readFile(file, 'utf8');
   } catch (error) {
     throw new DrayError('USAGE', `--env-file ${file} can't be read: ${messageOf(error)}`, {

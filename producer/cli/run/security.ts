@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import type {
   DeviceRequest,
   IDMapping,
@@ -31,6 +30,8 @@ export async function parseSecurity(entries: readonly string[]): Promise<Securit
 
 async function readProfile(file: string): Promise<string> {
   try {
+    // Loaded only where it is needed.
+    const { readFile } = await import('node:fs/promises');
     return await readFile(file, 'utf8');
   } catch (error) {
     throw new DrayError('USAGE', `The seccomp profile ${file} can't be read: ${messageOf(error)}`, {
