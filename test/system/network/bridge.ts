@@ -147,7 +147,7 @@ describe('the network bridge', () => {
 async function powerCut({ root }: TestAgent): Promise<void> {
   for (const instance of await readdir(path.join(root, 'containers'))) {
     const bundle = path.join(root, 'containers', instance);
-    for (const pid of await findMonitors(bundle)) process.kill(pid, 'SIGKILL');
+    for (const pid of findMonitors(bundle)) process.kill(pid, 'SIGKILL');
     const pid = Number(await readFile(path.join(bundle, 'container.pid'), 'utf8').catch(() => ''));
     const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
     if (pid > 1 && command.includes('sleep')) process.kill(pid, 'SIGKILL');

@@ -1,4 +1,5 @@
-import { chown, mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { chownSync, closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
 import { hostname as nodeName } from 'node:os';
 import { dirname } from 'node:path';
 import type { IDMapping, NetworkMode, RunOptions } from '../../../shared/agent/run-options.ts';
@@ -16,7 +17,9 @@ import { mountRequests } from './settings.ts';
 import { makeVolumes } from './volumes.ts';
 
 /**
- * Makes all that a container needs before it can start: its writable snapshot, mounted, and its bundle.
+ * Makes all that a container needs before it can start: its writable snapshot, mounted, and its bundle. Small files
+ * are written at once: that takes microseconds, and each turn through the pool of threads milliseconds on a node that
+ * is busy.
  * When anything fails, what was made is undone in reverse order.
  */
 export async function makeBundle(
@@ -48,11 +51,11 @@ export async function makeBundle(
     await snapshots.remove(instance);
   });
   undo.defer(() => rm(bundle, { recursive: true, force: true }));
-  await mkdir(bundle, { mode: 0o700 });
+  mkdirSync(bundle, { mode: 0o700 });
   if (hasOwnIDs(instance)) {
     undo.defer(() => rm(dirname(rootfs), { recursive: true, force: true }));
   }
-  await makeRootFolder(rootfs, userMapping);
+  makeRootFolder(rootfs, userMapping);
   undo.defer(() => snapshots.unmount(rootfs));
   await snapshots.mount(instance, rootfs, options);
 
@@ -74,25 +77,23 @@ export async function makeBundle(
     hostname,
     host: await host,
     cgroupsPath: `${layout.cgroupPrefix}${instance}`,
-    networkFiles: await writeNetworkFiles({ ...networkFilesOf(container, bundle), ...options }),
+    networkFiles: writeNetworkFiles(networkFilesOf(container, bundle)),
     ...options,
   });
-  await writeFile(config, encodeSpec(spec), { mode: 0o600, ...options });
-  await (await open(log, 'a', 0o640)).close();
+  writeFileSync(config, encodeSpec(spec), { mode: 0o600 });
+  closeSync(openSync(log, 'a', 0o640));
+  options.signal?.throwIfAborted();
   undo.move();
   return spec;
 }
 
 /** Where the root is mounted: that of a container with ids of its own lies where a reboot takes it away. */
-export async function makeRootFolder(
-  rootfs: string,
-  userMapping: IDMapping | undefined,
-): Promise<void> {
+export function makeRootFolder(rootfs: string, userMapping: IDMapping | undefined): void {
   if (userMapping !== undefined) {
-    await mkdir(dirname(rootfs), { recursive: true, mode: 0o700 });
-    await chown(dirname(rootfs), userMapping.hostID, userMapping.hostID);
+    mkdirSync(dirname(rootfs), { recursive: true, mode: 0o700 });
+    chownSync(dirname(rootfs), userMapping.hostID, userMapping.hostID);
   }
-  await mkdir(rootfs, { recursive: true, mode: 0o755 });
+  mkdirSync(rootfs, { recursive: true, mode: 0o755 });
 }
 
 /** Removes all that {@link makeBundle} made and the container wrote. What is not there is success. */

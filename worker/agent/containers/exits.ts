@@ -1,5 +1,5 @@
-import { type FSWatcher, watch } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { type FSWatcher, readFileSync, watch } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { errnoOf } from '../../../shared/errors.ts';
 
 /** Milliseconds between two looks at the folder, should its file system not tell of changes. */
@@ -40,9 +40,9 @@ function isExitFile(name: string): boolean {
 }
 
 /** The exit code in a monitor's file, or undefined while there is none. */
-export async function readExit(path: string): Promise<number | undefined> {
+export function readExit(path: string): number | undefined {
   try {
-    const code = Number.parseInt(await readFile(path, 'utf8'), 10);
+    const code = Number.parseInt(readFileSync(path, 'utf8'), 10);
     return Number.isInteger(code) ? code & 0xff : undefined;
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;

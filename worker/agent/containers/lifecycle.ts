@@ -1,4 +1,5 @@
-import { access, chmod, mkdir, readdir, rm } from 'node:fs/promises';
+import { existsSync, rmSync } from 'node:fs';
+import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asDrayError, DrayError, errnoOf } from '../../../shared/errors.ts';
@@ -40,13 +41,9 @@ export async function launch(
   const files = bundleOf(layout, instance);
   try {
     const tools = await services.tools(options.runtime);
-    await allDone([
-      services.bridge.detach(instance),
-      ...[files.exit, files.oom].map((file) => rm(file, { force: true })),
-      makeRootFolder(files.rootfs, options.userMapping).then(() =>
-        snapshots.mount(instance, files.rootfs),
-      ),
-    ]);
+    for (const file of [files.exit, files.oom]) rmSync(file, { force: true });
+    makeRootFolder(files.rootfs, options.userMapping);
+    await allDone([services.bridge.detach(instance), snapshots.mount(instance, files.rootfs)]);
     // From here on nothing is cancelled: a runtime that is cut off half-way leaves more behind.
     const pid = await createMonitored(tools, {
       id: instance,
@@ -92,7 +89,7 @@ async function attach(
   const { instance, options } = container;
   const attached = await services.bridge.attach(instance, pid, options.ports ?? []);
   const { bundle } = bundleOf(services.layout, instance);
-  await writeNetworkFiles({ ...networkFilesOf(container, bundle), ...attached });
+  writeNetworkFiles({ ...networkFilesOf(container, bundle), ...attached });
   return attached.addresses;
 }
 
@@ -129,15 +126,15 @@ async function endProcesses(
   const { layout } = services;
   const { bundle } = bundleOf(layout, instance);
   const isKnown = (await knownToRuntime(services)).has(instance);
-  if (isKnown || (await findMonitors(bundle)).length > 0) {
+  if (isKnown || findMonitors(bundle).length > 0) {
     const { runc } = await services.tools(runtime);
     await runc.delete(instance);
     // The monitor of a container that ran writes the exit code and ends by itself.
-    if (isKnown) await until(async () => !(await isMonitorAlive(bundle)));
-    const left = await findMonitors(bundle);
+    if (isKnown) await until(() => !isMonitorAlive(bundle));
+    const left = findMonitors(bundle);
     for (const pid of left) killQuietly(pid);
     // One that was killed takes a runtime that was still creating with it.
-    if (left.length > 0) await until(async () => (await findMonitors(bundle)).length === 0);
+    if (left.length > 0) await until(() => findMonitors(bundle).length === 0);
     if ((await knownToRuntime(services)).has(instance)) await runc.delete(instance);
     await rm(join(layout.sockets, instance), { force: true });
   }
@@ -151,9 +148,9 @@ async function allDone(ways: readonly Promise<void>[]): Promise<void> {
 }
 
 /** Waits for the end of a monitor, within a bound. */
-async function until(isGone: () => Promise<boolean>): Promise<void> {
+async function until(isGone: () => boolean): Promise<void> {
   const bound = Date.now() + exitBound;
-  while (Date.now() < bound && !(await isGone())) await sleep(5);
+  while (Date.now() < bound && !isGone()) await sleep(5);
 }
 
 /**
@@ -166,10 +163,7 @@ export async function describeEnd(
   exitCode: number,
 ): Promise<Container> {
   const { oom } = bundleOf(services.layout, container.instance);
-  const oomKilled = await access(oom).then(
-    () => true,
-    () => false,
-  );
+  const oomKilled = existsSync(oom);
   if (oomKilled) {
     const limit = container.options.resources?.memory;
     const what = limit === undefined ? 'there was' : `its limit of ${limit / 2 ** 20} MiB`;

@@ -65,9 +65,9 @@ export async function observe(
   container: Container,
 ): Promise<Container | undefined> {
   const { bundle, exit } = bundleOf(services.layout, container.instance);
-  const isWatched = await isMonitorAlive(bundle);
+  const isWatched = isMonitorAlive(bundle);
   // In this order: a monitor writes the code before it ends.
-  const exitCode = await readExit(exit);
+  const exitCode = readExit(exit);
   if (exitCode !== undefined) return await describeEnd(services, container, exitCode);
   const hasStarted = container.state !== 'starting';
   if (hasStarted && isWatched) return undefined;

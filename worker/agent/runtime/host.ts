@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { parseBoundingSet } from './capabilities.ts';
 import { type Cgroups, readCgroups } from './cgroups.ts';
 import { parseHardLimits } from './rlimits.ts';
@@ -19,14 +19,10 @@ export interface Host {
 
 /** Reads what there is to know of this node. @throws TOOL_MISSING without a seccomp profile */
 export async function readHost(options: { signal?: AbortSignal } = {}): Promise<Host> {
-  const read = (path: string) => readFile(path, { encoding: 'utf8', ...options });
-  const [status, limits, oomScoreAdj, cgroups, seccomp] = await Promise.all([
-    read('/proc/self/status'),
-    read('/proc/self/limits'),
-    read('/proc/self/oom_score_adj'),
-    readCgroups(options),
-    loadDefaultProfile(options),
-  ]);
+  const [status, limits, oomScoreAdj] = ['status', 'limits', 'oom_score_adj'].map((name) =>
+    readFileSync(`/proc/self/${name}`, 'utf8'),
+  ) as [string, string, string];
+  const [cgroups, seccomp] = await Promise.all([readCgroups(options), loadDefaultProfile(options)]);
   return {
     boundingSet: parseBoundingSet(status),
     oomScoreAdj: Number.parseInt(oomScoreAdj, 10),

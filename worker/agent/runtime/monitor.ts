@@ -1,5 +1,4 @@
-import { closeSync } from 'node:fs';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { closeSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -58,7 +57,7 @@ export async function createMonitored(
     ...['--log-level', 'warning'],
   ];
   // That of a monitor before this one: from here on there is none, or it is this one's.
-  await rm(monitorPidFile(bundle), { force: true });
+  rmSync(monitorPidFile(bundle), { force: true });
   const report = await runMonitor([...tools.conmon, ...args], request);
   if (report.data > 0) return report.data;
   throw creationError(id, runtimeMessage(report.message ?? '') || 'the runtime gave no reason');
@@ -146,9 +145,13 @@ async function readAll(source: Readable, signal: AbortSignal): Promise<string> {
   return text.trim();
 }
 
-async function readMonitorPid(bundle: string): Promise<string | undefined> {
-  const text = await readFile(monitorPidFile(bundle), 'utf8').catch(() => '');
-  return text === '' ? undefined : text.trim();
+function readMonitorPid(bundle: string): string | undefined {
+  try {
+    const text = readFileSync(monitorPidFile(bundle), 'utf8').trim();
+    return text === '' ? undefined : text;
+  } catch {
+    return undefined;
+  }
 }
 
 function monitorPidFile(bundle: string): string {
@@ -156,28 +159,25 @@ function monitorPidFile(bundle: string): string {
 }
 
 /** Whether the monitor of a bundle is alive. A pid that another program got meanwhile does not count. */
-export async function isMonitorAlive(bundle: string): Promise<boolean> {
-  const pid = await readMonitorPid(bundle);
-  return pid !== undefined && (await isMonitorOf(pid, bundle));
+export function isMonitorAlive(bundle: string): boolean {
+  const pid = readMonitorPid(bundle);
+  return pid !== undefined && isMonitorOf(pid, bundle);
 }
 
 /**
  * The pids of the monitors of a bundle that are alive, also of one that an agent which died had just started and
  * that has not written its pid: only then all processes of the node are looked at.
  */
-export async function findMonitors(bundle: string): Promise<number[]> {
-  const pid = await readMonitorPid(bundle);
-  if (pid !== undefined) return (await isMonitorOf(pid, bundle)) ? [Number(pid)] : [];
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const found = await Promise.all(
-    pids.map(async (pid) => ((await isMonitorOf(pid, bundle)) ? [Number(pid)] : [])),
-  );
-  return found.flat();
+export function findMonitors(bundle: string): number[] {
+  const pid = readMonitorPid(bundle);
+  const pids =
+    pid !== undefined ? [pid] : readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return pids.filter((pid) => isMonitorOf(pid, bundle)).map(Number);
 }
 
-async function isMonitorOf(pid: string, bundle: string): Promise<boolean> {
+function isMonitorOf(pid: string, bundle: string): boolean {
   try {
-    const args = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
+    const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
     return args[args.indexOf('--bundle') + 1] === bundle && args.includes('--exit-dir');
   } catch (error) {
     const errno = errnoOf(error);

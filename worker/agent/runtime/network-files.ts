@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { NetworkMode } from '../../../shared/agent/run-options.ts';
@@ -29,7 +29,6 @@ export interface NetworkFilesRequest {
   addresses?: readonly string[];
   /** The node, as a container on its bridge sees it. */
   gateway?: string;
-  signal?: AbortSignal;
 }
 
 /**
@@ -38,29 +37,26 @@ export interface NetworkFilesRequest {
  * device answers to.
  * @throws CONFIG_INVALID
  */
-export async function writeNetworkFiles(
+export function writeNetworkFiles(
   request: NetworkFilesRequest,
-): Promise<{ source: string; target: string }[]> {
+): { source: string; target: string }[] {
   const { bundle, hostname } = request;
-  const call = request.signal === undefined ? {} : { signal: request.signal };
   const files = {
     hostname: `${hostname}\n`,
-    hosts: await hostsFor(request),
-    'resolv.conf': await resolverFor(request),
+    hosts: hostsFor(request),
+    'resolv.conf': resolverFor(request),
   };
-  return await Promise.all(
-    Object.entries(files).map(async ([name, text]) => {
-      const source = join(bundle, name);
-      // In place: a file that is mounted already is the same file.
-      await writeFile(source, text, { mode: 0o644, ...call });
-      return { source, target: `/etc/${name}` };
-    }),
-  );
+  return Object.entries(files).map(([name, text]) => {
+    const source = join(bundle, name);
+    // In place: a file that is mounted already is the same file.
+    writeFileSync(source, text, { mode: 0o644 });
+    return { source, target: `/etc/${name}` };
+  });
 }
 
-async function hostsFor(request: NetworkFilesRequest): Promise<string> {
+function hostsFor(request: NetworkFilesRequest): string {
   const { hostname, network, addresses = [], gateway } = request;
-  const shared = network === 'host' ? await readHostFile('/etc/hosts', request) : undefined;
+  const shared = network === 'host' ? readHostFile('/etc/hosts') : undefined;
   const own = addresses.length > 0 ? addresses : network === 'none' ? ['127.0.1.1'] : [];
   const lines = [
     ...(shared === undefined ? localHosts : [shared.trimEnd()]),
@@ -79,35 +75,27 @@ function hostLine(entry: string, node: string): string {
   });
 }
 
-async function resolverFor(request: NetworkFilesRequest): Promise<string> {
-  const { network, dns = [] } = request;
+function resolverFor({ network, dns = [] }: NetworkFilesRequest): string {
   if (network === 'none') return '';
-  const node = (await readHostFile('/etc/resolv.conf', request)) ?? '';
+  const node = readHostFile('/etc/resolv.conf') ?? '';
   if (network === 'host' && dns.length === 0) return node;
   const others = node.split('\n').filter((line) => !/^\s*nameserver\s/.test(line));
-  const servers =
-    dns.length > 0 ? dns : await reachableServers(node, network === 'bridge' ? request : undefined);
+  const servers = dns.length > 0 ? dns : reachableServers(node, { upstream: network === 'bridge' });
   return `${[...servers.map((server) => `nameserver ${server}`), ...others].join('\n').trimEnd()}\n`;
 }
 
 /** Those that are not on the node's own loopback device. */
-async function reachableServers(
-  node: string,
-  request: NetworkFilesRequest | undefined,
-): Promise<string[]> {
+function reachableServers(node: string, options: { upstream: boolean }): string[] {
   const servers = [...node.matchAll(/^\s*nameserver\s+(\S+)/gm)].map(([, server = '']) => server);
   const reachable = servers.filter((server) => !/^(127\.|::1$)/.test(server));
-  if (reachable.length > 0 || servers.length === 0 || request === undefined) return reachable;
-  const upstream = (await readHostFile(resolvedServers, request)) ?? '';
-  return upstream === '' ? [] : await reachableServers(upstream, undefined);
+  if (reachable.length > 0 || servers.length === 0 || !options.upstream) return reachable;
+  const upstream = readHostFile(resolvedServers) ?? '';
+  return upstream === '' ? [] : reachableServers(upstream, { upstream: false });
 }
 
-async function readHostFile(
-  path: string,
-  { signal }: NetworkFilesRequest,
-): Promise<string | undefined> {
+function readHostFile(path: string): string | undefined {
   try {
-    return await readFile(path, { encoding: 'utf8', ...(signal === undefined ? {} : { signal }) });
+    return readFileSync(path, 'utf8');
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 
 /** A line of /proc/self/mountinfo (proc_pid_mountinfo(5)). */
@@ -15,10 +15,8 @@ export interface MountEntry {
 }
 
 /** The mounts that this process sees, in the order in which they were made. */
-export async function readMountTable(
-  options: { signal?: AbortSignal } = {},
-): Promise<MountEntry[]> {
-  return parseMountTable(await readFile('/proc/self/mountinfo', { encoding: 'utf8', ...options }));
+export function readMountTable(): MountEntry[] {
+  return parseMountTable(readFileSync('/proc/self/mountinfo', 'utf8'));
 }
 
 /** Parses the text of a mountinfo file; lines that are not of its form are left out. */

@@ -1,4 +1,13 @@
-import { chmod, chown, mkdir, readdir, realpath, stat, statfs, utimes } from 'node:fs/promises';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  realpathSync,
+  statSync,
+  utimesSync,
+} from 'node:fs';
+import { chmod, mkdir, readdir, realpath, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { DrayError } from '../../../shared/errors.ts';
 import type { ChainID } from '../../../shared/image/digest.ts';
@@ -158,9 +167,9 @@ export class Snapshots {
   async mount(key: string, target: string, options: CallOptions = {}): Promise<void> {
     using _change = await this.#changes.take(key, options);
     const { id, writable, lower, upper, work, idMap } = this.#layout(key);
-    await mkdir(target, { recursive: true });
-    const place = await realpath(target);
-    const table = await readMountTable(options);
+    mkdirSync(target, { recursive: true });
+    const place = realpathSync.native(target);
+    const table = readMountTable();
     if (table.some((mount) => mount.target === place)) {
       if (this.#rows.mountedAt(place) === id) return;
       throw new DrayError('CONFLICT', `Something else is mounted at ${place}`, {
@@ -186,8 +195,9 @@ export class Snapshots {
 
   /** Undoes {@link mount}. What is not mounted is success. */
   async unmount(target: string, options: CallOptions = {}): Promise<void> {
-    const place = await realpath(target).catch(() => resolve(target));
-    const table = await readMountTable(options);
+    options.signal?.throwIfAborted();
+    const place = existsSync(target) ? realpathSync.native(target) : resolve(target);
+    const table = readMountTable();
     if (table.some((mount) => mount.target === place)) await unmount(place);
     this.#rows.forgetMount(place);
   }
@@ -203,7 +213,7 @@ export class Snapshots {
     if (snapshot === undefined) return false;
     const { id } = snapshot;
     const folder = this.#path(id, 'fs');
-    const table = await readMountTable(options);
+    const table = readMountTable();
     const mounted = new Set([
       ...mountsUsing(table, folder, (source) => source === folder),
       ...this.#rows.targets(id).filter((target) => table.some((m) => m.target === target)),
@@ -293,7 +303,7 @@ export class Snapshots {
     const id = await this.#create(kind === 'active' ? ['fs', 'work'] : ['fs']);
     try {
       // The root of an overlay shows the attributes of its upper folder.
-      if (nearest !== undefined) await copyAttributes(nearest, this.#path(id, 'fs'));
+      if (nearest !== undefined) copyAttributes(nearest, this.#path(id, 'fs'));
       const snapshot: Snapshot = {
         id,
         name: key,
@@ -346,10 +356,10 @@ export class Snapshots {
     const id = ++this.#lastID;
     this.#unpublished.add(id);
     try {
-      await mkdir(this.#path(id), { mode: 0o700 });
+      mkdirSync(this.#path(id), { mode: 0o700 });
       for (const part of parts) {
-        await mkdir(this.#path(id, part));
-        await chmod(this.#path(id, part), 0o755);
+        mkdirSync(this.#path(id, part));
+        chmodSync(this.#path(id, part), 0o755);
       }
       return id;
     } catch (error) {
@@ -367,11 +377,11 @@ export class Snapshots {
   }
 }
 
-async function copyAttributes(from: string, to: string): Promise<void> {
-  const { uid, gid, mode, atime, mtime } = await stat(from);
-  await chown(to, uid, gid);
-  await chmod(to, mode & 0o7777);
-  await utimes(to, atime, mtime);
+function copyAttributes(from: string, to: string): void {
+  const { uid, gid, mode, atime, mtime } = statSync(from);
+  chownSync(to, uid, gid);
+  chmodSync(to, mode & 0o7777);
+  utimesSync(to, atime, mtime);
 }
 
 function bind(source: string, writable: boolean): Mount {

@@ -35,10 +35,11 @@ export async function sweepSnapshots(options: SweepOptions): Promise<SweepReport
   return { mounts, snapshots, folders };
 }
 
-async function sweepMounts({ folder, rows, isClaimed, ...call }: SweepOptions): Promise<string[]> {
+async function sweepMounts({ folder, rows, isClaimed, signal }: SweepOptions): Promise<string[]> {
   const root = dirname(folder);
   const recorded = new Set(rows.targets());
-  const table = await readMountTable(call);
+  signal?.throwIfAborted();
+  const table = readMountTable();
   // A disk that somebody mounted under the root shows no folder of a snapshot, and stays.
   const ours = new Set(mountsUsing(table, folder, (source) => isInside(source, folder)));
   const doomed = table
@@ -47,14 +48,15 @@ async function sweepMounts({ folder, rows, isClaimed, ...call }: SweepOptions): 
     .filter((target) => !isClaimed(target))
     .reverse();
   for (const target of doomed) await unmount(target);
-  const left = new Set((await readMountTable(call)).map(({ target }) => target));
+  const left = new Set(readMountTable().map(({ target }) => target));
   for (const target of recorded) if (!left.has(target)) rows.forgetMount(target);
   return doomed;
 }
 
-async function sweepRows({ folder, rows, ...call }: SweepOptions): Promise<string[]> {
+async function sweepRows({ folder, rows, signal }: SweepOptions): Promise<string[]> {
   const present = new Set(await readdir(folder));
-  const table = await readMountTable(call);
+  signal?.throwIfAborted();
+  const table = readMountTable();
   const snapshots = rows.list();
   const children = Map.groupBy(snapshots, ({ parent }) => parent as string | undefined);
   const removed: string[] = [];
@@ -84,7 +86,7 @@ async function sweepFolders({ folder, rows, isInUse, signal }: SweepOptions): Pr
     const isKnown = String(id) === name && (rows.has(id) || isInUse(id));
     if (isKnown) continue;
     const path = join(folder, name);
-    if (mountsInside(await readMountTable(), path).length > 0) continue;
+    if (mountsInside(readMountTable(), path).length > 0) continue;
     await removeTree(path);
     removed.push(path);
   }

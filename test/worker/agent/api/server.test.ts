@@ -36,7 +36,7 @@ describe('the API of the agent', () => {
     const image = imageName;
     assert.equal((await stat(agent.socket)).mode & 0o777, 0o660);
     assert.deepEqual(await call('GET', '/v1/health'), [200, '']);
-    assert.deepEqual(await call('GET', '/v1/nothing'), [404, 'NOT_FOUND']);
+    assert.deepEqual(await call('GET', '/v1/nothing'), [404, 'VERSION_MISMATCH']);
     assert.deepEqual(await call('GET', '/v1/containers/nobody'), [404, 'NOT_FOUND']);
     for (const id of ['..%2f..%2fetc', '-x', 'a%00b', '%2e%2e']) {
       assert.deepEqual(await call('GET', `/v1/containers/${id}`), [400, 'USAGE'], id);
