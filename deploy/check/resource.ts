@@ -25,7 +25,7 @@ export interface Container {
     readOnlyRootFilesystem?: boolean;
     capabilities?: { drop?: string[] };
   };
-  volumeMounts?: { name: string; mountPath: string }[];
+  volumeMounts?: { name: string; mountPath: string; mountPropagation?: string }[];
 }
 
 export interface Probe {
@@ -36,12 +36,14 @@ export interface Volume {
   name: string;
   secret?: { secretName: string; optional?: boolean };
   configMap?: { name: string };
+  hostPath?: { path: string };
 }
 
 export interface PodSpec {
   containers: Container[];
   volumes?: Volume[];
   hostNetwork?: boolean;
+  hostPID?: boolean;
   terminationGracePeriodSeconds?: number;
   securityContext?: { runAsNonRoot?: boolean; runAsUser?: number; seccompProfile?: object };
 }

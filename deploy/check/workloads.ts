@@ -1,9 +1,10 @@
 import { stages } from './dockerfile.ts';
-import { knownVariables } from './project.ts';
+import { knownVariables, read } from './project.ts';
 import { type Container, matches, type PodSpec, type Resource, workloads } from './resource.ts';
 
 /** Seconds that a program takes at most to hand back its work (shared/program.ts). */
 const stopBound = 20;
+const inContainer = 'ENV DRAY_AGENT_IN_CONTAINER=true\n';
 
 /** @returns what is wrong with Deployments and DaemonSets */
 export function checkWorkloads(resources: readonly Resource[]): string[] {
@@ -23,7 +24,9 @@ export function checkWorkloads(resources: readonly Resource[]): string[] {
       if (!targets.includes(target)) problems.push(`${container.image} is no target`);
       problems.push(...containerProblems(container, pod));
       // The agent mounts: everybody else keeps to Pod Security's `restricted`.
-      if (target !== 'agent') problems.push(...restricted(container, pod));
+      problems.push(
+        ...(target === 'agent' ? outlived(container, pod) : restricted(container, pod)),
+      );
     }
     return problems.map((problem) => `${name}: ${problem}`);
   });
@@ -74,6 +77,23 @@ function containerProblems(container: Container, pod: PodSpec): string[] {
       .map((name) => `${name} is mounted nowhere`),
   );
   return problems;
+}
+
+/** What containers need to outlive the pod of their agent, and the next one to find them. */
+function outlived({ volumeMounts = [] }: Container, pod: PodSpec): string[] {
+  const onNode = (path: string, propagation?: string) => {
+    const mount = volumeMounts.find(({ mountPath }) => mountPath === path);
+    const volume = pod.volumes?.find(({ name }) => name === mount?.name);
+    return volume?.hostPath?.path === path && mount?.mountPropagation === propagation;
+  };
+  const holds: [string, boolean][] = [
+    ['does not see the pids of the node', pod.hostPID === true],
+    ['has no control groups of the node', onNode('/sys/fs/cgroup')],
+    ['keeps its state to itself', onNode('/var/lib/drayage', 'Bidirectional')],
+    ['keeps what runs to itself', onNode('/run/drayage', 'Bidirectional')],
+    ['has monitors in its control group', read('deploy/Dockerfile').includes(inContainer)],
+  ];
+  return holds.filter(([, holds]) => !holds).map(([problem]) => problem);
 }
 
 /** Pod Security Standards, restricted; and a file system that nobody writes to. */

@@ -51,6 +51,21 @@ describe('what is in deploy/', () => {
     }
   });
 
+  test('an agent whose pod its containers would not outlive does not', () => {
+    const cases: [change: (text: string) => string, problem: RegExp][] = [
+      [(text) => text.replace('hostPID: true', 'hostPID: false'), /does not see the pids/],
+      [(text) => text.replace('path: /sys/fs/cgroup,', 'path: /tmp,'), /no control groups/],
+      [(text) => text.replace(', mountPropagation: Bidirectional', ''), /its state to itself/],
+      [(text) => text.replace('path: /run/drayage,', 'path: /run/other,'), /what runs to itself/],
+    ];
+    const whole = read('deploy/kubernetes/agent.yaml');
+    const problemsOf = (text: string) => checkWorkloads(readYaml(text) as unknown as Resource[]);
+    assert.deepEqual(problemsOf(whole), []);
+    for (const [change, problem] of cases) {
+      assert.match(problemsOf(change(whole)).join('\n'), problem);
+    }
+  });
+
   test('an expression on a metric that no program serves does not', () => {
     assert.deepEqual(unknownMetrics('sum(rate(dray_job_wait_seconds_bucket[5m]))'), []);
     assert.deepEqual(unknownMetrics('dray_job_waits_seconds > 1'), ['dray_job_waits_seconds']);
