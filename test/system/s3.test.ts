@@ -75,4 +75,41 @@ describe('a fleet whose content store is a bucket', () => {
     const states = new Map(results.map(({ name, state }) => [name, state]));
     assert.deepEqual([states.get('store'), states.get('store conditions')], ['ok', 'ok']);
   });
+
+  test('a bucket that is away for a while: people are told, the bytes are kept, and the registry sends nothing twice', async (t) => {
+    if (!requireRoot(t) || !requireTool(t, 'docker-registry', 'redis-server', ...radosgwTools)) {
+      return;
+    }
+    await using gateway = await startRadosgw();
+    const bucket = await gateway.createBucket();
+    const registry = await startRegistry();
+    t.after(() => registry.stop());
+    await using link = await startSlowLink(registry.host, { bytesPerSecond: 8_000_000 });
+    await using fleet = await startFleet({ env: gateway.storeEnv(bucket) });
+    const tar = await tarOf([{ name: 'large', content: randomBytes(40_000_000) }]);
+    const image = await pushImage(registry.host, 'away', 'v1', [tar], { compression: 'none' });
+    const [layer] = image.layers;
+    assert.ok(layer);
+    await fleet.startWorker('w1');
+    const id = await fleet.pull({ reference: `${link.host}/away:v1`, nodes: [] });
+    for await (const status of fleet.pulls.watch(id)) {
+      assert.notEqual(status.state, 'ready', 'the pull ended before the bucket went away');
+      if (status.blobs.some((b) => b.kind === 'layer' && b.bytes > 1.5 * partSize)) break;
+    }
+    await gateway.stopGateway();
+    for await (const { note } of fleet.pulls.watch(id)) {
+      if (note !== undefined && /^waiting: bucket .* failed/.test(note)) break;
+    }
+    await gateway.startGateway();
+    const status = await fleet.ended(id, 120_000);
+    assert.equal(status.state, 'ready', JSON.stringify(status));
+    assert.equal(status.note, undefined);
+    const sent = (await registry.accessLog()).filter(
+      ({ method, path }) => method === 'GET' && path.includes(layer.digest),
+    );
+    assert.deepEqual(
+      sent.map(({ status, bytes }) => [status, bytes]),
+      [[200, layer.size]],
+    );
+  });
 });

@@ -69,6 +69,20 @@ async function readImage(
   return { config, chainID: chainIDs(config.rootfs.diff_ids).at(-1) };
 }
 
+/** The images of an index, as far as the store has it. */
+async function othersOf(
+  { content }: Pick<Store, 'content'>,
+  index: Descriptor,
+  options: CallOptions,
+): Promise<Descriptor[]> {
+  try {
+    return await imagesUnder(content, index, options);
+  } catch (error) {
+    if (error instanceof DrayError && error.code === 'BLOB_UNKNOWN') return [];
+    throw error;
+  }
+}
+
 interface Found {
   name: string;
   /** Of its manifest. */
@@ -85,7 +99,7 @@ async function findImage(
     if (!isIndexType(target.mediaType) || isHeld(manifest.digest)) {
       return { name, descriptor: manifest };
     }
-    const others = await imagesUnder(store.content, target, options);
+    const others = await othersOf(store, target, options);
     return { name, descriptor: others.find(({ digest }) => isHeld(digest)) ?? manifest };
   };
   const named = await store.images.get(nameOrDigest, options);
@@ -98,7 +112,7 @@ async function findImage(
   const held = isDigest(nameOrDigest) && isHeld(nameOrDigest) ? records : [];
   for (const { name, target } of held) {
     if (!isIndexType(target.mediaType)) continue;
-    const others = await imagesUnder(store.content, target, options);
+    const others = await othersOf(store, target, options);
     const descriptor = others.find(({ digest }) => digest === nameOrDigest);
     if (descriptor !== undefined) return { name, descriptor };
   }
