@@ -46,14 +46,6 @@ export function createDigester(algorithm: DigestAlgorithm, size: number): Digest
   return size < smallBlob ? new OwnDigester(algorithm) : new ThreadDigester(algorithm);
 }
 
-/** Starts a thread for blobs to come. */
-export async function warmDigests(): Promise<void> {
-  const digester = createDigester('sha256', smallBlob);
-  await digester.update(Buffer.from(new SharedArrayBuffer(1)));
-  await digester.digest();
-  digester.close();
-}
-
 class OwnDigester implements Digester {
   readonly #hash;
   /** One after the other. */

@@ -1,5 +1,6 @@
 /** The program `dray agent`: makes one node hold images unpacked, and runs containers on it. Needs root. */
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { loadConfig } from '../../shared/config/load.ts';
 import { openStore } from '../../shared/content/open.ts';
 import { findManifest, readImage, requireLayers } from '../../shared/content/stored-image.ts';
@@ -20,6 +21,7 @@ import { ImageRows, usedImages } from './gc/image-rows.ts';
 import { collectGarbage } from './gc/job.ts';
 import { LayerApplier } from './layer/apply.ts';
 import { applyToFolder } from './layer/apply-to-folder.ts';
+import { rehearse } from './layer/rehearsal.ts';
 import { measureNode } from './metrics.ts';
 import { NodeDatabase } from './node-database.ts';
 import { Snapshots } from './snapshot/snapshots.ts';
@@ -124,6 +126,13 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
   });
   measureNode({ root, snapshots, containers });
   log.info({ node, root, socket, store: store.describe() }, 'agent takes jobs');
-  applier.warm();
+  // The first pull need not wait for code that is compiled when it is needed first.
+  rehearse(
+    applier,
+    { folder: path.join(root, 'rehearsal'), layersAtOnce: applyThreads },
+    { signal: stopping },
+  ).catch((error: unknown) => {
+    log.debug({ err: error }, 'no rehearsal');
+  });
   return { isAlive: () => isConsuming(unpacking, redis), isReady: () => redis.status === 'ready' };
 });

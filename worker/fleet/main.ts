@@ -1,6 +1,5 @@
 /** The program `dray worker`: takes resolve and fetch-blob jobs. Stateless; any number may run. */
 import { loadConfig } from '../../shared/config/load.ts';
-import { warmDigests } from '../../shared/content/digester.ts';
 import { openStore } from '../../shared/content/open.ts';
 import { DesiredSets } from '../../shared/desired/desired-sets.ts';
 import { ContentLease } from '../../shared/gc/lease.ts';
@@ -27,8 +26,8 @@ import { noteOf } from './note.ts';
 import { reconcileForever } from './reconcile.ts';
 import { createCredentials } from './registry/credentials/source.ts';
 import { openRegistryClient } from './registry/open.ts';
-import { warmConnections } from './registry/warm.ts';
 import { reportWarnings } from './registry-warnings.ts';
+import { rehearse } from './rehearsal.ts';
 import { resolveGaveUp, resolveJob } from './resolve.ts';
 import type { FleetServices } from './services.ts';
 import { webhookJob } from './webhook/job.ts';
@@ -123,8 +122,8 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
   await collectGarbage(config.gc, { ...services, ...ends, cleanUp });
   log.info({ store: store.describe() }, 'worker takes jobs');
   // The first pull need not wait for what is loaded when it is needed first.
-  Promise.all([warmConnections({ signal: stopping }), warmDigests()]).catch((error: unknown) => {
-    log.debug({ err: error }, 'not warmed up');
+  rehearse({ signal: stopping }).catch((error: unknown) => {
+    log.debug({ err: error }, 'no rehearsal');
   });
   return {
     isAlive: () => taking.every((worker) => isConsuming(worker, redis)),

@@ -1,4 +1,5 @@
 import { putBytes } from '../../shared/content/blob.ts';
+import type { ContentInfo } from '../../shared/content/store.ts';
 import { readJustStored, readStored } from '../../shared/content/stored.ts';
 import { DrayError, decodeError, encodeError } from '../../shared/errors.ts';
 import type { Descriptor } from '../../shared/image/descriptor.ts';
@@ -141,12 +142,19 @@ class Planner {
     if ('index' in parsed) {
       return await this.#choose(parsed.index, [...above, descriptor.digest], wanted);
     }
-    await this.#config(parsed.manifest, wanted);
+    const { layers } = parsed.manifest;
+    const [infos] = await Promise.all([
+      want === 'image' ? this.#infosOf(layers) : [],
+      this.#config(parsed.manifest, wanted),
+    ]);
     this.#layers.set(
       descriptor.digest,
-      parsed.manifest.layers.map(({ digest }) => digest),
+      layers.map(({ digest }) => digest),
     );
-    if (want === 'image') await this.#addLayers(parsed.manifest);
+    for (const [at, info] of infos.entries()) {
+      const layer = layers[at];
+      if (layer !== undefined) this.#add(layer, 'layer', info?.size === layer.size);
+    }
     return descriptor;
   }
 
@@ -219,14 +227,9 @@ class Planner {
     this.#add(descriptor, 'config', existed);
   }
 
-  async #addLayers(of: Manifest): Promise<void> {
+  async #infosOf(layers: readonly Descriptor[]): Promise<(ContentInfo | undefined)[]> {
     const { content } = this.#services.store;
-    const infos = await Promise.all(
-      of.layers.map(({ digest }) => content.info(digest, this.#options)),
-    );
-    for (const [at, layer] of of.layers.entries()) {
-      this.#add(layer, 'layer', infos[at]?.size === layer.size);
-    }
+    return await Promise.all(layers.map(({ digest }) => content.info(digest, this.#options)));
   }
 
   /** An image that is not in an index says its platform in its configuration. @throws PLATFORM_UNKNOWN */

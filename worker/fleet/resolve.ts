@@ -83,13 +83,13 @@ export async function followUps(
   const jobs: FollowUp[] = [];
   const [blobs, missing] = await Promise.all([records.blobs(id), records.missing(id)]);
   // In the order of the plan, which is that in which people read it.
-  for (const { descriptor } of blobs) {
-    const { digest } = descriptor;
-    if (!missing.includes(digest)) continue;
-    // Looked up after the pull said that it waits: a fetch that ended in between is seen here.
-    if (!(await hasArrived(digest))) {
-      jobs.push({ queue: 'fetch-blob', digest, priority, isNew: options.isNew ?? false });
-    }
+  const wanted = blobs.map(({ descriptor }) => descriptor.digest);
+  const lacking = wanted.filter((digest) => missing.includes(digest));
+  // Looked up after the pull said that it waits: a fetch that ended in between is seen here.
+  const arrived = await Promise.all(lacking.map(hasArrived));
+  for (const [index, digest] of lacking.entries()) {
+    if (arrived[index] === true) continue;
+    jobs.push({ queue: 'fetch-blob', digest, priority, isNew: options.isNew ?? false });
   }
   if (jobs.length === 0 && !record.named) await contentComplete(services, id, options);
   if (record.images.length > 0) {

@@ -58,11 +58,6 @@ export class LayerApplier implements AsyncDisposable {
     this.#limits = { ...defaultLimits, ...options.limits };
   }
 
-  /** Starts the threads before there is a layer: the first one does not wait until their code is loaded. */
-  warm(): void {
-    while (!this.#closed && this.#lanes.size < this.#threads) this.#idle.push(this.#open());
-  }
-
   /**
    * Makes a layer's files in `target`, an empty folder of this process alone. What a failure leaves in it is
    * for the caller to remove; nothing touches it any more when this rejects. Bytes of the archive behind its
