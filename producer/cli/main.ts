@@ -51,8 +51,9 @@ async function main(args: string[]): Promise<number> {
       if (name === called || called === 'completion') {
         (await load()).register(program);
         const command = program.commands.at(-1)?.helpGroup(heading).summary(summary);
-        if (onNode)
-          command?.option('--node <name>', 'on another node of the fleet (default: here)');
+        for (const each of onNode && command !== undefined ? [command, ...command.commands] : []) {
+          each.option('--node <name>', 'on another node of the fleet (default: here)');
+        }
         if (command !== undefined) lendExamples(command);
       } else {
         program.command(name).description(summary).helpGroup(heading);

@@ -127,6 +127,8 @@ describe('containers on other nodes', { concurrency: false }, () => {
       '-d',
       '--name',
       'far',
+      '-v',
+      'far-data:/data',
       image,
       'sh',
       '-c',
@@ -135,7 +137,14 @@ describe('containers on other nodes', { concurrency: false }, () => {
     assert.deepEqual([started.code, started.stdout], [0, 'far\n'], started.stderr);
     assert.match((await on('node-a', 'ps')).stdout, /^far /m);
     assert.doesNotMatch((await on('node-b', 'ps', '-a')).stdout, /far/);
-    assert.equal((await on('node-a', 'logs', 'far')).stdout, 'here\n');
+    let logs = '';
+    for (const end = Date.now() + 60_000; logs === '' && Date.now() < end; ) {
+      logs = (await on('node-a', 'logs', 'far')).stdout;
+    }
+    assert.equal(logs, 'here\n');
+    const volumes = async (node: string) =>
+      (await dray(['volume', 'ls', '-q', '--node', node])).stdout;
+    assert.deepEqual([await volumes('node-a'), await volumes('node-b')], ['far-data\n', '']);
     assert.equal((await on('node-a', 'exec', 'far', 'echo', 'inside')).stdout, 'inside\n');
     assert.equal((await on('node-b', 'exec', 'far', 'true')).code, 125);
     assert.match((await on('node-a', 'inspect', 'far')).stdout, /"state": "running"/);
