@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ExitMessage } from '../../../shared/agent/exec.ts';
 import {
@@ -15,6 +16,9 @@ import type { ExecSession } from '../runtime/exec.ts';
 import { parseSignal } from '../runtime/signals.ts';
 import { callerMessage, containerID, execMessage, parse, signalOf } from './requests.ts';
 
+/** Milliseconds in which a caller ends its request once the process has ended. */
+const inputBound = 5_000;
+
 /**
  * The routes whose request and answer are both streams, at the same time, of frames (shared/agent/frames.ts).
  * What the request asks for is its first message; an error up to there is an answer like any other.
@@ -28,10 +32,10 @@ export function streamRoutes(server: FastifyInstance, containers: Containers): v
     const leave = () => session.leave();
     if (signal.aborted) leave();
     signal.addEventListener('abort', leave, { once: true });
-    void takeInput(frames, session);
+    const taken = takeInput(frames, session);
     return reply
       .type('application/octet-stream')
-      .send(Readable.from(answer(session), { objectMode: false }));
+      .send(Readable.from(answer(session, taken), { objectMode: false }));
   });
 
   server.post('/v1/containers/:id/input', async (request, reply) => {
@@ -89,13 +93,18 @@ async function takeInput(frames: AsyncIterable<Frame>, session: ExecSession): Pr
   }
 }
 
-async function* answer(session: ExecSession): AsyncGenerator<Buffer> {
+/**
+ * A connection that is closed while its caller still sends is reset, and what was said last is lost with it: the answer
+ * ends after the request, which a caller ends who knows how the process ended.
+ */
+async function* answer(session: ExecSession, taken: Promise<void>): AsyncGenerator<Buffer> {
   yield emptyFrame;
   for await (const { stream, bytes } of session.output) yield* encodeFrames(stream, bytes);
   const exit = await session.exited;
   if (exit === undefined) return;
   const message: ExitMessage = { exit };
   yield encodeControl(message);
+  await Promise.race([taken, sleep(inputBound, undefined, { ref: false })]);
 }
 
 function framesOf(request: FastifyRequest): AsyncGenerator<Frame> {
