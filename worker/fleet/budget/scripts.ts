@@ -66,7 +66,7 @@ local left, most, reset, every = tonumber(told[1]), tonumber(told[2]), tonumber(
 if reset and reset <= now then left, reset = most, nil end
 if left and every then left = math.min(most, left + math.floor((now - tonumber(told[5])) / every)) end
 if blob and told[6] == '0' then left = nil end
-local isShort, others = false, 0
+local isShort, others, paced = false, 0, now
 if left then
   redis.call('ZREMRANGEBYSCORE', KEYS[8], '-inf', now)
   local asked = redis.call('ZCARD', KEYS[8])
@@ -77,10 +77,14 @@ if left then
   end
   redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - 60000)
   others = redis.call('ZCARD', KEYS[4]) - (waits and 1 or 0)
-  local each = every or reset and (reset - now) / math.max(1, left)
+  -- Of a window that moves along, what was used at once comes back at once: until then there may be next to nothing.
+  local each = every and every * (left > 1 and 1.1 or 3)
+    or reset and (reset - now) / math.max(1, left)
   if each and patient and not inside and not follows and 2 * (asked + others + 1) > left then
     isShort = true
     local at = (tonumber(fields[5]) or 0) + each
+    -- Who comes a little late does not put off those behind him.
+    paced = now - at <= math.max(each, 250) and at or now
     if at > earliest then earliest, why, spacing = at, 'quota', math.max(spacing, each) end
   end
 end
@@ -106,7 +110,7 @@ if earliest <= now and (known or ahead <= now or idle) then
     redis.call('PEXPIRE', KEYS[6], math.ceil(tokens * spacing) + 1000)
   end
   redis.call('HSET', KEYS[2], 'last', string.format('%.3f', now))
-  if isShort then redis.call('HSET', KEYS[2], 'spread:last', string.format('%.3f', now)) end
+  if isShort then redis.call('HSET', KEYS[2], 'spread:last', string.format('%.3f', paced)) end
   if idle and not (isShort and others > 0) then
     for _, name in ipairs({ 'front', 'line0', 'line1', 'line2' }) do redis.call('HDEL', KEYS[2], lane .. name) end
   end
@@ -122,7 +126,8 @@ if earliest <= now and (known or ahead <= now or idle) then
   return { 1, 0, '', (limits.concurrent or left) and 1 or 0, text, '' }
 end
 
--- A little faster than they can be let in: who is late leaves no gap.
+-- A little faster than they can be let in: who is late leaves no gap. Where that is made up for, just as fast.
+local step = isShort and spacing or spacing * 0.9
 local due, cursor
 -- Limits may change: nobody is sent away for longer.
 local latest = earliest + 60000
@@ -131,11 +136,11 @@ if isShort and reset then latest = math.min(latest, math.max(earliest, reset)) e
 if known then
   cursor = lane .. 'front'
   due = math.min(math.max(tonumber(lines[1]) or 0, earliest), latest)
-  redis.call('HSET', KEYS[2], cursor, string.format('%.3f', due + spacing * 0.9))
+  redis.call('HSET', KEYS[2], cursor, string.format('%.3f', due + step))
 else
   cursor = lane .. 'line' .. rank
   -- Those who were let in come back to ask for more: a place is left for them, but not where places are rare.
-  due = math.max(ahead + spacing * 0.9, earliest + (isShort and 0 or spacing * 0.9))
+  due = math.max(ahead + step, earliest + (isShort and 0 or step))
   due = math.min(due, latest)
   redis.call('HSET', KEYS[2], cursor, string.format('%.3f', due))
 end

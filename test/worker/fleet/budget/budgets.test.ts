@@ -65,7 +65,7 @@ describe('budgets of registries', () => {
   }
 
   test('two workers share one rate, another registry has its own', async () => {
-    const host = await limited({ requestsPerSecond: 4 });
+    const host = await limited({ requestsPerSecond: 0.1, burst: 4 });
     for (const n of [0, 1, 0, 1] as const) {
       assert.equal(typeof (await ask(host, `a${n}${Math.random()}`, { worker: n })), 'object');
     }
@@ -79,19 +79,19 @@ describe('budgets of registries', () => {
       ['number', 'number', 'number'],
     );
     assert.deepEqual(waits, waits.toSorted(), 'each is told a time behind the one before');
-    const elsewhere = await limited({ requestsPerSecond: 4 });
+    const elsewhere = await limited({ requestsPerSecond: 0.1 });
     assert.equal(typeof (await ask(elsewhere, 'x')), 'object');
   });
 
   test('what goes on with a request that was let in counts and does not wait', async () => {
-    const host = await limited({ requestsPerSecond: 1 });
+    const host = await limited({ requestsPerSecond: 0.05 });
     await ask(host, 'a');
     assert.equal(typeof (await ask(host, 'a', { follows: true })), 'object');
-    assert.ok(Number(await ask(host, 'b')) > 500);
+    assert.ok(Number(await ask(host, 'b')) > 5_000);
   });
 
   test('the first priority goes before those who wait, the last behind', async () => {
-    const host = await limited({ requestsPerSecond: 2 });
+    const host = await limited({ requestsPerSecond: 0.2, burst: 2 });
     for (const n of [1, 2]) await ask(host, `a${n}`);
     const low = [1, 2, 3, 4].map((n) => ask(host, `low${n}`, { priority: 'low' }));
     const last = Number((await Promise.all(low)).at(-1));
@@ -129,7 +129,7 @@ describe('budgets of registries', () => {
   });
 
   test('limits count from the next request on', async () => {
-    const host = await limited({ requestsPerSecond: 1 });
+    const host = await limited({ requestsPerSecond: 0.05 });
     await ask(host, 'a');
     assert.equal(typeof (await ask(host, 'b')), 'number');
     await limits.set(host, {});
@@ -139,16 +139,16 @@ describe('budgets of registries', () => {
 
   test('a pause stops everybody, whatever they have; the longest one counts', async () => {
     const host = await limited({});
-    assert.equal(await workers[0].pause(host, 20_000), 20_000);
+    assert.equal(await workers[0].pause(host, 120_000), 120_000);
     const left = await workers[1].pause(host, 2_000);
-    assert.ok(left > 19_000 && left <= 20_000);
+    assert.ok(left > 100_000 && left <= 120_000);
     for (const priority of ['high', 'low'] as const) {
       const wait = Number(await ask(host, `p-${priority}`, { priority, worker: 1 }));
-      assert.ok(wait > 19_000 && wait < 21_000, `${wait}`);
+      assert.ok(wait > 100_000 && wait < 121_000, `${wait}`);
     }
-    assert.ok(Number(await ask(host, 'follows', { follows: true })) > 19_000);
+    assert.ok(Number(await ask(host, 'follows', { follows: true })) > 100_000);
     const [paused] = (await limits.list()).filter((registry) => registry.host === host);
-    assert.ok((paused?.pausedUntil?.getTime() ?? 0) > Date.now() + 18_000);
+    assert.ok((paused?.pausedUntil?.getTime() ?? 0) > Date.now() + 90_000);
   });
 
   test('near the end of its quota a registry is asked by no more at once than are left, of both workers', async () => {
@@ -175,15 +175,14 @@ describe('budgets of registries', () => {
     await waits(1);
     // One that broke off is no longer waited for.
     fourth[Symbol.dispose]();
-    await sleep(50);
     const fifth = await enter(0);
     await waits(0);
     assert.equal(typeof (await ask(host, 'follows', { follows: true })), 'object');
     const [shown] = (await limits.list()).filter((registry) => registry.host === host);
     assert.deepEqual(shown?.quota, { left: 1, limit: 10 });
     // Nothing is left, and it is known until when.
-    await fifth.answered({ left: 0, limit: 10, resetMs: 20_000 });
-    assert.ok(Number(await ask(host, 'late', { worker: 1 })) > 19_000);
+    await fifth.answered({ left: 0, limit: 10, resetMs: 120_000 });
+    assert.ok(Number(await ask(host, 'late', { worker: 1 })) > 100_000);
   });
 
   test('a quota that is used up until nobody knows when is tried by one after the other', async () => {
@@ -227,7 +226,7 @@ describe('budgets of registries', () => {
       waits,
       waits.toSorted((a, b) => a - b),
     );
-    assert.ok((waits[0] ?? 0) > 5_000 && (waits[0] ?? 0) < 12_000, `${waits}`);
+    assert.ok((waits[0] ?? 0) > 1_000 && (waits[0] ?? 0) < 12_000, `${waits}`);
     // Nobody is sent away for longer than until there is more.
     for (let n = 9; n < 40; n++) assert.ok(Number(await bulk(n)) <= 60_000);
     const before = Number(await ask(host, 'normal', { priority: 'normal' }));
@@ -238,11 +237,11 @@ describe('budgets of registries', () => {
 
   test('when a quota begins anew, what was put off goes on', async () => {
     const host = await limited({});
-    await answered(host, { left: 2, limit: 100, resetMs: 1_200 });
-    await answered(host, { left: 1, limit: 100, resetMs: 1_200 });
+    await answered(host, { left: 2, limit: 100, resetMs: 5_000 });
+    await answered(host, { left: 1, limit: 100, resetMs: 5_000 });
     await answered(host, undefined, { priority: 'low' });
     const wait = Number(await ask(host, 'put off', { priority: 'low' }));
-    assert.ok(wait > 500 && wait <= 1_200, `${wait}`);
+    assert.ok(wait > 500 && wait <= 5_000, `${wait}`);
     await sleep(wait + 50);
     for (const n of [0, 1, 2, 3]) {
       assert.equal(typeof (await ask(host, `put off${n || ''}`, { priority: 'low' })), 'object');
@@ -255,10 +254,24 @@ describe('budgets of registries', () => {
     await answered(host, quota(1));
     await answered(host, quota(0), { priority: 'low' });
     const wait = Number(await ask(host, 'bulk', { priority: 'low' }));
-    assert.ok(wait > 500 && wait <= 1_000, `${wait}`);
+    assert.ok(wait > 500 && wait <= 3_000, `${wait}`);
     await answered(host, quota(0), { priority: 'high' });
     await sleep(wait + 20);
     assert.equal(typeof (await ask(host, 'bulk', { priority: 'low' })), 'object');
+  });
+
+  test('who comes a little late for his share puts off nobody behind him', async () => {
+    const host = await limited({});
+    await answered(host, { left: 10, limit: 100, resetMs: 30_000 });
+    for (let n = 0; n < 6; n++) {
+      assert.equal(typeof (await ask(host, `now${n}`, { priority: 'low' })), 'object');
+    }
+    const waits: number[] = [];
+    for (let n = 0; n < 3; n++) waits.push(Number(await ask(host, `${n}`, { priority: 'low' })));
+    await sleep((waits[0] ?? 0) + 300);
+    assert.equal(typeof (await ask(host, '0', { priority: 'low' })), 'object');
+    await sleep((waits[1] ?? 0) - (waits[0] ?? 0) - 280);
+    assert.equal(typeof (await ask(host, '1', { priority: 'low' })), 'object');
   });
 
   test('blobs that a registry does not count are not held up', async () => {
@@ -316,10 +329,10 @@ describe('budgets of registries', () => {
   test('while the bandwidth is used, further blobs wait in the queue, and manifests do not', async () => {
     const host = await limited({ bytesPerSecond: 65_536 });
     async function* body() {
-      yield new Uint8Array(65_536);
+      yield new Uint8Array(20 * 65_536);
     }
     for await (const _ of workers[0].throttled(host, body(), undefined));
-    assert.ok(Number(await ask(host, 'blob', { isBlob: true })) > 400);
+    assert.ok(Number(await ask(host, 'blob', { isBlob: true })) > 5_000);
     assert.equal(typeof (await ask(host, 'manifest')), 'object');
   });
 
