@@ -26,19 +26,28 @@ interface CallOptions {
 /**
  * The manifest and configuration of an image, from the store and verified.
  * The configuration of an artifact, which is no image and is not unpacked, is undefined.
+ * @param options.name what it is called in errors; default: its digest
  * @throws BLOB_UNKNOWN with `context.digest`, and what the parsers throw
  */
 export async function readImage(
-  content: ContentStore,
+  content: Pick<ContentStore, 'read' | 'verify'>,
   descriptor: Descriptor,
-  options: CallOptions = {},
+  options: CallOptions & { name?: string } = {},
 ): Promise<{ manifest: Manifest; config: ImageConfig | undefined }> {
-  const bytes = await readBlob(content, descriptor, { maxBytes: maxManifestBytes, ...options });
-  const manifest = parseManifest(bytes, descriptor.mediaType, descriptor.digest);
+  const { name = descriptor.digest, ...calls } = options;
+  const bytes = await readBlob(content, descriptor, { maxBytes: maxManifestBytes, ...calls });
+  const manifest = parseManifest(bytes, descriptor.mediaType, name);
   if (!isImageConfigType(manifest.config.mediaType)) return { manifest, config: undefined };
-  const limits = { maxBytes: maxConfigBytes, ...options };
+  const limits = { maxBytes: maxConfigBytes, ...calls };
   const configBytes = await readBlob(content, manifest.config, limits);
-  return { manifest, config: parseImageConfig(configBytes, manifest, descriptor.digest) };
+  return { manifest, config: parseImageConfig(configBytes, manifest, name) };
+}
+
+/** Why an artifact is not unpacked or run. @param name its reference or digest */
+export function artifactError(name: string): DrayError {
+  return new DrayError('MANIFEST_UNSUPPORTED', `${name} is an artifact, not an image`, {
+    hint: 'Only images are unpacked and run. Its blobs can be had with: dray content get DIGEST',
+  });
 }
 
 /** Indexes inside indexes that are followed. */

@@ -3,7 +3,12 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { loadConfig } from '../../shared/config/load.ts';
 import { openStore } from '../../shared/content/open.ts';
-import { findManifest, readImage, requireLayers } from '../../shared/content/stored-image.ts';
+import {
+  artifactError,
+  findManifest,
+  readImage,
+  requireLayers,
+} from '../../shared/content/stored-image.ts';
 import { DrayError } from '../../shared/errors.ts';
 import type { Digest } from '../../shared/image/digest.ts';
 import { formatPlatform, hostPlatform } from '../../shared/image/platform.ts';
@@ -77,9 +82,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
       const descriptor = await findManifest(store.content, digest, options);
       const { manifest, config: image } = await readImage(store.content, descriptor, options);
       if (image === undefined) {
-        throw new DrayError('MANIFEST_UNSUPPORTED', `${digest} is an artifact, not an image`, {
-          hint: 'Only images are unpacked. Its blobs can be had with: dray content get DIGEST',
-        });
+        throw artifactError(digest);
       }
       const content = store.content;
       await requireLayers(content, manifest, options);

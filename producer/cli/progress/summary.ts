@@ -1,3 +1,4 @@
+import { isImageConfigType } from '../../../shared/image/manifest.ts';
 import type { PullStatus } from '../../../shared/pull/status.ts';
 import { formatBytes, formatDuration } from '../output.ts';
 
@@ -6,8 +7,22 @@ export function transferredBytes(status: PullStatus): number {
   return status.blobs.reduce((sum, blob) => sum + (blob.existed ? 0 : blob.bytes), 0);
 }
 
-/** The line below all others: time, bytes, rate; that nothing was transferred, where it was so. */
+/** The line below all others: time, bytes, rate; that nothing was transferred or unpacked, where it was so. */
 export function summaryLine(status: PullStatus, elapsedMs: number): string {
+  const isUnpacked = status.nodes.length === 0 || !isArtifact(status);
+  const line = transferLine(status, elapsedMs);
+  return isUnpacked ? line : `${line}  nothing was unpacked: it is an artifact, not an image`;
+}
+
+/** Whether its configuration is none of an image: such a thing is fetched, and not unpacked. */
+function isArtifact({ state, blobs }: PullStatus): boolean {
+  const config = blobs.find(({ kind }) => kind === 'config');
+  return (
+    state === 'ready' && config !== undefined && !isImageConfigType(config.descriptor.mediaType)
+  );
+}
+
+function transferLine(status: PullStatus, elapsedMs: number): string {
   const bytes = transferredBytes(status);
   const elapsed = `elapsed: ${formatDuration(elapsedMs)}`;
   if (status.state === 'ready' && status.blobs.every(({ existed }) => existed)) {

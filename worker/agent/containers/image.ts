@@ -1,15 +1,9 @@
 import type { CallOptions, ImageRecord, Store } from '../../../shared/content/store.ts';
-import { imagesUnder, readBlob } from '../../../shared/content/stored-image.ts';
+import { artifactError, imagesUnder, readImage } from '../../../shared/content/stored-image.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import { type Descriptor, isIndexType } from '../../../shared/image/descriptor.ts';
 import { type ChainID, chainIDs, type Digest, isDigest } from '../../../shared/image/digest.ts';
-import {
-  type ImageConfig,
-  maxConfigBytes,
-  maxManifestBytes,
-  parseImageConfig,
-  parseManifest,
-} from '../../../shared/image/manifest.ts';
+import type { ImageConfig } from '../../../shared/image/manifest.ts';
 
 /** What a container is made from. */
 export interface ContainerImage {
@@ -20,7 +14,7 @@ export interface ContainerImage {
   chainID: ChainID | undefined;
 }
 
-/** Finds images by their full names, or by the digest of an index or manifest. @throws IMAGE_UNKNOWN */
+/** Finds images by their full names, or by the digest of an index or manifest. @throws IMAGE_UNKNOWN, MANIFEST_UNSUPPORTED */
 export interface ImageSource {
   find(nameOrDigest: string, options?: CallOptions): Promise<ContainerImage>;
 }
@@ -41,7 +35,7 @@ export function imagesOf(
     find: async (nameOrDigest, options = {}) => {
       const image = await findImage(store, isHeld, nameOrDigest, options);
       const { digest } = image.descriptor;
-      const found = known.get(digest) ?? (await readImage(store, image, options));
+      const found = known.get(digest) ?? (await read(store, image, options));
       known.delete(digest);
       known.set(digest, found);
       const [oldest] = known.keys();
@@ -51,21 +45,13 @@ export function imagesOf(
   };
 }
 
-async function readImage(
-  store: Pick<Store, 'content'>,
+async function read(
+  { content }: Pick<Store, 'content'>,
   { name, descriptor }: Found,
   options: CallOptions,
 ): Promise<Pick<ContainerImage, 'config' | 'chainID'>> {
-  const manifestBytes = await readBlob(store.content, descriptor, {
-    maxBytes: maxManifestBytes,
-    ...options,
-  });
-  const manifest = parseManifest(manifestBytes, descriptor.mediaType, name);
-  const configBytes = await readBlob(store.content, manifest.config, {
-    maxBytes: maxConfigBytes,
-    ...options,
-  });
-  const config = parseImageConfig(configBytes, manifest, name);
+  const { config } = await readImage(content, descriptor, { ...options, name });
+  if (config === undefined) throw artifactError(name);
   return { config, chainID: chainIDs(config.rootfs.diff_ids).at(-1) };
 }
 

@@ -1,3 +1,4 @@
+import { mediaTypes } from '../../../../shared/image/descriptor.ts';
 import { type Digest, digestOf } from '../../../../shared/image/digest.ts';
 import type { BlobKind, BlobStatus, PullStatus } from '../../../../shared/pull/status.ts';
 
@@ -12,7 +13,8 @@ export function blob(
   size: number,
   state?: Partial<BlobStatus>,
 ): BlobStatus {
-  const descriptor = { mediaType: `application/x-${kind}`, digest: digestOf(name), size };
+  const mediaType = kind === 'config' ? mediaTypes.ociConfig : `application/x-${kind}`;
+  const descriptor = { mediaType, digest: digestOf(name), size };
   return { descriptor, kind, state: 'stored', bytes: size, existed: false, ...state };
 }
 
