@@ -1,7 +1,10 @@
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { AgentClient } from '../../../../producer/agent/client.ts';
+import { until } from '../../../support/until.ts';
 import { openNode, removeRoot, temporaryRoot } from './node.ts';
 
 /** An agent as a process of its own, and a client of its API. */
@@ -51,6 +54,34 @@ export async function startTestAgent(
       await removeRoot(root);
     },
   };
+}
+
+/** No container, and before long no file, mount and monitor of one. */
+export async function assertNothingLeft({ client, root }: TestAgent): Promise<void> {
+  assert.deepEqual(await client.listContainers(), []);
+  let left: string[] = [];
+  await until(
+    () => `nothing is left, and not ${left}`,
+    async () => {
+      const mounts = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n');
+      left = [
+        ...(await readdir(path.join(root, 'containers'))),
+        ...(await readdir(path.join(root, 'exits'))),
+        ...(await readdir(path.join(root, 'snapshots'))).filter((name) => name !== '1'),
+        ...mounts.filter((line) => line.includes(root)),
+        ...(await monitorsOf(root)),
+      ];
+      return left.length === 0;
+    },
+  );
+}
+
+async function monitorsOf(root: string): Promise<string[]> {
+  const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
+  const lines = await Promise.all(
+    pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
+  );
+  return lines.filter((line) => line.includes('conmon') && line.includes(root));
 }
 
 async function startProcess(within: string[], root: string, socket: string) {

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startTestAgent, type TestAgent } from './agent.ts';
+import { DrayError } from '../../../../shared/errors.ts';
+import { until } from '../../../support/until.ts';
+import { assertNothingLeft, startTestAgent, type TestAgent } from './agent.ts';
 import { imageName, outputOf, requireContainers } from './node.ts';
 
 const script = (text: string) => ({ args: ['/bin/sh', '-c', text] });
@@ -57,12 +60,13 @@ describe('containers outlive their agent', () => {
     await client.createContainer({ id: 'brief', image: imageName, options, autoRemove: true });
     await client.startContainer('kept');
     await client.startContainer('brief');
+    const { pid } = await client.inspectContainer('kept');
     await agent.kill();
-    await sleep(600);
+    await until('its end', () => !existsSync(`/proc/${pid}`));
     await agent.start();
     assert.equal((await client.waitContainer('kept')).exitCode, 9);
     assert.equal(await textOf(agent, 'kept'), 'done\n');
-    while ((await client.listContainers()).length > 1) await sleep(10);
+    await until('that it is removed', async () => (await client.listContainers()).length === 1);
     assert.equal((await client.waitContainer('brief')).exitCode, 9);
     while ((await readFile('/proc/self/mountinfo', 'utf8')).includes(agent.root)) await sleep(20);
   });
@@ -99,18 +103,43 @@ describe('containers outlive their agent', () => {
       assert(['created', 'running', 'exited'].includes(state), `${id} is ${state}`);
       await client.removeContainer(id, { force: true });
     }
-    assert.deepEqual(await client.listContainers(), []);
-    assert.deepEqual(await readdir(path.join(agent.root, 'containers')), []);
-    assert.deepEqual(await readdir(path.join(agent.root, 'exits')), []);
-    assert(!(await readFile('/proc/self/mountinfo', 'utf8')).includes(agent.root));
-    assert.deepEqual(await programsWith(agent.root, 'conmon'), []);
+    await assertNothingLeft(agent);
+  });
+
+  test('an agent that is killed at any moment of a creation, a stop or a removal: who asks the next one gets it done', async (t) => {
+    if (!requireContainers(t)) return;
+    await using agent = await startTestAgent();
+    const { client } = agent;
+    const create = (id: string) =>
+      client.createContainer({ id, image: imageName, options: script('sleep 600') });
+    /** What is asked, and how it is said that it was done already. */
+    const acts: Record<string, [ask: (id: string) => Promise<unknown>, done: string]> = {
+      create: [create, 'CONFLICT'],
+      stop: [(id) => client.stopContainer(id, { timeout: 0 }), 'no error'],
+      remove: [(id) => client.removeContainer(id, { force: true }), 'NOT_FOUND'],
+    };
+    for (const [name, [ask, done]] of Object.entries(acts)) {
+      for (const delay of [0, 8, 30]) {
+        const id = `${name}-${delay}`;
+        if (name !== 'create') {
+          await create(id);
+          await client.startContainer(id);
+        }
+        const asked = ask(id).catch(() => undefined);
+        await sleep(delay);
+        await agent.kill();
+        await asked;
+        await agent.start();
+        await ask(id).catch((error: unknown) => {
+          assert.ok(error instanceof DrayError && error.code === done, `${id}: ${error}`);
+        });
+        if (name === 'stop') {
+          const { state, exitCode } = await client.inspectContainer(id);
+          assert.deepEqual([state, exitCode], ['exited', 137], id);
+        }
+        if (name !== 'remove') await client.removeContainer(id, { force: true });
+      }
+    }
+    await assertNothingLeft(agent);
   });
 });
-
-async function programsWith(root: string, name: string): Promise<string[]> {
-  const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
-  const lines = await Promise.all(
-    pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
-  );
-  return lines.filter((line) => line.includes(name) && line.includes(root));
-}

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
-import path from 'node:path';
 import { describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { StartedContainer } from '../../../../producer/agent/client.ts';
-import { startTestAgent, type TestAgent } from './agent.ts';
+import { until } from '../../../support/until.ts';
+import { assertNothingLeft, startTestAgent } from './agent.ts';
 import { imageName, requireContainers } from './node.ts';
 
 const request = (id: string, line: string) => ({
@@ -65,14 +63,12 @@ describe('a container that is made, run and removed by one request', () => {
     }
     // What was being started runs on, as with a command whose terminal was closed.
     let states: string[] = [];
-    for (let tries = 0; tries < 500; tries++) {
-      states = (await client.listContainers()).map(({ state }) => state);
-      if (states.every((state) => state === 'running')) break;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    assert(
-      states.every((state) => state === 'running'),
-      states.join(),
+    await until(
+      () => `all run, and not ${states}`,
+      async () => {
+        states = (await client.listContainers()).map(({ state }) => state);
+        return states.every((state) => state === 'running');
+      },
     );
     for (const { id } of await client.listContainers()) {
       await client.removeContainer(id, { force: true });
@@ -104,23 +100,4 @@ async function readAll({ output }: StartedContainer): Promise<{ stdout: string; 
   const text = { stdout: '', stderr: '' };
   for await (const { stream, bytes } of output) text[stream] += Buffer.from(bytes).toString();
   return text;
-}
-
-/** No container, and before long no file and no mount of one. */
-async function assertNothingLeft({ client, root }: TestAgent): Promise<void> {
-  assert.deepEqual(await client.listContainers(), []);
-  const deadline = Date.now() + 60_000;
-  for (;;) {
-    const left = [
-      ...(await readdir(path.join(root, 'containers'))),
-      ...(await readdir(path.join(root, 'exits'))),
-      ...(await readdir(path.join(root, 'snapshots'))).filter((name) => name !== '1'),
-      ...(await readFile('/proc/self/mountinfo', 'utf8'))
-        .split('\n')
-        .filter((line) => line.includes(root)),
-    ];
-    if (left.length === 0) return;
-    assert(Date.now() < deadline, left.join());
-    await sleep(20);
-  }
 }

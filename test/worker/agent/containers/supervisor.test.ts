@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerStatus } from '../../../../shared/agent/containers.ts';
@@ -6,17 +7,11 @@ import type { RunOptions } from '../../../../shared/agent/run-options.ts';
 import type { Container } from '../../../../worker/agent/containers/container.ts';
 import { nextHealth } from '../../../../worker/agent/containers/health.ts';
 import { planRestart } from '../../../../worker/agent/containers/restarts.ts';
+import { until } from '../../../support/until.ts';
 import { startTestAgent } from './agent.ts';
 import { imageName, outputOf, requireContainers, temporaryNode, tinyImage } from './node.ts';
 
 const shell = (script: string) => ['/bin/sh', '-c', script];
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 0; !(await holds()); tries++) {
-    assert(tries < 4000, `${what} did not come about`);
-    await sleep(25);
-  }
-}
 
 describe('restart policies', () => {
   const ended = (more: Partial<Container>): Container =>
@@ -252,6 +247,22 @@ describe('health', () => {
       events.flatMap(({ kind, health = '' }) => (kind === 'health' ? [health] : [])),
       ['starting', 'healthy', 'unhealthy', 'healthy'],
     );
+  });
+
+  test('is looked after by the next agent', async (t) => {
+    if (!requireContainers(t)) return;
+    await using agent = await startTestAgent();
+    const { client } = agent;
+    const healthcheck = { test: ['CMD-SHELL', 'test -e /tmp/well'], interval: 100, retries: 1 };
+    const options = { args: shell('sleep 600'), healthcheck };
+    await client.createContainer({ id: 'sick', image: imageName, options });
+    const { pid } = await client.startContainer('sick');
+    const health = async () => (await client.inspectContainer('sick')).health?.state;
+    await until('sickness', async () => (await health()) === 'unhealthy');
+    await agent.kill();
+    await writeFile(`/proc/${pid}/root/tmp/well`, '');
+    await agent.start();
+    await until('health', async () => (await health()) === 'healthy');
   });
 
   test('a check that takes too long is ended, and has failed', async (t) => {
