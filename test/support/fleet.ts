@@ -66,7 +66,7 @@ export async function startFleet(
     },
     nodeRoot: (node) => path.join(state(node), 'node'),
     pull: (request, own) => enqueuePull(config, redis, request, own),
-    ended: async (id, timeoutMs = 60_000) => {
+    ended: async (id, timeoutMs = 120_000) => {
       let last: PullStatus | undefined;
       const signal = AbortSignal.timeout(timeoutMs);
       for await (const status of pulls.watch(id, { signal })) last = status;

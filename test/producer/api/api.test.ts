@@ -3,13 +3,13 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { clientTypes } from '../../../producer/api/client-types.ts';
 import { createToken } from '../../../shared/access/tokens.ts';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
 import { pushImage, tarOf } from '../../support/push.ts';
 import { registryUser, startRegistry, type TestRegistry } from '../../support/registry.ts';
 import { type SlowLink, startSlowLink } from '../../support/slow-link.ts';
+import { until } from '../../support/until.ts';
 import { startApi, type TestApi } from './support.ts';
 
 const producer = path.resolve(import.meta.dirname, '../../../producer');
@@ -191,8 +191,8 @@ describe('the HTTP API', () => {
     const text = await readFile(tokens, 'utf8');
     for (const token of [reader, puller, old]) assert.ok(!text.includes(token.slice(5)));
     await writeFile(tokens, '{"tokens":[]}');
-    await sleep(1_100);
-    assert.equal(await status('GET', '/v1/pulls', reader), 401);
+    const isRefused = async () => (await status('GET', '/v1/pulls', reader)) === 401;
+    await until('that a token that was removed is refused', isRefused);
     await assert.rejects(
       startApi({ ...fleet.env, DRAY_API_LISTEN: '0.0.0.0:0' }),
       /open to everybody.*dray token create/s,
@@ -212,7 +212,7 @@ describe('the HTTP API', () => {
         answers.map(({ status, json }) => [status, json.code]),
         answers.map(() => [503, 'QUEUE_UNAVAILABLE']),
       );
-      assert.ok(performance.now() - begun < 10_000);
+      assert.ok(performance.now() - begun < 20_000);
       assert.equal((await api.call('GET', '/livez')).status, 200);
     } finally {
       await fleet.server.restart();

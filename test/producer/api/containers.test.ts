@@ -3,7 +3,6 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, type TestContext, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { DrayageClient } from '../../../producer/client/client.ts';
 import { createToken, type Scope } from '../../../shared/access/tokens.ts';
 import { type Authority, makeAuthority } from '../../support/authority.ts';
@@ -12,6 +11,7 @@ import type { TestProgram } from '../../support/programs.ts';
 import { startRegistry, type TestRegistry } from '../../support/registry.ts';
 import { requireRoot, requireTool } from '../../support/requirements.ts';
 import { pushShellImage } from '../../support/shell-image.ts';
+import { until } from '../../support/until.ts';
 import { startApi, type TestApi } from './support.ts';
 
 const canRun = process.getuid?.() === 0;
@@ -101,10 +101,7 @@ describe('containers by the API', { concurrency: false }, () => {
     assert.equal((await containers.start('web')).state, 'running');
     await assert.rejects(containers.remove('web'), { code: 'CONFLICT' });
     await containers.kill('web');
-    for (let tries = 0; (await containers.get('web')).state !== 'exited'; tries++) {
-      assert.ok(tries < 100, 'it was not killed');
-      await sleep(50);
-    }
+    await until('its end', async () => (await containers.get('web')).state === 'exited');
     assert.equal((await containers.get('web')).exitCode, 137);
     await containers.remove('web');
     await assert.rejects(containers.get('web'), { code: 'NOT_FOUND', status: 404 });
@@ -113,11 +110,7 @@ describe('containers by the API', { concurrency: false }, () => {
   /** It comes a moment after the container has begun. */
   async function output(id: string, wanted: string, options: { stream: 'stdout' | 'stderr' }) {
     const containers = client.containers('far');
-    for (let tries = 0; tries < 100; tries++) {
-      if ((await text(await containers.logs(id, options))) === wanted) return;
-      await sleep(50);
-    }
-    assert.equal(await text(await containers.logs(id, options)), wanted);
+    await until(wanted, async () => (await text(await containers.logs(id, options))) === wanted);
   }
 
   test('its output is followed to its end, and taken from a line on', async (t) => {
@@ -310,7 +303,7 @@ describe('containers by the API', { concurrency: false }, () => {
       const begun = performance.now();
       const { status, json } = await api.call('GET', '/v1/nodes/far/containers', { token: reader });
       assert.deepEqual([status, json.code], [503, 'AGENT_UNAVAILABLE']);
-      assert.ok(performance.now() - begun < 5_000);
+      assert.ok(performance.now() - begun < 15_000);
     } finally {
       agent = await fleet.startAgent('far', listening);
     }

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { DrayageClient, type FailedJob } from '../../../producer/client/client.ts';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
 import { pushImage, tarOf } from '../../support/push.ts';
 import { startRegistry, type TestRegistry } from '../../support/registry.ts';
+import { until } from '../../support/until.ts';
 import { startApi, type TestApi } from './support.ts';
 
 describe('what the API shows and changes beside pulls', () => {
@@ -40,11 +40,10 @@ describe('what the API shows and changes beside pulls', () => {
   }
   /** A pull has failed a moment before its job has. */
   async function failedJobs(count: number): Promise<FailedJob[]> {
-    for (let tries = 0; ; tries++) {
+    return await until(`${count} failed jobs`, async () => {
       const jobs = await Array.fromAsync(client.listFailedJobs('resolve'));
-      if (jobs.length === count || tries > 100) return jobs;
-      await sleep(20);
-    }
+      return jobs.length === count && jobs;
+    });
   }
 
   test('a list of pulls says how much of each is done', async () => {
@@ -125,16 +124,10 @@ describe('what the API shows and changes beside pulls', () => {
     assert.deepEqual([summary?.nodes.total, summary?.nodes.ready], [1, 1]);
     const digest = summary?.target?.digest;
     const [image] = await Array.fromAsync(client.listImages());
-    for (let tries = 0; (await client.listNodeImages('n1')).length === 0; tries++) {
-      assert.ok(tries < 100, 'the node said nothing');
-      await sleep(100);
-    }
+    await until('what the node holds', async () => (await client.listNodeImages('n1')).length > 0);
     const held = [{ name: reference, digest, size: image?.size }];
     assert.deepEqual(await client.listNodeImages('n1'), held);
-    for (let tries = 0; (await client.listNodes())[0]?.images !== 1; tries++) {
-      assert.ok(tries < 100, 'the node said nothing of its disk');
-      await sleep(100);
-    }
+    await until('its disk', async () => (await client.listNodes())[0]?.images === 1);
     const [node] = await client.listNodes();
     assert.equal(node?.state, 'ready');
     assert.equal(node?.disk?.snapshots, 1);
@@ -175,13 +168,14 @@ describe('what the API shows and changes beside pulls', () => {
     assert.deepEqual([...(page.items as unknown[]), ...(rest.items as unknown[])], jobs);
     for (const { id } of jobs) await client.removeJob('resolve', id);
     assert.deepEqual(await failedJobs(0), []);
-    // A look at the queues is shared by all who ask within a second.
-    await sleep(1_100);
-    const resolve = (await client.listQueues()).find(({ name }) => name === 'resolve');
     const sum = (counts: number[] = []) => counts.reduce((all, each) => all + each, 0);
-    assert.equal(resolve?.rate.completed.length, 60);
-    assert.ok(sum(resolve?.rate.completed) >= 2, JSON.stringify(resolve?.rate));
-    assert.ok(sum(resolve?.rate.failed) >= 4, JSON.stringify(resolve?.rate));
+    // A look at the queues is shared by all who ask within a second.
+    const rate = await until('that what ended is counted', async () => {
+      const resolve = (await client.listQueues()).find(({ name }) => name === 'resolve');
+      return sum(resolve?.rate.failed) >= 4 && resolve?.rate;
+    });
+    assert.equal(rate.completed.length, 60);
+    assert.ok(sum(rate.completed) >= 2, JSON.stringify(rate));
     for (const name of ['nowhere', 'unpack@..%2F', 'resolve:failed']) {
       assert.equal((await api.call('GET', `/v1/queues/${name}/failed`)).status, 400);
     }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startFleet } from '../../support/fleet.ts';
+import { until } from '../../support/until.ts';
 import { startApi } from './support.ts';
 
 describe('dray serve that is stopped', () => {
@@ -14,16 +15,21 @@ describe('dray serve that is stopped', () => {
     const reading = stream.text();
     process.kill(fleet.server.pid(), 'SIGSTOP');
     const asked = api.call('GET', `/v1/pulls/${id}`);
-    await sleep(200);
+    // It has read the question by then, also when the machine is busy.
+    await sleep(2_000);
     const stopped = performance.now();
     process.kill(api.pid, 'SIGTERM');
-    await sleep(300);
-    await assert.rejects(fetch(`${api.url}/livez`), 'it does not listen any more');
+    const isDeaf = () =>
+      fetch(`${api.url}/livez`).then(
+        () => false,
+        () => true,
+      );
+    await until('that it listens no more', isDeaf);
     process.kill(fleet.server.pid(), 'SIGCONT');
 
     assert.deepEqual([(await asked).status, (await asked).json.id], [200, id]);
     assert.match(await reading, /event: pull\n/);
     await api[Symbol.asyncDispose]();
-    assert.ok(performance.now() - stopped < 15_000);
+    assert.ok(performance.now() - stopped < 30_000);
   });
 });

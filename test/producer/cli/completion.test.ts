@@ -80,7 +80,7 @@ describe('dray completion', () => {
     });
     const until = async (wanted: RegExp) => {
       for (let waited = 0; !wanted.test(screen); waited += 20) {
-        assert.ok(waited < 15_000, `${wanted} does not come: ${JSON.stringify(screen)}`);
+        assert.ok(waited < 60_000, `${wanted} does not come: ${JSON.stringify(screen)}`);
         await sleep(20);
       }
       screen = '';

@@ -149,7 +149,7 @@ function start(env: NodeJS.ProcessEnv) {
     until: async (wanted: RegExp) => {
       for (let waited = 0; !wanted.test(stripVTControlCharacters(seen)); waited += 20) {
         assert.ok(
-          waited < 20_000,
+          waited < 60_000,
           `${wanted} does not come: ${stripVTControlCharacters(seen).slice(-2_000)}`,
         );
         await sleep(20);

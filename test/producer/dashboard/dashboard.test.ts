@@ -182,7 +182,7 @@ describe('the dashboard, in Chromium', () => {
     await page.getByRole('searchbox').fill('node-0042');
     assert.equal(await page.locator('li[data-node]').count(), 1);
     const ms = performance.now() - began;
-    assert.ok(ms < 2_000, `filtering took ${ms} ms`);
+    assert.ok(ms < 10_000, `filtering took ${ms} ms`);
     await page.goto(`${api.url}/#/`);
     await page.waitForSelector('[data-queue="unpack, 1,001 nodes"]');
     assert.deepEqual(faults, []);

@@ -15,6 +15,7 @@ import { type DesiredSet, withVersion } from '../../../shared/desired/desired-se
 import { DrayError, type ErrorCode } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import { type Digest, parseDigest } from '../../../shared/image/digest.ts';
+import { until } from '../../support/until.ts';
 import { collect, describeBytes, sampleBytes, toArray, untilStored, writeFrom } from './sample.ts';
 
 const MiB = 1 << 20;
@@ -49,7 +50,7 @@ export function storeConformance(name: string, prepare: () => Promise<StoreUnder
     });
 
     const withStore = (title: string, body: (store: Store, t: TestContext) => Promise<void>) =>
-      test(title, { timeout: 90_000 }, async (t) => {
+      test(title, { timeout: 300_000 }, async (t) => {
         if (opened === undefined) t.skip('there is no store here');
         else await body(opened, t);
       });
@@ -218,9 +219,10 @@ export function storeConformance(name: string, prepare: () => Promise<StoreUnder
       ];
       await using ingest = await content.ingest(descriptor);
       await writeFrom(ingest, bytes, 0, 17 * MiB);
-      const until = performance.now() + 60_000;
-      while (seen < 16 * MiB && performance.now() < until) await sleep(10);
-      assert(seen >= 16 * MiB, `${seen} bytes were seen before the end`);
+      await until(
+        () => `16 MiB seen before the end, and not ${seen} bytes`,
+        () => seen >= 16 * MiB,
+      );
       await writeFrom(ingest, bytes, 17 * MiB);
       await sleep(300);
       assert.equal(ended, false);
@@ -263,7 +265,7 @@ export function storeConformance(name: string, prepare: () => Promise<StoreUnder
       await assert.rejects(collect(content.follow(descriptor, { signal: timeout })), {
         name: 'TimeoutError',
       });
-      assert(performance.now() - started < 3000);
+      assert(performance.now() - started < 10_000);
       const signal = AbortSignal.abort();
       const aborted = { name: 'AbortError' };
       await assert.rejects(content.info(descriptor.digest, { signal }), aborted);

@@ -107,7 +107,7 @@ test('an index that was left behind is mended when the store is opened', async (
   assert.equal(await readFile(index, 'utf8'), written);
 });
 
-test('processes that name images at once leave one right index', { timeout: 60_000 }, async () => {
+test('processes that name images at once leave one right index', { timeout: 240_000 }, async () => {
   await using temporary = await temporaryStore();
   const { store, root } = temporary;
   const script = `
@@ -127,7 +127,7 @@ test('processes that name images at once leave one right index', { timeout: 60_0
   assert.equal(index.manifests.length, 60);
 });
 
-test('skopeo and umoci read an image in the folder', { timeout: 60_000 }, async (t) => {
+test('skopeo and umoci read an image in the folder', { timeout: 240_000 }, async (t) => {
   if (!requireTool(t, 'skopeo', 'umoci')) return;
   await using temporary = await temporaryStore();
   const { store, root, folder } = temporary;

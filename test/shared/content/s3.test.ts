@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { connect, createServer, type Socket } from 'node:net';
 import { after, before, type TestContext, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { putBytes } from '../../../shared/content/blob.ts';
 import type { StoreConfig } from '../../../shared/content/open.ts';
 import { Bucket } from '../../../shared/content/s3/bucket.ts';
@@ -11,8 +10,9 @@ import type { ErrorCode } from '../../../shared/errors.ts';
 import { type S3Request, startHostileS3 } from '../../support/hostile-s3.ts';
 import { radosgwTools, startRadosgw, type TestRadosgw } from '../../support/radosgw.ts';
 import { isInstalled, requireTool } from '../../support/requirements.ts';
+import { until } from '../../support/until.ts';
 import { storeConformance } from './conformance.ts';
-import { collect, describeBytes, sampleBytes, toArray, writeFrom } from './sample.ts';
+import { collect, describeBytes, sampleBytes, toArray, untilStored, writeFrom } from './sample.ts';
 
 const MiB = 1 << 20;
 let server: TestRadosgw | undefined;
@@ -99,7 +99,7 @@ async function startCutter(target: string, cutAfter: number) {
   };
 }
 
-test('a stream that breaks is continued where it was', { timeout: 60_000 }, async (t) => {
+test('a stream that breaks is continued where it was', { timeout: 240_000 }, async (t) => {
   await withBucket(t, async (config) => {
     const bytes = sampleBytes(20 * MiB, 'cuts');
     {
@@ -115,7 +115,7 @@ test('a stream that breaks is continued where it was', { timeout: 60_000 }, asyn
 });
 
 test('a bucket that is not there and wrong credentials are told', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async (t) => {
   await withBucket(t, async (config) => {
     await assert.rejects(openS3Store({ ...config, bucket: 'no-such-bucket' }), {
@@ -136,7 +136,7 @@ test('a bucket that is not there and wrong credentials are told', {
   });
 });
 
-test('parts that a reader relies on are those that it read', { timeout: 60_000 }, async (t) => {
+test('parts that a reader relies on are those that it read', { timeout: 240_000 }, async (t) => {
   await withBucket(t, async (config) => {
     await using store = await openS3Store(config);
     const bytes = sampleBytes(20 * MiB, 'parts');
@@ -155,7 +155,7 @@ test('parts that a reader relies on are those that it read', { timeout: 60_000 }
   });
 });
 
-test('multipart uploads that nobody completes are swept', { timeout: 60_000 }, async (t) => {
+test('multipart uploads that nobody completes are swept', { timeout: 240_000 }, async (t) => {
   await withBucket(t, async (config) => {
     await using store = await openS3Store(config);
     const bucket = new Bucket(config);
@@ -171,7 +171,7 @@ test('multipart uploads that nobody completes are swept', { timeout: 60_000 }, a
 });
 
 test('an error inside a 200 is seen, whether the server did what was asked or not', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async (t) => {
   await withBucket(t, async (config) => {
     await using proxy = await startHostileS3(config.endpoint ?? '');
@@ -207,7 +207,7 @@ test('an error inside a 200 is seen, whether the server did what was asked or no
 });
 
 test('a server without conditions is asked without them; one with them keeps the first object', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async (t) => {
   await withBucket(t, async (config) => {
     await using proxy = await startHostileS3(config.endpoint ?? '');
@@ -238,7 +238,7 @@ test('a server without conditions is asked without them; one with them keeps the
 });
 
 test('large objects are read by some ranges at once, small ones by one request', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async (t) => {
   await withBucket(t, async (config) => {
     await using proxy = await startHostileS3(config.endpoint ?? '');
@@ -267,7 +267,7 @@ test('large objects are read by some ranges at once, small ones by one request',
 });
 
 test('bytes that are torn on their way are no wrong blob, and stored ones are', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async (t) => {
   await withBucket(t, async (config) => {
     await using proxy = await startHostileS3(config.endpoint ?? '');
@@ -308,7 +308,7 @@ test('bytes that are torn on their way are no wrong blob, and stored ones are', 
 
 // Last: a new bucket waits for the dead gateway's watches to time out.
 test('an outage is told, and what was stored is resumed after it', {
-  timeout: 90_000,
+  timeout: 300_000,
 }, async (t) => {
   await withBucket(t, async (config) => {
     await using store = await openS3Store(config);
@@ -325,7 +325,7 @@ test('an outage is told, and what was stored is resumed after it', {
     {
       await using ingest = await store.content.ingest(descriptor);
       await writeFrom(ingest, bytes, 0, 10 * MiB);
-      await sleep(500);
+      await untilStored(store.content, descriptor, 8 * MiB);
       await server?.stopGateway();
       writing = writeFrom(patient, kept, 0).then(() => patient.commit());
       writing.catch(() => {});
@@ -341,7 +341,7 @@ test('an outage is told, and what was stored is resumed after it', {
         message: new RegExp(`${config.bucket}.*${config.endpoint}`),
       });
     }
-    while (waits.length === 0) await sleep(20);
+    await until('that it waits', () => waits.length > 0);
     await server?.startGateway();
     assert.equal(await writing, 'committed');
     assert.equal(waits[0], 'STORE_UNAVAILABLE');

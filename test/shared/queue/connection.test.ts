@@ -9,7 +9,7 @@ import { startRedisCluster, startSentinels } from '../../support/redis-topologie
 import { requireTool } from '../../support/requirements.ts';
 
 test('a Sentinel that accepts connections and never answers is passed over', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async (t) => {
   if (!requireTool(t, 'redis-server', 'redis-cli')) return;
   await using group = await startSentinels();
@@ -30,7 +30,7 @@ test('a Sentinel that accepts connections and never answers is passed over', {
 });
 
 test('a patient connection that is closed between two tries ends, and so do its commands', {
-  timeout: 20_000,
+  timeout: 120_000,
 }, async () => {
   const url = `redis://127.0.0.1:${await freePort()}`;
   const first = connectRedis({ url, prefix: '{dray}' }, { name: 'test', patient: true });

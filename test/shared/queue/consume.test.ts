@@ -11,6 +11,7 @@ import { JobQueues } from '../../../shared/queue/jobs.ts';
 import { fetchQueue } from '../../../shared/queue/names.ts';
 import { type FetchPayload, parseFetchPayload } from '../../../shared/queue/payloads.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
+import { until } from '../../support/until.ts';
 
 describe('taking jobs', () => {
   let server: TestRedis;
@@ -24,11 +25,11 @@ describe('taking jobs', () => {
     await server[Symbol.asyncDispose]();
   });
 
-  /** Runs `consumer` on a queue namespace of its own until `until` holds. */
+  /** Runs `consumer` on a queue namespace of its own until `holds` does. */
   async function run(
     consumer: Partial<Consumer<FetchPayload>> & Pick<Consumer<FetchPayload>, 'handle'>,
     produce: (queues: JobQueues, stop: AbortController) => Promise<void>,
-    until: (queues: JobQueues) => boolean | Promise<boolean>,
+    holds: (queues: JobQueues) => boolean | Promise<boolean>,
   ): Promise<void> {
     const prefix = `{${Math.random().toString(36).slice(2)}}`;
     await using queues = new JobQueues(redis, prefix);
@@ -51,10 +52,7 @@ describe('taking jobs', () => {
     );
     try {
       await produce(queues, stop);
-      for (let waited = 0; !(await until(queues)); waited += 10) {
-        assert.ok(waited < 20_000, 'it did not happen in time');
-        await sleep(10);
-      }
+      await until('what the jobs are to bring', () => holds(queues));
     } finally {
       await worker.close();
     }
@@ -87,11 +85,12 @@ describe('taking jobs', () => {
   test('ten requests for one digest are one job while it is queued or runs', async () => {
     let runs = 0;
     let ended = 0;
+    const asked = Promise.withResolvers<void>();
     await run(
       {
         handle: async () => {
           runs++;
-          await sleep(100);
+          await asked.promise;
           return [];
         },
         left: async () => {
@@ -101,6 +100,7 @@ describe('taking jobs', () => {
       async (queues) => {
         const job = { queue: 'fetch-blob', priority: 'normal', digest: digestOf('a') } as const;
         await queues.add(Array.from({ length: 10 }, () => job));
+        asked.resolve();
       },
       () => ended > 0,
     );

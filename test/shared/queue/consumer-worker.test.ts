@@ -10,6 +10,7 @@ import { JobQueues } from '../../../shared/queue/jobs.ts';
 import { resolveQueue } from '../../../shared/queue/names.ts';
 import { serveTelemetry } from '../../../shared/telemetry/serve.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
+import { until } from '../../support/until.ts';
 
 /** Longer than a loop may ask for nothing. */
 const aMinute = 61_000;
@@ -54,10 +55,7 @@ describe('whether a worker is alive', () => {
     const began = performance.now();
     // Whoever had asked when it began, and never since, would be taken for dead by then.
     const asked = () => worker.isAdvancing(began + aMinute);
-    for (let waited = 0; !asked(); waited += 50) {
-      assert.ok(waited < 10_000, 'it asked for nothing any more');
-      await sleep(50);
-    }
+    await until('that it asks again', asked);
     assert.equal(await livez(), 200);
   });
 
@@ -65,9 +63,10 @@ describe('whether a worker is alive', () => {
     await using cleanUp = new AsyncDisposableStack();
     const handled: number[] = [];
     const handle = async () => void handled.push(1);
-    const { livez, add } = await start(cleanUp, handle, true);
+    const { worker, livez, add } = await start(cleanUp, handle, true);
     assert.equal(await livez(), 200, 'it may have asked just now');
-    await sleep(2_500);
+    assert.ok(worker instanceof StuckWorker);
+    await worker.stuck;
     await add();
     await sleep(500);
     assert.deepEqual(handled, [], 'it takes nothing');
@@ -87,10 +86,7 @@ describe('whether a worker is alive', () => {
     await begun.promise;
     assert.equal(await livez(10 * aMinute), 200);
     job.resolve();
-    for (let waited = 0; worker.isAdvancing(performance.now() + 10 * aMinute); waited += 20) {
-      assert.ok(waited < 5_000, 'its job has not ended');
-      await sleep(20);
-    }
+    await until('its job’s end', () => !worker.isAdvancing(performance.now() + 10 * aMinute));
     assert.equal(await livez(), 200);
     assert.equal(await livez(10 * aMinute), 503);
   });
@@ -102,10 +98,7 @@ describe('whether a worker is alive', () => {
     assert.ok(!isConsuming(worker, redis), 'one that does not run asks for nothing');
     await server.kill();
     try {
-      for (let waited = 0; redis.status === 'ready'; waited += 20) {
-        assert.ok(waited < 5_000);
-        await sleep(20);
-      }
+      await until('that it is missed', () => redis.status !== 'ready');
       assert.ok(isConsuming(worker, redis));
     } finally {
       await server.restart();
@@ -121,10 +114,17 @@ describe('whether a worker is alive', () => {
 
 /** Its second question is never answered. */
 class StuckWorker extends ConsumerWorker {
+  readonly #stuck = Promise.withResolvers<void>();
   #asked = 0;
+
+  /** Settles when it has asked it. */
+  get stuck(): Promise<void> {
+    return this.#stuck.promise;
+  }
 
   protected override async moveToActive(token: string, name?: string): Promise<Job> {
     if (this.#asked++ === 0) return await super.moveToActive(token, name);
+    this.#stuck.resolve();
     return await new Promise<never>(() => {});
   }
 }

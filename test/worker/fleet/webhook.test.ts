@@ -11,6 +11,7 @@ import { JobQueues } from '../../../shared/queue/jobs.ts';
 import { webhookQueue } from '../../../shared/queue/names.ts';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
 import { startRegistry, type TestRegistry } from '../../support/registry.ts';
+import { until } from '../../support/until.ts';
 
 interface Told {
   headers: IncomingHttpHeaders;
@@ -62,12 +63,6 @@ describe('webhooks', () => {
   /** A pull that fails at once: what it ends as does not matter here. */
   const pull = (webhook: string) =>
     fleet.pull({ reference: `${registry.host}/none:v1`, nodes: [], webhook });
-  async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-    for (let waited = 0; !(await holds()); waited += 50) {
-      assert.ok(waited < 40_000, `${what} did not happen`);
-      await sleep(50);
-    }
-  }
 
   test('the end of a pull is told, signed; again with the same id until somebody says that they heard', async () => {
     const worker = await fleet.startWorker('w1');

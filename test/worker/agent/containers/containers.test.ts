@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { DrayError } from '../../../../shared/errors.ts';
+import { until } from '../../../support/until.ts';
 import {
   imageName,
   outputOf,
@@ -214,7 +214,7 @@ describe('containers', () => {
     await containers.start('brief');
     assert.equal((await output).stdout.toString(), 'out\n');
     assert.equal((await containers.wait('brief')).exitCode, 4);
-    while (containers.list().length > 0) await sleep(10);
+    await until('that it is removed', () => containers.list().length === 0);
     assert.equal((await containers.wait('brief')).exitCode, 4);
   });
 });

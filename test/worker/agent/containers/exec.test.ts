@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
 import { PassThrough } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecRequest, ExitMessage } from '../../../../shared/agent/exec.ts';
 import { encodeControl, encodeFrames, type Frame } from '../../../../shared/agent/frames.ts';
 import { DrayError } from '../../../../shared/errors.ts';
+import { nap, untilRunning } from '../../../support/processes.ts';
+import { until } from '../../../support/until.ts';
 import { startTestAgent, type TestAgent } from './agent.ts';
 import { canRunContainers, imageName, requireContainers } from './node.ts';
 
@@ -37,9 +37,8 @@ async function exec(agent: TestAgent, request: ExecRequest, id = 'c'): Promise<R
     },
     text: (stream = 'stdout') => output[stream],
     wrote: async (pattern) => {
-      for (const end = Date.now() + 60_000; !pattern.test(output.stdout); await sleep(5)) {
-        if (Date.now() > end) assert.match(output.stdout, pattern);
-      }
+      const what = () => `${pattern} in ${JSON.stringify(output.stdout)}`;
+      await until(what, () => pattern.test(output.stdout));
     },
     ended,
     drop: () => drop.abort(),
@@ -200,18 +199,18 @@ describe('exec', { concurrency: false }, () => {
     // The runtime hands it on when it gets to it.
     running.send('until [ "$(busybox stty size)" = "40 120" ]; do :; done; echo re""sized\r');
     await running.wrote(/\nresized\r\n> $/);
-    running.send('sleep 1111\r');
-    await eventually(async () => (await processes('sleep\x001111')) === 1);
+    running.send(`sleep ${nap(1)}\r`);
+    await untilRunning(1, 'sleep', nap(1));
     running.send('\x03');
     await running.wrote(/\^C\r\n> $/);
     running.send('echo $$ $(echo x)y\r');
     await running.wrote(/\n\d+ xy\r\n/);
     // One carriage return before a newline: not one more from each terminal on the way.
     assert.doesNotMatch(running.text(), /\r\r\n/);
-    running.send('exec sleep 1234\r');
-    await eventually(async () => (await processes('sleep\x001234')) === 1);
+    running.send(`exec sleep ${nap(2)}\r`);
+    await untilRunning(1, 'sleep', nap(2));
     running.drop();
-    await eventually(async () => (await processes('sleep\x001234')) === 0);
+    await untilRunning(0, 'sleep', nap(2));
   });
 
   test('who leaves a process without a terminal ends its input, not the process', async (t) => {
@@ -231,33 +230,18 @@ describe('exec', { concurrency: false }, () => {
 
   test('an agent that dies: callers are told, the container runs on, a terminal is hung up', async (t) => {
     if (!requireContainers(t)) return;
-    const piped = await exec(agent, sh('cat; exec sleep 2222', { stdin: true }));
+    const piped = await exec(agent, sh('cat', { stdin: true }));
     const terminal = { columns: 80, rows: 24 };
-    const screen = await exec(agent, { args: ['sleep', '1111'], stdin: true, terminal });
-    const detached = await exec(agent, sh('exec sleep 3333', { detach: true }));
+    const screen = await exec(agent, { args: ['sleep', nap(3)], stdin: true, terminal });
+    const detached = await exec(agent, sh(`exec sleep ${nap(4)}`, { detach: true }));
     assert.equal(await detached.ended, 0);
     await agent.kill();
     await assert.rejects(piped.ended, failsWith('AGENT_UNAVAILABLE'));
     await assert.rejects(screen.ended, failsWith('AGENT_UNAVAILABLE'));
-    await eventually(async () => (await processes('sleep\x001111')) === 0);
+    await untilRunning(0, 'sleep', nap(3));
     await agent.start();
     assert.equal((await agent.client.inspectContainer('c')).state, 'running');
-    assert.equal(await processes('sleep\x003333'), 1);
+    await untilRunning(1, 'sleep', nap(4));
     assert.equal(await (await exec(agent, sh('exit 4'))).ended, 4);
   });
 });
-
-/** How many processes there are with these arguments. */
-async function processes(args: string): Promise<number> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const lines = await Promise.all(
-    pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
-  );
-  return lines.filter((line) => line === `${args}\0`).length;
-}
-
-async function eventually(holds: () => Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 60_000; !(await holds()); await sleep(20)) {
-    assert.ok(Date.now() < end, 'it did not become true in time');
-  }
-}

@@ -3,6 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerEvent } from '../../../../shared/agent/observe.ts';
 import { DrayError } from '../../../../shared/errors.ts';
+import { until } from '../../../support/until.ts';
 import { startTestAgent, type TestAgent } from './agent.ts';
 import { canRunContainers, imageName, requireContainers } from './node.ts';
 
@@ -34,7 +35,11 @@ describe('what can be seen of containers', { concurrency: false }, () => {
   test('stats: CPU that is used, memory, processes', async (t) => {
     if (!requireContainers(t)) return;
     await start('busy', 'while :; do :; done');
-    await start('idle', 'sleep 1000');
+    await start('idle', 'exec sleep 1000');
+    await until('the sleep', async () => {
+      const [only] = await agent.client.listProcesses('idle');
+      return only?.command === 'sleep 1000';
+    });
     const one = await agent.client.stats();
     let two = one;
     const used = (id: string) => {
@@ -42,10 +47,10 @@ describe('what can be seen of containers', { concurrency: false }, () => {
       assert.ok(before !== undefined && now !== undefined);
       return (now.cpuNanoseconds - before.cpuNanoseconds) / 1e6;
     };
-    for (const end = Date.now() + 60_000; used('busy') < 200; await sleep(100)) {
-      assert.ok(Date.now() < end, `${used('busy')} ms`);
+    await until('CPU that is used', async () => {
       two = await agent.client.stats();
-    }
+      return used('busy') > 100;
+    });
     assert.ok(used('idle') < 50, `${used('idle')} ms`);
     const idle = two.find(({ id }) => id === 'idle');
     assert.ok(idle !== undefined && idle.memoryBytes > 10_000 && idle.memoryBytes < 50_000_000);
@@ -57,10 +62,10 @@ describe('what can be seen of containers', { concurrency: false }, () => {
     if (!requireContainers(t)) return;
     await start('tree', 'sleep 1001 & sleep 1002 & wait');
     // A child is a second shell until it has become what it is to run.
-    for (let found: string[] = []; found.length < 2; await sleep(20)) {
+    await until('both', async () => {
       const commands = (await agent.client.listProcesses('tree')).map(({ command }) => command);
-      found = commands.filter((command) => command.startsWith('sleep'));
-    }
+      return commands.filter((command) => command.startsWith('sleep')).length === 2;
+    });
     const processes = await agent.client.listProcesses('tree');
     assert.deepEqual(processes.map(({ command }) => command).sort(), [
       '/bin/sh -c sleep 1001 & sleep 1002 & wait',
@@ -98,7 +103,10 @@ describe('what can be seen of containers', { concurrency: false }, () => {
       'die killed 137',
       'remove killed',
     ]);
-    for (const end = Date.now() + 60_000; seen.length < 8 && Date.now() < end; ) await sleep(20);
+    await until(
+      () => said(seen).join(),
+      () => seen.length >= life.length,
+    );
     assert.deepEqual(said(seen), life);
     assert.deepEqual(said(await eventsAfter(begin)), life);
     assert.ok(seen.every(({ id }, n) => n === 0 || id > (seen[n - 1]?.id ?? 0)));

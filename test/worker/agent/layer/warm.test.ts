@@ -69,7 +69,7 @@ describe('the threads of a LayerApplier', () => {
       }`;
     const args = ['--input-type=module', '-e', script];
     // Several at once, so that loading takes long enough to be met.
-    const run = () => promisify(execFile)(process.execPath, args, { timeout: 120_000 });
+    const run = () => promisify(execFile)(process.execPath, args, { timeout: 600_000 });
     await Promise.all([run(), run(), run(), run()]);
   });
 });

@@ -58,6 +58,8 @@ export class MemoryContent implements StoredContent {
   onTheWay: (bytes: Uint8Array) => Uint8Array = (bytes) => bytes;
   /** The blobs that were read, once for each reading. */
   readonly readings: Digest[] = [];
+  /** The blobs of which whoever follows them was given bytes, once for each time. */
+  readonly followed: Digest[] = [];
 
   /** What is stored of a blob now: the whole of it when it is committed. */
   set(digest: Digest, bytes: Uint8Array, isCommitted: boolean): void {
@@ -98,8 +100,10 @@ export class MemoryContent implements StoredContent {
       const found = this.#blobs.get(digest);
       const more = found?.bytes.subarray(at) ?? new Uint8Array();
       at += more.length;
-      if (more.length > 0) yield more;
-      else if (found?.isCommitted) return;
+      if (more.length > 0) {
+        this.followed.push(digest);
+        yield more;
+      } else if (found?.isCommitted) return;
       else await once(this.#changed, 'changed', signal === undefined ? {} : { signal });
     }
   }

@@ -11,14 +11,12 @@ import { connectRedis, type Redis } from '../../../../shared/queue/connection.ts
 import { NodeProgress } from '../../../../worker/agent/unpack/progress.ts';
 import { PullWatch, unwanted } from '../../../../worker/agent/unpack/pull-watch.ts';
 import { startRedis, type TestRedis } from '../../../support/redis.ts';
+import { until } from '../../../support/until.ts';
 
 const digests = ['one', 'two'].map((text) => digestOf(text));
 const layers = digests.map((digest) => ({ mediaType: 'a/layer', digest, size: 10 }));
 const config = { mediaType: 'a/config', digest: digestOf('config'), size: 1 };
 const manifest = { config, layers } as unknown as Manifest;
-/** Milliseconds. */
-const bound = 400;
-
 describe('looking after the work of a node', () => {
   let server: TestRedis;
   let redis: Redis;
@@ -35,7 +33,9 @@ describe('looking after the work of a node', () => {
   });
 
   /** A pull whose layers are wanted of n1; the second one is not in the store yet. */
-  async function watched(): Promise<
+  async function watched(
+    noProgressMs: number,
+  ): Promise<
     { id: string; progress: NodeProgress; why: () => DrayError | undefined } & AsyncDisposable
   > {
     const id = await records.create({
@@ -52,7 +52,7 @@ describe('looking after the work of a node', () => {
     const info = async () => ({ digest: digests[0], size: 10, createdAt: new Date() });
     const store = { content: { info } } as unknown as Store;
     let why: DrayError | undefined;
-    const assignment = { nodeCount: 1, noProgressMs: bound };
+    const assignment = { nodeCount: 1, noProgressMs };
     const services = { node: 'n1', store, records, progress, manifest, log };
     const watch = new PullWatch(services, id, assignment, (error) => {
       why ??= error;
@@ -66,43 +66,38 @@ describe('looking after the work of a node', () => {
     };
   }
 
-  async function until(happened: () => boolean, ms = 10_000): Promise<void> {
-    for (const deadline = Date.now() + ms; !happened(); await sleep(20)) {
-      assert.ok(Date.now() < deadline, 'it did not happen');
-    }
-  }
-
   const layer = (index: number, state: 'unpacking' | 'done', bytes: number) => ({
     ...{ index, digest: digests[index] ?? digestOf(''), state, bytes, existed: false },
   });
 
   test('what makes no progress is given up, with the layer and what was done of it', async () => {
-    await using work = await watched();
+    await using work = await watched(400);
     work.progress.layer(layer(0, 'done', 10));
     work.progress.layer(layer(1, 'unpacking', 4));
-    await until(() => work.why() !== undefined);
+    await until('the end', () => work.why());
     assert.equal(work.why()?.code, 'TIMEOUT');
     assert.match(work.why()?.message ?? '', /Layer 2 of 2 \(sha256:.*with 4 bytes of it unpacked/);
   });
 
   test('bytes that are unpacked, or come into the store, are progress', async () => {
-    await using work = await watched();
+    const bound = 2_000;
+    await using work = await watched(bound);
     for (let bytes = 1; bytes <= 4; bytes++) {
       work.progress.layer(layer(0, 'unpacking', bytes));
-      await sleep(bound / 2);
+      await sleep(bound / 5);
     }
     for (let bytes = 1; bytes <= 6; bytes++) {
       await records.transfers.moved(digests[1] ?? digestOf(''), bytes);
-      await sleep(bound / 2);
+      await sleep(bound / 5);
     }
     assert.equal(work.why(), undefined);
-    await until(() => work.why() !== undefined);
+    await until('the end', () => work.why());
   });
 
   test('what its pull wants no more is stopped', async () => {
-    await using work = await watched();
+    await using work = await watched(400);
     await records.cancel(work.id);
-    await until(() => work.why() !== undefined);
+    await until('the end', () => work.why());
     assert.equal(work.why(), unwanted);
   });
 });

