@@ -160,7 +160,7 @@ describe('who may have an image that the store has', () => {
       policy: 'missing',
       credential: 'alice',
     });
-    for await (const { note } of fleet.pulls.watch(id, { signal: AbortSignal.timeout(20_000) })) {
+    for await (const { note } of fleet.pulls.watch(id, { signal: AbortSignal.timeout(60_000) })) {
       if (note === undefined) continue;
       assert.match(note, /it did last 2 h ago, which is too long/);
       break;

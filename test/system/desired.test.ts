@@ -16,6 +16,7 @@ import type { TestProgram } from '../support/programs.ts';
 import { pushImage, tarOf } from '../support/push.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { requireTool } from '../support/requirements.ts';
+import { until } from '../support/until.ts';
 
 describe('desired sets', { skip: process.getuid?.() !== 0 }, () => {
   let registry: TestRegistry;
@@ -58,12 +59,11 @@ describe('desired sets', { skip: process.getuid?.() !== 0 }, () => {
   }
 
   /** Waits until a node holds an image, ready to run, as the fleet knows it. */
-  async function untilHeld(node: string, digest: string, bound = 40_000): Promise<void> {
-    for (const deadline = Date.now() + bound; ; await sleep(100)) {
+  async function untilHeld(node: string, digest: string): Promise<void> {
+    await until(`${digest} on ${node}`, async () => {
       const held = await imagesOfNodes(fleet.redis, fleet.config.redis.prefix, [node]);
-      if (held.get(node)?.some((each) => each === digest)) return;
-      assert.ok(Date.now() < deadline, `${node} does not hold ${digest}`);
-    }
+      return held.get(node)?.some((each) => each === digest);
+    });
   }
 
   async function pullsOf(name: string): Promise<number> {
@@ -132,9 +132,7 @@ describe('desired sets', { skip: process.getuid?.() !== 0 }, () => {
         ({ method, path }) => method !== 'PUT' && path.endsWith('/scheduled/manifests/v1'),
       ).length;
     const before = await looks();
-    for (const deadline = Date.now() + 40_000; (await looks()) === before; await sleep(200)) {
-      assert.ok(Date.now() < deadline, 'the tag was not looked at again');
-    }
+    await until('another look at the tag', async () => (await looks()) > before);
     assert.equal(await pullsOf(name), rollouts, 'it was rolled out though nothing had changed');
     const second = await push('scheduled');
     await Promise.all(['n1', 'n3'].map((node) => untilHeld(node, second.digest)));
@@ -172,10 +170,7 @@ describe('desired sets', { skip: process.getuid?.() !== 0 }, () => {
       { name: 'ended', retention: { previous: 0, until: new Date(Date.now() + 1_000) } },
       { config: fleet.config, redis: fleet.redis, store },
     );
-    for (const deadline = Date.now() + 20_000; ; await sleep(100)) {
-      if ((await store.desired.get('ended')) === undefined) break;
-      assert.ok(Date.now() < deadline);
-    }
+    await until('its end', async () => (await store.desired.get('ended')) === undefined);
     assert.ok(!(await sets.list()).some(({ name }) => name === 'ended'));
   });
 });

@@ -13,6 +13,7 @@ import { pushImage, tarOf } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
 import { startSlowLink } from '../support/slow-link.ts';
+import { until } from '../support/until.ts';
 
 describe('a pull to the own node', () => {
   test('goes by its agent; when that dies, the command goes on by Redis, and the agent is started again', async (t) => {
@@ -35,15 +36,18 @@ describe('a pull to the own node', () => {
     const pulling = fleet.tryDray('pull', '--progress', 'plain', `${link.host}/app:v1`);
     const pulls = new Pulls(redis, config.redis.prefix);
     const id = await until(
+      'the pull',
       async () => (await redis.zrange(pullsOf(config.redis.prefix), '0', '-1'))[0],
     );
-    await until(async () => (await pulls.get(id))?.blobs.some(({ bytes }) => bytes > 500_000));
+    await until('bytes', async () =>
+      (await pulls.get(id))?.blobs.some(({ bytes }) => bytes > 500_000),
+    );
     assert.equal(await commands(), 0, 'the command has a connection to Redis');
     const agent = partsOf(config).find(({ name }) => name === 'agent');
     const { pid } = (agent && runningPart(agent)) ?? {};
     assert.ok(pid !== undefined, 'no agent runs');
     process.kill(pid, 'SIGKILL');
-    await until(async () => (await commands()) > 0);
+    await until('commands', async () => (await commands()) > 0);
     const { exitCode, stderr } = await pulling;
     assert.equal(exitCode, 0, stderr);
     assert.equal((await pulls.get(id))?.state, 'ready');
@@ -83,13 +87,4 @@ describe('a pull to the own node', () => {
 
 function pullsOf(prefix: string): string {
   return `${prefix}:dray:pulls`;
-}
-
-async function until<T>(look: () => Promise<T | undefined | false>): Promise<T> {
-  for (let waited = 0; ; waited += 20) {
-    const found = await look();
-    if (found !== undefined && found !== false) return found;
-    assert.ok(waited < 60_000, 'it did not happen in time');
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }

@@ -89,7 +89,7 @@ describe('when a tag is asked of its registry', () => {
     });
     const id = await fleet.pull({ reference, nodes: [] });
     let noted: PullStatus | undefined;
-    for await (const status of fleet.pulls.watch(id, { signal: AbortSignal.timeout(20_000) })) {
+    for await (const status of fleet.pulls.watch(id, { signal: AbortSignal.timeout(60_000) })) {
       noted = status;
       if (status.note !== undefined) break;
     }
@@ -118,7 +118,7 @@ describe('when a tag is asked of its registry', () => {
     const missing = await pull({ reference: image.reference, policy: 'missing' });
     assert.equal(missing.state, 'ready', JSON.stringify(missing.error));
     const id = await fleet.pull({ reference: `${gone.host}/other@${image.digest}`, nodes: [] });
-    for await (const { note } of fleet.pulls.watch(id, { signal: AbortSignal.timeout(20_000) })) {
+    for await (const { note } of fleet.pulls.watch(id, { signal: AbortSignal.timeout(60_000) })) {
       if (note === undefined) continue;
       assert.match(note, /ECONNREFUSED/);
       break;

@@ -5,15 +5,16 @@ import { mkdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, type TestContext, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createToken } from '../../shared/access/tokens.ts';
 import { type Authority, makeAuthority } from '../support/authority.ts';
 import { startFleet, type TestFleet } from '../support/fleet.ts';
+import { nap, untilRunning } from '../support/processes.ts';
 import type { TestProgram } from '../support/programs.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
 import { pushShellImage } from '../support/shell-image.ts';
 import { startOnTerminal } from '../support/terminal.ts';
+import { until } from '../support/until.ts';
 
 const launcher = path.resolve(import.meta.dirname, '../../producer/cli/dray');
 const canRun = process.getuid?.() === 0;
@@ -159,8 +160,8 @@ describe('containers on other nodes', { concurrency: false }, () => {
     await screen.shows(/# $/);
     screen.type('stty size\r');
     await screen.shows(/\n27 91\r\n/);
-    screen.type('sleep 1000\r');
-    await sleep(300);
+    screen.type(`sleep ${nap(1)}\r`);
+    await untilRunning(1, 'sleep', nap(1));
     screen.type('\x03');
     await screen.shows(/\^C\r\n[^\n]*# $/);
     screen.type('exit 4\r');
@@ -202,7 +203,7 @@ describe('containers on other nodes', { concurrency: false }, () => {
 
   test('an agent that is killed while its output is followed from afar: no line is lost', async (t) => {
     if (!requireAll(t)) return;
-    const script = 'for i in $(seq 1 60); do echo $i; sleep 0.1; done';
+    const script = 'i=0; until test -e /end; do i=$((i + 1)); echo $i; sleep 0.1; done';
     await dray([
       'run',
       '-d',
@@ -215,8 +216,14 @@ describe('containers on other nodes', { concurrency: false }, () => {
       '-c',
       script,
     ]);
-    const following = dray(['logs', '-f', '--node', 'node-b', 'far-ticker']);
-    await sleep(1500);
+    const child = spawn(launcher, ['logs', '-f', '--node', 'node-b', 'far-ticker'], { env });
+    t.after(() => child.kill());
+    const closed = once(child, 'close');
+    let output = '';
+    let said = '';
+    child.stdout.on('data', (bytes: Buffer) => (output += String(bytes)));
+    child.stderr.on('data', (bytes: Buffer) => (said += String(bytes)));
+    await until('some output', () => output.includes('\n5\n'));
     await agents['node-b'].kill();
     const ca = path.join(fleet.folder, 'ca.pem');
     await fleet.startAgent('node-b', {
@@ -225,8 +232,18 @@ describe('containers on other nodes', { concurrency: false }, () => {
       DRAY_AGENT_TLS_KEY: path.join(fleet.folder, 'node-b.key'),
       DRAY_AGENT_CLIENT_CA: ca,
     });
-    const { code, stdout, stderr } = await following;
-    assert.equal(stdout, Array.from({ length: 60 }, (_, n) => `${n + 1}\n`).join(''), stderr);
-    assert.equal(code, 0);
+    const before = output.length;
+    await until(
+      () => `output of the next agent; ${said}`,
+      () => output.length > before,
+    );
+    await dray(['exec', '--node', 'node-b', 'far-ticker', 'touch', '/end']);
+    await closed;
+    const lines = output.split('\n').slice(0, -1);
+    assert.deepEqual(
+      lines,
+      lines.map((_, n) => String(n + 1)),
+    );
+    assert.equal(child.exitCode, 0, said);
   });
 });

@@ -15,6 +15,7 @@ import { pushImage, tarOf } from '../support/push.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
 import { startSlowLink } from '../support/slow-link.ts';
+import { until } from '../support/until.ts';
 
 /** Agents on this machine, each with a root of its own: n1 to n4 in two zones. */
 const zones = { n1: 'a', n2: 'a', n3: 'b', n4: 'b' } as const;
@@ -79,10 +80,10 @@ describe('rollouts to four nodes', { skip: process.getuid?.() !== 0 }, () => {
   const stateOf = (status: PullStatus, name: string) =>
     status.nodes.find((node) => node.name === name)?.state;
 
-  async function until(
+  async function untilPull(
     id: string,
     when: (status: PullStatus) => boolean,
-    bound = 20_000,
+    bound = 60_000,
   ): Promise<PullStatus> {
     for (const deadline = Date.now() + bound; ; ) {
       const status = await fleet.pulls.get(id);
@@ -134,14 +135,11 @@ describe('rollouts to four nodes', { skip: process.getuid?.() !== 0 }, () => {
       pace: { parallelism: 2 },
     });
     const { prefix } = fleet.config.redis;
-    await until(id, (status) => stateOf(status, 'n2') === 'ready');
+    await untilPull(id, (status) => stateOf(status, 'n2') === 'ready');
     await steerPull(fleet.redis, prefix, id, 'pause');
     // One that had begun before goes on; n1, whose agent is away, stays under way.
-    for (const deadline = Date.now() + 20_000; ; await sleep(50)) {
-      if ((await records.nodes.active(id)).join() === 'n1') break;
-      assert.ok(Date.now() < deadline);
-    }
-    const paused = await until(id, ({ counts }) => counts.unpacking === 0);
+    await until('n1 alone', async () => (await records.nodes.active(id)).join() === 'n1');
+    const paused = await untilPull(id, ({ counts }) => counts.unpacking === 0);
     assert.equal(paused.paused, true);
     assert.match(paused.note ?? '', /paused/);
     const begun = paused.counts.ready;
@@ -150,7 +148,7 @@ describe('rollouts to four nodes', { skip: process.getuid?.() !== 0 }, () => {
     assert.equal(later?.counts.ready, begun, 'a node began while it was paused');
     assert.equal(later?.state, 'unpacking');
     await steerPull(fleet.redis, prefix, id, 'resume');
-    await until(id, ({ counts }) => counts.ready === 3);
+    await untilPull(id, ({ counts }) => counts.ready === 3);
     await startAgent('n1');
     const status = await fleet.ended(id);
     assert.equal(status.state, 'ready');
@@ -211,7 +209,7 @@ describe('rollouts to four nodes', { skip: process.getuid?.() !== 0 }, () => {
       ...{ reference, nodes: ['n3', 'n4'] },
       pace: { noProgressMs: 8_000 },
     });
-    const status = await fleet.ended(id, 60_000);
+    const status = await fleet.ended(id);
     assert.equal(status.state, 'partial');
     const lost = status.nodes.find(({ name }) => name === 'n4');
     assert.equal(lost?.error?.code, 'NODE_LOST');
@@ -241,9 +239,9 @@ describe('rollouts to four nodes', { skip: process.getuid?.() !== 0 }, () => {
     const reference = await push();
     const id = await fleet.pull({
       ...{ reference, nodes: ['n1', 'n2'] },
-      pace: { timeoutMs: 5_000 },
+      pace: { timeoutMs: 12_000 },
     });
-    const status = await fleet.ended(id, 30_000);
+    const status = await fleet.ended(id);
     assert.equal(status.state, 'partial');
     assert.equal(
       status.nodes.find(({ name }) => name === 'n2')?.error?.code,
@@ -259,7 +257,7 @@ describe('rollouts to four nodes', { skip: process.getuid?.() !== 0 }, () => {
     await agents.get('n2')?.stop();
     const reference = await push();
     const id = await fleet.pull({ reference, nodes: ['n1', 'n2'] });
-    await until(id, (status) => stateOf(status, 'n1') === 'ready');
+    await untilPull(id, (status) => stateOf(status, 'n1') === 'ready');
     assert.equal(await drainNode(fleet.redis, prefix, 'n2'), 1);
     const status = await fleet.ended(id);
     assert.equal(status.state, 'partial');
@@ -281,7 +279,7 @@ describe('rollouts to four nodes', { skip: process.getuid?.() !== 0 }, () => {
       ...{ reference, nodes: ['n1', 'n2', 'n3'] },
       pace: { parallelism: 1 },
     });
-    await until(id, ({ state }) => state === 'unpacking');
+    await untilPull(id, ({ state }) => state === 'unpacking');
     await steerPull(fleet.redis, fleet.config.redis.prefix, id, 'cancel');
     const status = await fleet.ended(id);
     assert.equal(status.state, 'cancelled');
@@ -301,18 +299,18 @@ describe('a pull whose content does not come', () => {
     await using link = await startSlowLink(registry.host, { bytesPerSecond: 400_000 });
     await using fleet = await startFleet();
     await fleet.startWorker('w1');
-    const tar = await tarOf([{ name: 'file', content: randomBytes(2_400_000) }]);
+    const tar = await tarOf([{ name: 'file', content: randomBytes(3_600_000) }]);
     await pushImage(registry.host, 'stalled', 'v1', [tar], { compression: 'none' });
     const reference = `${link.host}/stalled:v1`;
-    // It takes six seconds, and moves all the time.
-    const slow = await fleet.pull({ reference, nodes: [], pace: { noProgressMs: 4_000 } });
+    // It takes nine seconds, and moves all the time.
+    const slow = await fleet.pull({ reference, nodes: [], pace: { noProgressMs: 6_000 } });
     assert.equal((await fleet.ended(slow)).state, 'ready');
 
-    const other = await tarOf([{ name: 'file', content: randomBytes(2_400_000) }]);
+    const other = await tarOf([{ name: 'file', content: randomBytes(3_600_000) }]);
     await pushImage(registry.host, 'stalled', 'v2', [other], { compression: 'none' });
     const id = await fleet.pull({
       ...{ reference: `${link.host}/stalled:v2`, nodes: [] },
-      pace: { noProgressMs: 4_000 },
+      pace: { noProgressMs: 6_000 },
     });
     for await (const { blobs } of fleet.pulls.watch(id)) {
       if (blobs.some(({ kind, bytes }) => kind === 'layer' && bytes > 100_000)) break;
@@ -321,6 +319,6 @@ describe('a pull whose content does not come', () => {
     const status = await fleet.ended(id);
     assert.equal(status.state, 'failed');
     assert.equal(status.error?.code, 'TIMEOUT');
-    assert.match(status.error?.message ?? '', /no progress with its content for 4 s/);
+    assert.match(status.error?.message ?? '', /no progress with its content for 6 s/);
   });
 });

@@ -13,6 +13,7 @@ import { promisify } from 'node:util';
 import type { RunOptions } from '../../../shared/agent/run-options.ts';
 import { layoutOf } from '../../../worker/agent/containers/layout.ts';
 import { findMonitors } from '../../../worker/agent/runtime/monitor.ts';
+import { until } from '../../support/until.ts';
 import { startTestAgent, type TestAgent } from '../../worker/agent/containers/agent.ts';
 import { imageName, outputOf } from '../../worker/agent/containers/node.ts';
 
@@ -94,7 +95,7 @@ describe('the network bridge', () => {
     assert.equal((await inUse()).length, 1);
     await agent.client.stopContainer('tcp', { timeout: 0 });
     // Whoever stops it hears of its end before all is freed.
-    await settled(async () => (await inUse()).length + (await natRules()).length === 0);
+    await until('that', async () => (await inUse()).length + (await natRules()).length === 0);
   });
 
   test('addresses of containers that ended while no agent was there are freed by the next', async () => {
@@ -129,7 +130,8 @@ describe('the network bridge', () => {
     await writeFile(path.join(layout.run, 'boot-id'), 'another');
     await rm(addresses, { recursive: true, force: true });
     await agent.start();
-    await settled(async () => (await agent.client.inspectContainer('service')).state === 'running');
+    const stateOf = async (id: string) => (await agent.client.inspectContainer(id)).state;
+    await until('the service', async () => (await stateOf('service')) === 'running');
     const service = await agent.client.inspectContainer('service');
     assert.equal(service.restarts, 1);
     assert.equal(service.network.addresses.length, 1);
@@ -159,11 +161,4 @@ async function powerCut({ root }: TestAgent): Promise<void> {
   }
   await run('iptables', ['-t', 'nat', '-F']);
   await run('ip', ['link', 'del', process.env.DRAY_BRIDGE ?? '']);
-}
-
-async function settled(holds: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; !(await holds()); tries++) {
-    assert(tries < 200, 'it did not come about');
-    await sleep(50);
-  }
 }
