@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import { Argument, type Command, Option } from 'commander';
 import { outputForms } from './output.ts';
 import { progressForms } from './progress/view.ts';
 
@@ -13,6 +13,11 @@ export function outputOption(command: Command): Command {
       .choices([...outputForms])
       .default('table'),
   );
+}
+
+/** What a command about an image is told first. */
+export function referenceArgument(): Argument {
+  return new Argument('<reference>', '[host[:port]/]repository[:tag][@digest]');
 }
 
 export function progressOption(): Option {

@@ -1,24 +1,11 @@
 import type { Command } from 'commander';
-import { credentialOption } from '../options.ts';
+import { documentCommand } from '../document-command.ts';
 
 /** `dray config`: prints the configuration of an image. */
 export function register(program: Command): void {
-  program
-    .command('config')
-    .description('Print the configuration of an image, byte for byte.')
-    .argument('<reference>', '[host[:port]/]repository[:tag][@digest]')
-    .option('--platform <os/arch>', "of an index (default: this machine's)")
-    .addOption(credentialOption())
-    .addHelpText('after', '\nExamples:\n  dray config docker.io/library/redis:latest')
-    .action(
-      async (
-        reference: string,
-        options: { platform?: string; credential?: string },
-        command: Command,
-      ) => {
-        const { openContext } = await import('../context.ts');
-        const { printConfig } = await import('../documents.ts');
-        await printConfig(await openContext(command), reference, options);
-      },
-    );
+  documentCommand(program, 'config', {
+    description: 'Print the configuration of an image, byte for byte.',
+    platform: "of an index (default: this machine's)",
+    print: 'printConfig',
+  });
 }

@@ -5,6 +5,7 @@ import {
   platformOf,
   platformOptions,
   progressOption,
+  referenceArgument,
 } from '../options.ts';
 import type { ProgressForm } from '../progress/view.ts';
 
@@ -19,7 +20,7 @@ export function register(program: Command): void {
     program
       .command('fetch')
       .description('Bring an image into the content store, without unpacking it on any node.')
-      .argument('<reference>', '[host[:port]/]repository[:tag][@digest]'),
+      .addArgument(referenceArgument()),
   )
     .addOption(credentialOption())
     .addOption(progressOption())

@@ -9,6 +9,7 @@ import {
   platformOptions,
   progressOption,
   pullPolicyOption,
+  referenceArgument,
 } from '../options.ts';
 import { paceOf, type RolloutOptions, rolloutOptions, selectorOf } from '../pace-options.ts';
 import type { ProgressForm } from '../progress/view.ts';
@@ -30,7 +31,7 @@ export function register(program: Command): void {
       .description(
         'Bring an image to nodes, ready to run. Progress goes to standard error; the result, the reference with its digest, to standard output.',
       )
-      .argument('<reference>', '[host[:port]/]repository[:tag][@digest]'),
+      .addArgument(referenceArgument()),
     "each node's own",
   );
   pull.option(

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { credentialOption, listOptions } from '../options.ts';
+import { credentialOption, listOptions, referenceArgument } from '../options.ts';
 import type { ListOptions } from '../output.ts';
 
 interface Options extends ListOptions {
@@ -15,7 +15,7 @@ export function register(program: Command): void {
       .description(
         'List what refers to an image in its repository: signatures, attestations, bills of materials.',
       )
-      .argument('<reference>', '[host[:port]/]repository[:tag][@digest]')
+      .addArgument(referenceArgument())
       .option('--artifact-type <type>', 'only those of this type')
       .addOption(credentialOption()),
     'only the digests',

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { credentialOption, outputOption } from '../options.ts';
+import { credentialOption, outputOption, referenceArgument } from '../options.ts';
 import type { OutputForm } from '../output.ts';
 
 /** `dray resolve`: what a reference is now. */
@@ -10,7 +10,7 @@ export function register(program: Command): void {
       .description(
         'Ask the registry what a reference is now, and print it with its digest. With -o json or yaml: the descriptor.',
       )
-      .argument('<reference>', '[host[:port]/]repository[:tag][@digest]')
+      .addArgument(referenceArgument())
       .addOption(credentialOption()),
   )
     .addHelpText('after', '\nExamples:\n  dray resolve docker.io/library/redis:latest')
