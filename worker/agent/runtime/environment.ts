@@ -1,7 +1,7 @@
 import { DrayError } from '../../../shared/errors.ts';
 
 /** What a process gets when its image names no PATH, as moby has it. */
-export const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** All variables together. The kernel allows more, but not much: an image that needs it is broken. */
 const maxEnvironmentBytes = 1024 * 1024;

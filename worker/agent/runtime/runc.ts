@@ -3,6 +3,8 @@ import { runProgram } from '../linux/run-program.ts';
 
 /** Milliseconds for one call of the runtime: it only talks to the kernel. */
 const callBound = 60_000;
+/** Milliseconds for which freezing a container is tried. */
+const freezeBound = 10_000;
 
 export interface CallOptions {
   signal?: AbortSignal;
@@ -68,8 +70,13 @@ export class Runc {
 
   /** Freezes all processes of a container. @throws RUNTIME_FAILED */
   async pause(id: string, options: CallOptions = {}): Promise<void> {
-    const { isDone, message } = await this.#run(['pause', id], options);
-    if (!isDone) throw failed(`Container ${id} could not be paused`, message);
+    for (const end = performance.now() + freezeBound; ; ) {
+      const { isDone, message } = await this.#run(['pause', id], options);
+      if (isDone) return;
+      // On a busy machine the kernel takes longer than runc waits, which has let all go on by then.
+      if (message.includes('unable to freeze') && performance.now() < end) continue;
+      throw failed(`Container ${id} could not be paused`, message);
+    }
   }
 
   /** Undoes {@link pause}. @throws RUNTIME_FAILED */
