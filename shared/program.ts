@@ -21,7 +21,7 @@ const stopBound = 20_000;
 const unstartedBound = 1_000;
 
 /** Where a program says that it is ready: a file with its pid. */
-export function readyFile(config: Config, name: string): string {
+function readyFile(config: Config, name: string): string {
   return path.join(config.stateDirectory, 'run', `${name}.ready`);
 }
 

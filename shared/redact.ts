@@ -5,7 +5,7 @@ const secretName =
 const maxDepth = 6;
 
 /** Text without what opens something: logins in URLs, and the values of authorization headers. */
-export function redactText(text: string): string {
+function redactText(text: string): string {
   return text
     .replaceAll(/:\/\/[^@/\s]*@/g, '://…@')
     .replaceAll(/\b(Bearer|Basic) +[\w.~+/=-]{6,}/gi, '$1 [secret]');

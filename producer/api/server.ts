@@ -38,7 +38,7 @@ import { pullRoutes } from './routes/pulls.ts';
 import { queueRoutes } from './routes/queues.ts';
 import type { ApiServices } from './services.ts';
 
-export function apiRoutes(services: ApiServices): Route[] {
+function apiRoutes(services: ApiServices): Route[] {
   return [
     ...pullRoutes(services),
     ...imageRoutes(services),

@@ -47,7 +47,7 @@ export async function copyFiles(
 }
 
 /** `ID:PATH`; what begins with `/` or `.`, or has no colon, is here. */
-export function parsePlace(text: string): Place {
+function parsePlace(text: string): Place {
   const colon = text.indexOf(':');
   if (colon < 1 || /^[./]/.test(text)) return { id: undefined, path: text };
   const inside = text.slice(colon + 1);
@@ -117,7 +117,7 @@ async function copyTo(
 type Kind = 'folder' | 'file';
 
 /** Where a copy goes, as cp(1) has it. @param kind of what is at the target, if something is */
-export function placeIn(
+function placeIn(
   kind: Kind | undefined,
   target: string,
   source: { name: string; isFolder: boolean; isContents: boolean },

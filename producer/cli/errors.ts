@@ -26,7 +26,7 @@ export function commandFailed(thrown: unknown): DrayError {
 }
 
 /** What a failed command ends with. */
-export function exitCodeOf(error: DrayError): number {
+function exitCodeOf(error: DrayError): number {
   const chosen = error.context.exitCode;
   if (typeof chosen === 'number') return chosen;
   if (error.code === 'CANCELLED') return exitCodes.interrupted;

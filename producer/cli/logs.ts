@@ -32,7 +32,7 @@ export async function printLogs(command: Command, id: string, flags: LogFlags): 
 }
 
 /** @throws USAGE */
-export function logRequest(flags: LogFlags, now: Date): LogRequest {
+function logRequest(flags: LogFlags, now: Date): LogRequest {
   const { follow = false, timestamps = false, since, tail = 'all' } = flags;
   if (tail !== 'all' && !/^\d{1,9}$/.test(tail)) {
     throw new DrayError('USAGE', `--tail "${tail}" is neither a number of lines nor all`);

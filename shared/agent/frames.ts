@@ -7,7 +7,7 @@ import type { OutputChunk } from './containers.ts';
  */
 const headerBytes = 5;
 /** The largest piece in one frame. */
-export const maxFrameBytes = 1024 * 1024;
+const maxFrameBytes = 1024 * 1024;
 
 const kinds = ['stdout', 'stderr', 'stdin', 'control'] as const;
 

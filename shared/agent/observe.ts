@@ -31,7 +31,7 @@ export interface ProcessStatus {
   command: string;
 }
 
-export const eventKinds = [
+const eventKinds = [
   'create',
   'start',
   'pause',

@@ -21,7 +21,7 @@ const defaultPlugins = ['/opt/cni/bin', '/usr/lib/cni', '/usr/libexec/cni'];
 
 const require = createRequire(import.meta.url);
 
-export const defaultConfigFile = '/etc/drayage/config.json';
+const defaultConfigFile = '/etc/drayage/config.json';
 
 /**
  * Reads the configuration: the file named by DRAY_CONFIG (default /etc/drayage/config.json, which may be

@@ -9,7 +9,7 @@ export const labelKey = new RegExp(`^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)
 export const labelValue = new RegExp(`^(?:${part})?$`);
 
 /** Every node has these by itself: its name, and its platform's parts. Nobody sets them. */
-export const ownLabels = ['name', 'os', 'arch'] as const;
+const ownLabels = ['name', 'os', 'arch'] as const;
 
 /** Labels at most of one node. */
 const maxLabels = 64;

@@ -140,7 +140,7 @@ function nodeInfo(
 }
 
 /** What is said of nodes that never registered. */
-export function nodeUnknown(names: readonly string[], known: readonly string[]): DrayError {
+function nodeUnknown(names: readonly string[], known: readonly string[]): DrayError {
   return new DrayError(
     'NOT_FOUND',
     `No node ${names.map((name) => `"${name}"`).join(', ')} in the fleet`,

@@ -1,5 +1,3 @@
-import { DrayError } from '../errors.ts';
-
 /** From first to last: what a person or a `run` waits for, what services ask for, bulk pre-pulls. */
 export const priorities = ['high', 'normal', 'low'] as const;
 export type Priority = (typeof priorities)[number];
@@ -14,13 +12,4 @@ export function highest(wanted: Iterable<Priority>): Priority {
   let first: Priority = 'low';
   for (const priority of wanted) if (rankOf(priority) < rankOf(first)) first = priority;
   return first;
-}
-
-/** @throws USAGE */
-export function parsePriority(text: string): Priority {
-  const found = priorities.find((priority) => priority === text);
-  if (found !== undefined) return found;
-  throw new DrayError('USAGE', `There is no priority "${text}"`, {
-    hint: `Choose one of ${priorities.join(', ')}.`,
-  });
 }

@@ -37,7 +37,7 @@ async function infoOf(server: { info: () => Promise<string> }): Promise<string |
 }
 
 /** @param info the answer to INFO; undefined where that is forbidden */
-export function readInfo(info: string | undefined): ServerCheck {
+function readInfo(info: string | undefined): ServerCheck {
   if (info === undefined) {
     const warning =
       "Whether Redis keeps an append-only file and evicts nothing can't be checked: this user may not use INFO. Allow it with: ACL SETUSER NAME +info";

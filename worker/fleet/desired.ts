@@ -66,7 +66,7 @@ export async function keepDesiredForever(
 }
 
 /** One round over all desired sets. */
-export async function keepDesired(
+async function keepDesired(
   services: DesiredServices,
   options: { signal: AbortSignal },
 ): Promise<void> {

@@ -37,7 +37,7 @@ const common = {
 };
 const part = z.string().meta({ description: '`store`, or `node NAME`' });
 
-export const collectionSummary = z
+const collectionSummary = z
   .object({
     ...common,
     parts: z.array(z.object({ part, state: z.enum(['waiting', 'done']) })),

@@ -26,7 +26,7 @@ export const node = z
   })
   .meta({ id: 'Node' });
 
-export const nodeImage = z
+const nodeImage = z
   .object({
     name: z.string(),
     digest,

@@ -115,7 +115,7 @@ export const pull = z
   })
   .meta({ id: 'Pull' });
 
-export const pullSummary = z
+const pullSummary = z
   .object({
     ...common,
     blobs: z

@@ -3,7 +3,7 @@ import type { PullStatus } from '../../../shared/pull/status.ts';
 import { formatBytes, formatDuration } from '../output.ts';
 
 /** Bytes that were transferred for a pull so far. */
-export function transferredBytes(status: PullStatus): number {
+function transferredBytes(status: PullStatus): number {
   return status.blobs.reduce((sum, blob) => sum + (blob.existed ? 0 : blob.bytes), 0);
 }
 

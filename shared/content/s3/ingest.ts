@@ -17,7 +17,7 @@ const partsInFlight = 2;
 /** S3's limit, less a few that a resumed ingest may have made smaller. */
 const mostParts = 9_000;
 /** Milliseconds that cleaning up may take, whatever the caller's signal says. */
-export const cleanUpTime = 10_000;
+const cleanUpTime = 10_000;
 
 /** Opens an ingest, and goes on after the parts that other writers left (or store right now). */
 export async function openS3Ingest(

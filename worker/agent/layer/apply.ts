@@ -182,10 +182,3 @@ export class LayerApplier implements AsyncDisposable {
     await Promise.all(lanes.map((lane) => lane.close()));
   }
 }
-
-/** As {@link LayerApplier}'s constructor. */
-export function openLayerApplier(
-  options: { threads?: number; limits?: Partial<LayerLimits> } = {},
-): LayerApplier {
-  return new LayerApplier(options);
-}

@@ -8,7 +8,6 @@ const cLgetxattr = libc.func(
   'long lgetxattr(const void *path, const void *name, void *value, unsigned long size)',
 );
 const cLlistxattr = libc.func('long llistxattr(const void *path, void *list, unsigned long size)');
-const cLremovexattr = libc.func('int lremovexattr(const void *path, const void *name)');
 
 const { ENODATA = 61, EOPNOTSUPP = 95 } = koffi.os.errno;
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX of Linux. */
@@ -48,9 +47,4 @@ export function listXattrs(path: Path): Buffer[] {
     at = end + 1;
   }
   return names;
-}
-
-/** Removes an attribute that is there. */
-export function removeXattr(path: Path, name: Path): void {
-  checked(cLremovexattr(cPath(path), cPath(name)), 'lremovexattr', path);
 }
