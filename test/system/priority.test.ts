@@ -32,7 +32,7 @@ describe('priorities of pulls', () => {
     await using limited = await startLimitedRegistry({ tags: 31, perSecond: 1_000 });
     const { redis, config } = fleet;
     await new RegistryLimits(redis, config.redis.prefix).set(limited.registry.host, {
-      requestsPerSecond: 2,
+      requestsPerSecond: 1,
     });
     const pull = (reference: string, priority: Priority) =>
       fleet.pull({ reference, nodes: [], priority });
@@ -40,7 +40,7 @@ describe('priorities of pulls', () => {
     const bulk = await Promise.all(others.map((reference) => pull(reference, 'low')));
     await using worker = await fleet.startWorker('w1');
     assert.ok(worker.pid > 0);
-    // The line is full for a quarter of a minute when it comes.
+    // The line is full for half a minute when it comes.
     await Promise.race(bulk.map((id) => fleet.ended(id)));
     assert.equal((await fleet.ended(await pull(urgent, 'high'))).state, 'ready');
     const open = await Promise.all(bulk.map((id) => fleet.pulls.get(id)));
