@@ -1,9 +1,8 @@
-import { randomUUID } from 'node:crypto';
+import { randomHex } from '../random-hex.ts';
 
 /** A pull's id. They sort by time. */
 export function newPullId(): string {
-  // Its first 32 bits are random, and it asks the system for randomness less often than randomBytes.
-  return `${Date.now().toString(36)}${randomUUID().slice(0, 8)}`;
+  return `${Date.now().toString(36)}${randomHex(4)}`;
 }
 
 /** What ids look like, those of older versions too. */

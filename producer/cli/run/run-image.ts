@@ -1,4 +1,3 @@
-import { closeSync, openSync, readSync } from 'node:fs';
 import type { Command } from 'commander';
 import type { CreateContainerRequest } from '../../../shared/agent/containers.ts';
 import type { RunOptions } from '../../../shared/agent/run-options.ts';
@@ -7,6 +6,7 @@ import { isDigest } from '../../../shared/image/digest.ts';
 import { formatPlatform, parsePlatform } from '../../../shared/image/platform.ts';
 import { formatReference, parseReference } from '../../../shared/image/reference.ts';
 import { parsePullPolicy } from '../../../shared/pull/policy.ts';
+import { randomHex } from '../../../shared/random-hex.ts';
 import type { AgentClient } from '../../agent/client.ts';
 import { isShortDigest } from '../../short-digest.ts';
 import { type Context, openContext } from '../context.ts';
@@ -72,7 +72,7 @@ async function withWholeDigest(request: RunRequest, context: Context): Promise<R
 }
 
 async function createRequest(request: RunRequest): Promise<CreateContainerRequest> {
-  const { reference, args, name: id = randomID(), platform, rm = false } = request;
+  const { reference, args, name: id = randomHex(6), platform, rm = false } = request;
   const options: RunOptions = {
     ...(await runOptionsOf(request, args, process.env)),
     ...(request.detach === true ? {} : streamsOf(request)),
@@ -99,18 +99,6 @@ function streamsOf({ tty, interactive }: RunRequest): RunOptions {
     ...(interactive === true ? { stdinOnce: true } : {}),
     ...(tty === true ? { terminalSize: ownTerminalSize() } : {}),
   };
-}
-
-/** An id for a container that was given none: twelve hex digits, of the kernel, since Node's own take 8 ms to load. */
-function randomID(): string {
-  const bytes = Buffer.alloc(6);
-  const random = openSync('/dev/urandom', 'r');
-  try {
-    readSync(random, bytes);
-  } finally {
-    closeSync(random);
-  }
-  return bytes.toString('hex');
 }
 
 function warn(warnings: readonly string[]): void {

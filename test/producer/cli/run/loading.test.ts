@@ -7,12 +7,14 @@ import { promisify } from 'node:util';
 const root = path.resolve(import.meta.dirname, '../../../..');
 
 // Guards what people wait for: an import that looks harmless made each command 80 ms slower.
-test('dray run and what calls the agent load neither zod nor bullmq, nor the undici and crypto of Node', async () => {
+test('dray run, dray pull and what calls the agent load neither zod nor bullmq, nor the undici and crypto of Node', async () => {
   const program = `
     import { registerHooks } from 'node:module';
     const files = [];
     registerHooks({ load: (url, context, next) => (files.push(url), next(url, context)) });
     await import('./producer/cli/run/run-image.ts');
+    await import('./producer/cli/pull.ts');
+    await import('./producer/cli/pull-source.ts');
     await import('./producer/cli/attach.ts');
     await import('./producer/embedded/fleet.ts');
     await import('./producer/agent/client.ts');
