@@ -136,6 +136,11 @@ export const catalogue: readonly CatalogueGroup[] = [
         load: () => import('./commands/start.ts'),
       },
       {
+        name: 'restart',
+        summary: 'stop containers and start them again',
+        load: () => import('./commands/restart.ts'),
+      },
+      {
         name: 'exec',
         summary: 'run a command in a container that runs',
         load: () => import('./commands/exec.ts'),

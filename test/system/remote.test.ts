@@ -149,6 +149,11 @@ describe('containers on other nodes', { concurrency: false }, () => {
     assert.equal((await on('node-a', 'exec', 'far', 'echo', 'inside')).stdout, 'inside\n');
     assert.equal((await on('node-b', 'exec', 'far', 'true')).code, 125);
     assert.match((await on('node-a', 'inspect', 'far')).stdout, /"state": "running"/);
+    const pid = async () => /"pid": (\d+)/.exec((await on('node-a', 'inspect', 'far')).stdout)?.[1];
+    const first = await pid();
+    assert.equal((await on('node-a', 'restart', '-t', '0', 'far')).stdout, 'far\n');
+    assert.match((await pid()) ?? '', /\d/);
+    assert.notEqual(await pid(), first);
     assert.equal((await on('node-a', 'stop', '-t', '0', 'far')).code, 0);
     assert.equal((await on('node-a', 'wait', 'far')).stdout, '137\n');
   });
