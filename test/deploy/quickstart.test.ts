@@ -10,7 +10,7 @@ import { requireRoot, requireTool } from '../support/requirements.ts';
 const script = path.resolve(import.meta.dirname, '../../deploy/quickstart.sh');
 
 describe('the quickstart', () => {
-  test('tells the whole story, and leaves nothing behind', { timeout: 120_000 }, async (t) => {
+  test('tells the whole story, and leaves nothing behind', { timeout: 600_000 }, async (t) => {
     if (!requireRoot(t)) return;
     if (!requireTool(t, 'redis-server', 'redis-cli', 'docker-registry', 'runc', 'conmon')) return;
     const { stdout } = await promisify(execFile)('bash', [script]);

@@ -240,7 +240,7 @@ export async function startRegistry(
     const up = await fetch(`${origin}/v2/`, { dispatcher }).catch(() => undefined);
     await up?.body?.cancel();
     if (up !== undefined) return registry;
-    if (tries === 200 || child.exitCode !== null) {
+    if (tries === 1200 || child.exitCode !== null) {
       await registry.stop();
       throw new Error(`docker-registry does not start: ${complaints}`);
     }
