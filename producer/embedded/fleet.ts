@@ -103,7 +103,7 @@ async function stopPart(part: Part): Promise<void> {
 }
 
 async function lockFleet(config: Config, options: FleetOptions): Promise<Disposable> {
-  const { acquireLock } = await import('./lock.ts');
+  const { acquireLock } = await import('../../shared/lock.ts');
   const file = path.join(config.stateDirectory, 'run', 'fleet.lock');
   return await acquireLock(file, { boundMs: lockBound, ...signalOf(options) });
 }

@@ -1,6 +1,6 @@
 import { hash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { DrayError, errnoOf, messageOf } from '../errors.ts';
 
@@ -33,6 +33,8 @@ const fileSchema = z.strictObject({
 const prefix = 'dray_';
 /** Milliseconds for which the file is not looked at again. */
 const lookInterval = 1_000;
+/** Milliseconds in which others are done with the file. */
+const lockBound = 10_000;
 
 /**
  * The tokens of a file, which is read again when it changes: one that is made counts at once, and one that is removed
@@ -140,28 +142,28 @@ export async function createToken(
   file: string,
   request: { name: string; scopes: Scope[]; expiresAt?: Date },
 ): Promise<string> {
-  const records = await readTokens(file);
-  if (records.some(({ name }) => name === request.name)) {
-    throw new DrayError('CONFLICT', `${file} has a token ${request.name} already`, {
-      hint: `Remove it first: dray token rm ${request.name}`,
-    });
-  }
   const token = `${prefix}${randomBytes(32).toString('base64url')}`;
   const record: TokenRecord = { ...request, digest: digestOfToken(token), createdAt: new Date() };
-  await writeTokens(file, [...records, record]);
+  await changeTokens(file, (records) => {
+    if (records.some(({ name }) => name === request.name)) {
+      throw new DrayError('CONFLICT', `${file} has a token ${request.name} already`, {
+        hint: `Remove it first: dray token rm ${request.name}`,
+      });
+    }
+    return [...records, record];
+  });
   return token;
 }
 
 /** @throws NOT_FOUND */
 export async function removeToken(file: string, name: string): Promise<void> {
-  const records = await readTokens(file);
-  const kept = records.filter((record) => record.name !== name);
-  if (kept.length === records.length) {
+  await changeTokens(file, (records) => {
+    const kept = records.filter((record) => record.name !== name);
+    if (kept.length < records.length) return kept;
     throw new DrayError('NOT_FOUND', `${file} has no token ${name}`, {
       hint: 'dray token ls lists them.',
     });
-  }
-  await writeTokens(file, kept);
+  });
 }
 
 export function allows(record: Pick<TokenRecord, 'scopes'>, scope: Scope): boolean {
@@ -172,13 +174,22 @@ export function allows(record: Pick<TokenRecord, 'scopes'>, scope: Scope): boole
   );
 }
 
-async function writeTokens(file: string, tokens: TokenRecord[]): Promise<void> {
-  const temporary = `${file}.${process.pid}.new`;
+/** One change after the other, of whatever process. */
+async function changeTokens(
+  file: string,
+  change: (records: readonly TokenRecord[]) => TokenRecord[],
+): Promise<void> {
+  const temporary = `${file}.new`;
   try {
+    const { acquireLock } = await import('../lock.ts');
+    using _lock = await acquireLock(`${file}.lock`, { boundMs: lockBound });
+    const tokens = change(await readTokens(file));
+    // What a change that died has left may have other rights.
+    await rm(temporary, { force: true });
     await writeFile(temporary, `${JSON.stringify({ tokens }, undefined, 2)}\n`, { mode: 0o600 });
-    await chmod(temporary, 0o600);
     await rename(temporary, file);
   } catch (error) {
+    if (error instanceof DrayError) throw error;
     throw new DrayError('USAGE', `The tokens ${file} can't be written: ${messageOf(error)}`, {
       hint: 'Set DRAY_API_TOKENS to a file in a folder that can be written.',
       cause: error,

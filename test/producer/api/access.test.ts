@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest, type RequestOptions as TlsOptions } from 'node:https';
 import { connect } from 'node:net';
@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
-import { createToken } from '../../../shared/access/tokens.ts';
+import { createToken, readTokens, removeToken } from '../../../shared/access/tokens.ts';
 import { type Issued, makeAuthority } from '../../support/authority.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 import { startApi } from './support.ts';
@@ -57,6 +57,23 @@ describe('who may ask the API, and how often', () => {
     assert.equal(await status(token), 200);
     await rm(file);
     assert.equal(await status(), 401);
+  });
+
+  test('tokens that are made and removed at once are all made and removed', async () => {
+    const file = path.join(folder, 'many.json');
+    const names = Array.from({ length: 12 }, (_, index) => `token-${index}`);
+    const make = (name: string) => createToken(file, { name, scopes: ['read'] });
+    await Promise.all(names.slice(0, 6).map(make));
+    await Promise.all([
+      ...names.slice(6).map(make),
+      ...names.slice(0, 3).map((name) => removeToken(file, name)),
+    ]);
+    const kept = (await readTokens(file)).map(({ name }) => name);
+    assert.deepEqual(new Set(kept), new Set(names.slice(3)));
+    const taken = names.slice(0, 3).map(() => make('the same'));
+    const made = (await Promise.allSettled(taken)).filter(({ status }) => status === 'fulfilled');
+    assert.equal(made.length, 1);
+    assert.equal((await stat(file)).mode & 0o777, 0o600);
   });
 
   test('each token has its own share of requests a second', async () => {

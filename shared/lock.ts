@@ -1,6 +1,6 @@
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DrayError, messageOf } from '../../shared/errors.ts';
+import { DrayError, messageOf } from './errors.ts';
 
 const pollInterval = 20;
 
