@@ -55,7 +55,7 @@ describe('the network bridge', () => {
     await start(
       agent,
       'client',
-      `for i in 1 2 3; do nc ${address} 80 && break; sleep 0.2; done; cat /etc/hosts /etc/resolv.conf; ls /sys/class/net`,
+      `until nc ${address} 80; do sleep 0.2; done; cat /etc/hosts /etc/resolv.conf; ls /sys/class/net`,
       options,
     );
     const seen = await printed(agent, 'client');
@@ -75,8 +75,11 @@ describe('the network bridge', () => {
     await start(agent, 'tcp', 'while :; do echo tcp | nc -l -p 80; done', {
       ports: [{ hostPort: 8081, containerPort: 80, protocol: 'tcp' }],
     });
-    const answer = connect(8081, '127.0.0.1');
-    assert.equal(await text(answer), 'tcp\n');
+    // What listens there has begun a moment after its container has.
+    const answer = await until('an answer', () =>
+      text(connect(8081, '127.0.0.1')).catch(() => undefined),
+    );
+    assert.equal(answer, 'tcp\n');
     await using own = createServer();
     own.listen(8082, '0.0.0.0');
     await once(own, 'listening');
@@ -106,6 +109,10 @@ describe('the network bridge', () => {
     process.kill(pid, 'SIGKILL');
     await sleep(300);
     assert.equal((await inUse()).length, 2);
+    // As an agent leaves it that dies between letting go of a namespace and removing its file.
+    const { networks } = layoutOf(agent.root);
+    const held = (await readdir(networks)).find((name) => /^brief-.*\.netns$/.test(name));
+    await run('umount', [path.join(networks, held ?? '')]);
     await agent.start();
     assert.deepEqual((await agent.client.waitContainer('brief')).exitCode, 137);
     assert.equal((await inUse()).length, 1);

@@ -11,7 +11,7 @@ import {
   findPlugin,
   type NetworkList,
 } from './cni.ts';
-import { holdNamespace, releaseNamespace } from './namespace.ts';
+import { holdNamespace, isNamespaceHeld, releaseNamespace } from './namespace.ts';
 import { PortTable, requireFree } from './ports.ts';
 
 export interface BridgeOptions {
@@ -102,7 +102,7 @@ export class BridgeNetwork {
   async detach(owner: string): Promise<void> {
     const record = await this.#read(owner);
     if (record !== undefined) {
-      const isHeld = (await readdir(this.#options.folder)).includes(`${owner}.netns`);
+      const isHeld = await isNamespaceHeld(this.#namespace(owner));
       await deleteNetwork(record.list, this.#attachment(owner, record, isHeld), record.result);
     }
     await releaseNamespace(this.#namespace(owner));
