@@ -5,6 +5,7 @@ import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { isAlive, readPidFile } from '../../../producer/embedded/process-identity.ts';
 import { requireRoot, requireTool } from '../../support/requirements.ts';
+import { until } from '../../support/until.ts';
 import { dray } from '../cli/dray.ts';
 
 interface StatusDocument {
@@ -37,6 +38,16 @@ describe('the embedded fleet', { concurrency: false }, () => {
     const pid = parts.find((part) => part.name === name)?.pid;
     assert.ok(pid !== undefined, `${name} runs`);
     return pid;
+  }
+
+  /** Kills parts, and waits until they are gone: a killed process still runs for a moment on a busy machine. */
+  async function kill(...names: string[]): Promise<void> {
+    const identities = names.map((name) => readPidFile(path.join(state, 'run', `${name}.pid`)));
+    for (const identity of identities) process.kill(identity?.pid ?? assert.fail(), 'SIGKILL');
+    await until(
+      () => `the end of ${names}`,
+      () => identities.every((identity) => identity !== undefined && !isAlive(identity)),
+    );
   }
 
   test('up, status and down', async (t) => {
@@ -87,21 +98,21 @@ describe('the embedded fleet', { concurrency: false }, () => {
     await dray(['up'], { env });
     for (const name of ['redis', 'worker', 'agent']) {
       const before = await pidOf(name);
-      process.kill(before, 'SIGKILL');
+      await kill(name);
       const { code, stderr } = await dray(['pulls'], { env });
       assert.equal(code, 0, stderr);
       assert.match(stderr, new RegExp(`^started ${name} of the embedded fleet again in `));
       assert.notEqual(await pidOf(name), before);
       assert.equal((await programsOf(state)).length, 3);
     }
-    for (const name of ['redis', 'worker', 'agent']) process.kill(await pidOf(name), 'SIGKILL');
+    await kill('redis', 'worker', 'agent');
     assert.match((await dray(['ps'], { env })).stderr, /^started the embedded fleet \(redis/);
   });
 
   test('the fleet stops at once when its Redis has died', async (t) => {
     if (!requireRoot(t) || !requireTool(t, 'redis-server', 'runc')) return;
     await dray(['up'], { env });
-    process.kill(await pidOf('redis'), 'SIGKILL');
+    await kill('redis');
     assert.match((await dray(['down'], { env })).stderr, /^stopped .*\(agent, worker\)/);
     for (const name of ['worker', 'agent']) {
       const log = await readFile(path.join(state, 'log', `${name}.log`), 'utf8');
