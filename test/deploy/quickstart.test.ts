@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readdir } from 'node:fs/promises';
+import { mkdtempDisposable, readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
@@ -13,7 +13,9 @@ describe('the quickstart', () => {
   test('tells the whole story, and leaves nothing behind', { timeout: 600_000 }, async (t) => {
     if (!requireRoot(t)) return;
     if (!requireTool(t, 'redis-server', 'redis-cli', 'docker-registry', 'runc', 'conmon')) return;
-    const { stdout } = await promisify(execFile)('bash', [script]);
+    await using folder = await mkdtempDisposable(path.join(tmpdir(), 'dray-test-'));
+    const env = { ...process.env, TMPDIR: folder.path };
+    const { stdout } = await promisify(execFile)('bash', [script], { env });
     for (const shown of [
       /\$ dray pull localhost:\d+\/library\/redis:latest/,
       /Redis is starting/,
@@ -24,7 +26,7 @@ describe('the quickstart', () => {
     ]) {
       assert.match(stdout, shown);
     }
-    const left = (await readdir(tmpdir())).filter((name) => name.startsWith('dray-quickstart.'));
+    const left = (await readdir(folder.path)).filter((name) => name.startsWith('dray-quickstart.'));
     assert.deepEqual(left, []);
   });
 });
