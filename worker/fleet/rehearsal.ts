@@ -47,6 +47,7 @@ export async function rehearse({ signal: stopping }: { signal: AbortSignal }): P
     plainHttp: () => false,
     credentials: async () => undefined,
     limits: { tries: 1 },
+    observed: false,
   });
   stack.defer(() => client.close());
 

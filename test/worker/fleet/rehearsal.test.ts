@@ -3,6 +3,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { registryRequests } from '../../../worker/fleet/metrics.ts';
 import { rehearse } from '../../../worker/fleet/rehearsal.ts';
 
 describe("a worker's rehearsal", () => {
@@ -19,9 +20,11 @@ describe("a worker's rehearsal", () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  test('comes to its end, and leaves nothing', async () => {
+  test('comes to its end, leaves nothing, and is counted as nothing that a registry was asked', async () => {
+    const counted = (await registryRequests.get()).values;
     await rehearse({ signal: new AbortController().signal });
     assert.deepEqual(await readdir(folder), []);
+    assert.deepEqual((await registryRequests.get()).values, counted);
   });
 
   test('one that is stopped leaves nothing either', async () => {

@@ -64,6 +64,8 @@ export interface RegistryClientOptions {
   /** In place of dns.lookup. */
   lookup?: LookupFunction;
   limits?: Partial<ClientLimits>;
+  /** Whether metrics count its requests, and traces have them. Default: true. */
+  observed?: boolean;
 }
 
 const acceptManifests = [
@@ -87,7 +89,8 @@ export class RegistryClient {
     const { userAgent = 'drayage', ca, lookup, plainHttp, credentials } = options;
     const { allowPrivate = () => false, tokenHosts = () => [], hostsFolders = [], proxy } = options;
     const limits = { ...defaultLimits, ...options.limits };
-    this.#transport = new Transport({ userAgent, ca, lookup, proxy, timeouts: limits });
+    const { observed = true } = options;
+    this.#transport = new Transport({ userAgent, ca, lookup, proxy, timeouts: limits, observed });
     const endpoints = new Endpoints(
       { plainHttp, allowPrivate, hosts: new RegistryHosts(hostsFolders) },
       this.#transport,

@@ -24,6 +24,8 @@ export interface TransportOptions {
   lookup?: LookupFunction | undefined;
   /** Default: none. */
   proxy?: ProxyRule | undefined;
+  /** Whether exchanges are counted and traced. */
+  observed: boolean;
 }
 
 export interface Outgoing {
@@ -98,9 +100,11 @@ export class Transport {
   }
 
   async #exchange(outgoing: Outgoing, hop: Hop): Promise<Omit<Answer, 'own'>> {
+    if (!this.#options.observed) return await this.#ask(outgoing, hop);
     const attributes = { 'server.address': hop.url.host, 'url.path': hop.url.pathname };
     return await traced(outgoing.method, { kind: 'client', attributes }, async (span) => {
       const answer = await this.#ask(outgoing, hop);
+      registryRequests.inc({ code: answer.status });
       span.set({ 'http.response.status_code': answer.status });
       return answer;
     });
@@ -135,7 +139,6 @@ export class Transport {
         highWaterMark: bodyBuffer,
         signal: signal ?? null,
       });
-      registryRequests.inc({ code: answer.statusCode });
       return { status: answer.statusCode, headers: answer.headers, body: answer.body, url };
     } catch (error) {
       throw networkError(error, `${method} ${url.pathname}`, url, signal, proxy);
