@@ -5,7 +5,8 @@ import { PullRecords } from '../shared/pull/records.ts';
 import type { Redis } from '../shared/queue/connection.ts';
 import { JobQueues } from '../shared/queue/jobs.ts';
 import { unpackQueue } from '../shared/queue/names.ts';
-import type { AgentClient, CallOptions } from './agent/client.ts';
+import type { AgentClient } from './agent/client.ts';
+import type { CallOptions } from './agent/connection.ts';
 
 /**
  * Gives a node nothing new, and takes from it what pulls still want of it: its share fails. What it holds stays, and
@@ -30,9 +31,9 @@ export async function drainNode(redis: Redis, prefix: string, name: string): Pro
  * @returns how many
  */
 export async function stopContainers(agent: AgentClient, options: CallOptions): Promise<number> {
-  const all = await agent.listContainers(options);
+  const all = await agent.containers.list(options);
   const found = all.filter(({ state }) => aliveStates.has(state));
-  await Promise.all(found.map(({ id }) => agent.stopContainer(id)));
+  await Promise.all(found.map(({ id }) => agent.containers.stop(id)));
   return found.length;
 }
 

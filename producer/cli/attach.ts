@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerStatus } from '../../shared/agent/containers.ts';
 import { encodeControl } from '../../shared/agent/frames.ts';
 import { asDrayError, DrayError } from '../../shared/errors.ts';
-import type { StartedContainer } from '../agent/client.ts';
+import type { StartedContainer } from '../agent/containers.ts';
 import { exitCodes } from './errors.ts';
 import {
   type FollowOptions,
@@ -123,7 +123,7 @@ async function sendToTerminal(
   for (let attempt = 0; ; attempt++) {
     const { input, answer } = await withAgent(options, async (client) => {
       const input = new PassThrough();
-      return { input, answer: await client.containerInput(id, input, signalOf(options)) };
+      return { input, answer: await client.containers.input(id, input, signalOf(options)) };
     });
     keys.pipe(input);
     const sized = sendSize(input, attempt > 0 || options.request?.tail !== undefined);
@@ -153,7 +153,7 @@ async function sendSize(input: PassThrough, anew: boolean): Promise<void> {
 async function sendOnce(id: string, input: PassThrough, options: FollowOptions): Promise<void> {
   const client = await options.connect();
   try {
-    for await (const _ of await client.containerInput(id, input, signalOf(options)));
+    for await (const _ of await client.containers.input(id, input, signalOf(options)));
   } catch (error) {
     if (!(error instanceof DrayError) || error.code !== 'AGENT_UNAVAILABLE') throw error;
     throw new DrayError('AGENT_UNAVAILABLE', `The agent went away while container ${id} was fed`, {

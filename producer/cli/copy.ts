@@ -64,7 +64,7 @@ async function copyFrom(
   const name = baseName(source.path);
   const request = { path: source.path, follow };
   if (target === '-') {
-    for await (const piece of await client.copyOut(source.id, { ...request, name })) {
+    for await (const piece of await client.containers.copyOut(source.id, { ...request, name })) {
       if (!(await writeOut(process.stdout, piece))) {
         process.exitCode = exitCodes.brokenPipe;
         return;
@@ -72,13 +72,13 @@ async function copyFrom(
     }
     return;
   }
-  const { type } = await client.lookUpFile(source.id, request);
+  const { type } = await client.containers.findFile(source.id, request);
   const place = placeIn(await lookUpHere(target), target, {
     name,
     isFolder: type === 'folder',
     isContents: isContents(source.path),
   });
-  const bytes = await client.copyOut(source.id, { ...request, name: place.name });
+  const bytes = await client.containers.copyOut(source.id, { ...request, name: place.name });
   const owner = archive ? '--same-owner' : '--no-same-owner';
   const tar = spawn('tar', ['-x', '-f', '-', '-C', place.folder, owner], {
     stdio: ['pipe', 'ignore', 'pipe'],
@@ -94,7 +94,7 @@ async function copyTo(
 ): Promise<void> {
   const ids = archive ? { ids: true } : {};
   if (source === '-') {
-    return await client.copyIn(target.id, { path: target.path, ...ids }, process.stdin);
+    return await client.containers.copyIn(target.id, { path: target.path, ...ids }, process.stdin);
   }
   const kind = await lookUpHere(source);
   if (kind === undefined) throw new DrayError('NOT_FOUND', `There is no ${source} here`);
@@ -111,7 +111,7 @@ async function copyTo(
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const request = { path: place.folder, name: place.name, ...ids };
-  await tarEnded(tar, client.copyIn(target.id, request, tar.stdout));
+  await tarEnded(tar, client.containers.copyIn(target.id, request, tar.stdout));
 }
 
 type Kind = 'folder' | 'file';
@@ -158,12 +158,12 @@ async function lookUpThere(
   { id, path }: { id: string; path: string },
 ): Promise<Kind | undefined> {
   try {
-    const { type } = await client.lookUpFile(id, { path, follow: true });
+    const { type } = await client.containers.findFile(id, { path, follow: true });
     return type === 'folder' ? 'folder' : 'file';
   } catch (error) {
     if (!(error instanceof DrayError) || error.code !== 'NOT_FOUND') throw error;
     // There is no such container, or no such file in it.
-    await client.inspectContainer(id);
+    await client.containers.inspect(id);
     return undefined;
   }
 }

@@ -19,7 +19,7 @@ export async function showEvents(context: Context, flags: EventFlags): Promise<v
   if (after !== undefined && !/^\d{1,15}$/.test(after)) {
     throw new DrayError('USAGE', `--after "${after}" is not the id of an event`);
   }
-  let { after: last, events } = await (await options.connect()).events({
+  let { after: last, events } = await (await options.connect()).containers.events({
     follow,
     ...(since === undefined ? {} : { since: parseSince(since, new Date()) }),
     ...(after !== undefined
@@ -39,7 +39,9 @@ export async function showEvents(context: Context, flags: EventFlags): Promise<v
     } catch (error) {
       if (!(error instanceof DrayError) || error.code !== 'AGENT_UNAVAILABLE') throw error;
       process.stderr.write('The agent went away. Waiting for it …\n');
-      ({ events } = await withAgent(options, (client) => client.events({ follow, after: last })));
+      ({ events } = await withAgent(options, (client) =>
+        client.containers.events({ follow, after: last }),
+      ));
     }
   }
 }

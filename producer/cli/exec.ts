@@ -30,7 +30,7 @@ export async function execCommand(
     const request = requestOf(args, options);
     const client = await (await openContext(command)).agent();
     const input = new PassThrough();
-    const frames = await client.execInContainer(id, request, input);
+    const frames = await client.containers.exec(id, request, input);
     return await converse(frames, input, request);
   } catch (error) {
     throw commandFailed(error);

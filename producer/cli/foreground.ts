@@ -6,7 +6,8 @@ import type {
   OutputStream,
 } from '../../shared/agent/containers.ts';
 import { DrayError, errnoOf } from '../../shared/errors.ts';
-import type { AgentClient, StartedContainer } from '../agent/client.ts';
+import type { AgentClient } from '../agent/client.ts';
+import type { StartedContainer } from '../agent/containers.ts';
 import { outputError } from './errors.ts';
 
 /** Milliseconds for which an agent that went away is waited for: its container runs on. */
@@ -42,7 +43,7 @@ export async function* followOutput(
     const skip = { ...delivered };
     try {
       const read = (client: AgentClient) =>
-        client.containerLogs(id, { ...request, ...signalOf(options) });
+        client.containers.logs(id, { ...request, ...signalOf(options) });
       const logs = await (attempt > 0
         ? withAgent(options, read)
         : (options.started ?? options.connect().then(read)));
@@ -71,7 +72,7 @@ export async function* followOutput(
 export async function waitForEnd(id: string, options: FollowOptions): Promise<ContainerExit> {
   for (;;) {
     try {
-      return await withAgent(options, (client) => client.waitContainer(id, signalOf(options)));
+      return await withAgent(options, (client) => client.containers.wait(id, signalOf(options)));
     } catch (error) {
       if (!(error instanceof DrayError) || error.code !== 'AGENT_UNAVAILABLE') throw error;
     }
@@ -111,7 +112,7 @@ export function passSignals(
       const sent = name === 'SIGINT' && interrupts > 1 ? 'SIGKILL' : name;
       options
         .connect()
-        .then((client) => client.killContainer(id, sent, signalOf(options)))
+        .then((client) => client.containers.kill(id, sent, signalOf(options)))
         .catch((error: unknown) => {
           // It has just ended.
           if (!(error instanceof DrayError && error.code === 'CONFLICT')) options.onError(error);

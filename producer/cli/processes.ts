@@ -7,7 +7,7 @@ export async function printProcesses(
   id: string,
   options: ListOptions,
 ): Promise<void> {
-  printList(await client.listProcesses(id), options, {
+  printList(await client.containers.processes(id), options, {
     headings: ['PID', 'OWN PID', 'UID', 'STATE', 'CPU', 'COMMAND'],
     row: ({ pid, ownPid, uid, state, cpuMilliseconds, command }) => [
       ...[String(pid), String(ownPid), String(uid), state],

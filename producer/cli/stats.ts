@@ -20,11 +20,11 @@ export async function showStats(
   ids: readonly string[],
   options: { output: OutputForm; stream: boolean },
 ): Promise<void> {
-  for (const id of ids) await client.inspectContainer(id);
+  for (const id of ids) await client.containers.inspect(id);
   const isLive = options.stream && options.output === 'table' && process.stdout.isTTY;
-  for (let before = await client.stats(); ; ) {
+  for (let before = await client.containers.stats(); ; ) {
     await sleep(interval);
-    const now = await client.stats();
+    const now = await client.containers.stats();
     const text = format(usage(before, now, ids), options.output);
     if (!(await writeOut(process.stdout, Buffer.from(isLive ? clear + text : text)))) return;
     if (!options.stream) return;

@@ -45,7 +45,7 @@ export function containerExecRoutes(services: Pick<ApiServices, 'config' | 'redi
         const end = AbortSignal.timeout(timeoutMs);
         try {
           return await askAgent(services, name, (agent) =>
-            agent.waitContainer(id, { signal: AbortSignal.any([signal, end]) }),
+            agent.containers.wait(id, { signal: AbortSignal.any([signal, end]) }),
           );
         } catch (error) {
           if (!end.aborted) throw error;
@@ -77,7 +77,7 @@ export function containerExecRoutes(services: Pick<ApiServices, 'config' | 'redi
         const sent = new PassThrough();
         const bound = AbortSignal.any([signal, AbortSignal.timeout(agentTimeout)]);
         const frames = await askAgent(services, name, (agent) =>
-          agent.execInContainer(id, request, sent, { signal: bound }),
+          agent.containers.exec(id, request, sent, { signal: bound }),
         );
         if (input !== undefined) {
           for (const frame of encodeFrames('stdin', Buffer.from(input))) sent.write(frame);

@@ -55,7 +55,7 @@ export function containerOutputRoutes(services: Pick<ApiServices, 'config' | 're
       async handle({ params: { name, id }, query, request, reply, signal }) {
         const { stream, since, ...rest } = query;
         const { output } = await askAgent(services, name, (agent) =>
-          agent.containerLogs(id, {
+          agent.containers.logs(id, {
             ...Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined)),
             ...(since === undefined ? {} : { since: new Date(since) }),
             signal,
@@ -98,7 +98,7 @@ export function containerOutputRoutes(services: Pick<ApiServices, 'config' | 're
           const bound = AbortSignal.any([signal, AbortSignal.timeout(fleetTimeout)]);
           try {
             const list = await askAgent(services, node, (agent) =>
-              agent.listContainers({ signal: bound }),
+              agent.containers.list({ signal: bound }),
             );
             return { items: list.map((container) => ({ node, container })), missing: [] };
           } catch (error) {

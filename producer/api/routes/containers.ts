@@ -60,7 +60,7 @@ export function containerRoutes(services: Pick<ApiServices, 'config' | 'redis'>)
       params: onNode,
       answer: { status: 200, description: 'All of them, oldest first', schema: containerList },
       handle: async ({ params: { name }, signal }) => ({
-        items: await askAgent(services, name, (agent) => agent.listContainers(inTime(signal))),
+        items: await askAgent(services, name, (agent) => agent.containers.list(inTime(signal))),
       }),
     }),
     route({
@@ -83,10 +83,10 @@ export function containerRoutes(services: Pick<ApiServices, 'config' | 'redis'>)
         const { start = true } = body;
         const request = createRequest(body);
         const made = await askAgent(services, name, async (agent) => {
-          const created = await agent.createContainer(request, inTime(signal));
+          const created = await agent.containers.create(request, inTime(signal));
           if (!start) return created;
           const { warnings } = created;
-          const started = await agent.startContainer(request.id, inTime(signal));
+          const started = await agent.containers.start(request.id, inTime(signal));
           return warnings === undefined ? started : { ...started, warnings };
         });
         void reply.header('location', `/v1/nodes/${name}/containers/${request.id}`);
@@ -103,14 +103,14 @@ export function containerRoutes(services: Pick<ApiServices, 'config' | 'redis'>)
       params: byId,
       answer: { status: 200, description: 'The container', schema: container },
       handle: ({ params: { name, id }, signal }) =>
-        askAgent(services, name, (agent) => agent.inspectContainer(id, inTime(signal))),
+        askAgent(services, name, (agent) => agent.containers.inspect(id, inTime(signal))),
     }),
     changing('start', 'Start a container, for the first time or again', (agent, ...call) =>
-      agent.startContainer(...call),
+      agent.containers.start(...call),
     ),
-    changing('pause', 'Freeze a container', (agent, ...call) => agent.pauseContainer(...call)),
+    changing('pause', 'Freeze a container', (agent, ...call) => agent.containers.pause(...call)),
     changing('unpause', 'Let a frozen container go on', (agent, ...call) =>
-      agent.unpauseContainer(...call),
+      agent.containers.unpause(...call),
     ),
     route({
       id: 'stopContainer',
@@ -127,7 +127,7 @@ export function containerRoutes(services: Pick<ApiServices, 'config' | 'redis'>)
       // Not bound in time: what was begun goes on, whether anybody still waits or not.
       handle: ({ params: { name, id }, body: { timeoutMs } }) =>
         askAgent(services, name, (agent) =>
-          agent.stopContainer(id, timeoutMs === undefined ? {} : { timeout: timeoutMs }),
+          agent.containers.stop(id, timeoutMs === undefined ? {} : { timeout: timeoutMs }),
         ),
     }),
     route({
@@ -142,7 +142,7 @@ export function containerRoutes(services: Pick<ApiServices, 'config' | 'redis'>)
       answer: { status: 204, description: 'It was sent' },
       handle: ({ params: { name, id }, body, signal }) =>
         askAgent(services, name, (agent) =>
-          agent.killContainer(id, body.signal ?? 'SIGKILL', inTime(signal)),
+          agent.containers.kill(id, body.signal ?? 'SIGKILL', inTime(signal)),
         ),
     }),
     route({
@@ -157,7 +157,7 @@ export function containerRoutes(services: Pick<ApiServices, 'config' | 'redis'>)
       answer: { status: 204, description: 'It is gone' },
       handle: ({ params: { name, id }, query, signal }) =>
         askAgent(services, name, (agent) =>
-          agent.removeContainer(id, { force: query.force ?? false, ...inTime(signal) }),
+          agent.containers.remove(id, { force: query.force ?? false, ...inTime(signal) }),
         ),
     }),
   ];

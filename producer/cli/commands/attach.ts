@@ -30,7 +30,7 @@ Examples:
       const { attachTo, requireRunning } = await import('../attach.ts');
       const context = await openContext(command);
       const connect = () => context.agent();
-      const { terminal, stdin } = requireRunning(await (await connect()).inspectContainer(id));
+      const { terminal, stdin } = requireRunning(await (await connect()).containers.inspect(id));
       if (terminal && options.stdin) ownTerminalSize();
       process.exitCode = await attachTo(id, {
         connect,

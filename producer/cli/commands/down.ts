@@ -15,7 +15,7 @@ export function register(program: Command): void {
       requireEmbedded(context.config);
       const { stopFleet } = await import('../../embedded/fleet.ts');
       const client = await context.agentIfAny();
-      const containers = await client?.listContainers().catch(() => []);
+      const containers = await client?.containers.list().catch(() => []);
       const stopped = await stopFleet(context.config);
       process.stderr.write(
         stopped.length === 0

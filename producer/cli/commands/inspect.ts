@@ -11,7 +11,7 @@ export function register(program: Command): void {
       const { openContext } = await import('../context.ts');
       const client = await (await openContext(command)).agent();
       const found = [];
-      for (const id of ids) found.push(await client.inspectContainer(id));
+      for (const id of ids) found.push(await client.containers.inspect(id));
       process.stdout.write(`${JSON.stringify(found, undefined, 2)}\n`);
     });
 }

@@ -11,7 +11,7 @@ export function register(program: Command): void {
     .action(async (ids: string[], options: { signal: string }, command: Command) => {
       const { eachContainer } = await import('../each-container.ts');
       await eachContainer(command, ids, async (client, id) => {
-        await client.killContainer(id, options.signal);
+        await client.containers.kill(id, options.signal);
         process.stdout.write(`${id}\n`);
       });
     });

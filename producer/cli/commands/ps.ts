@@ -25,7 +25,7 @@ export function register(program: Command): void {
       const { printList } = await import('../output.ts');
       const { aliveStates } = await import('../../../shared/agent/containers.ts');
       const client = await (await openContext(command)).agent();
-      const found = await client.listContainers();
+      const found = await client.containers.list();
       const shown = found.filter(({ state }) => options.all === true || aliveStates.has(state));
       const isTable = options.output === 'table' || options.output === 'wide';
       const columns = containerColumns(options.output, new Date());

@@ -19,13 +19,13 @@ export function register(program: Command): void {
       const { time } = options;
       const seconds = time === undefined ? undefined : parseWhole('--time', time, { most: 86_400 });
       await eachContainer(command, ids, async (client, id) => {
-        if ((await client.inspectContainer(id)).autoRemove) {
+        if ((await client.containers.inspect(id)).autoRemove) {
           throw new DrayError('CONFLICT', `Container ${id} is removed once it has ended`, {
             hint: 'Run it without --rm.',
           });
         }
-        await client.stopContainer(id, seconds === undefined ? {} : { timeout: seconds * 1000 });
-        await client.startContainer(id);
+        await client.containers.stop(id, seconds === undefined ? {} : { timeout: seconds * 1000 });
+        await client.containers.start(id);
         process.stdout.write(`${id}\n`);
       });
     });

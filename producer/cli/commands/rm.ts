@@ -11,7 +11,7 @@ export function register(program: Command): void {
     .action(async (ids: string[], { force = false }: { force?: boolean }, command: Command) => {
       const { eachContainer } = await import('../each-container.ts');
       await eachContainer(command, ids, async (client, id) => {
-        await client.removeContainer(id, { force });
+        await client.containers.remove(id, { force });
         process.stdout.write(`${id}\n`);
       });
     });

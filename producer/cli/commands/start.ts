@@ -10,7 +10,7 @@ export function register(program: Command): void {
     .action(async (ids: string[], _options: object, command: Command) => {
       const { eachContainer } = await import('../each-container.ts');
       await eachContainer(command, ids, async (client, id) => {
-        await client.startContainer(id);
+        await client.containers.start(id);
         process.stdout.write(`${id}\n`);
       });
     });

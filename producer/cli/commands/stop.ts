@@ -21,7 +21,7 @@ export function register(program: Command): void {
       const { time } = options;
       const seconds = time === undefined ? undefined : parseWhole('--time', time, { most: 86_400 });
       await eachContainer(command, ids, async (client, id) => {
-        await client.stopContainer(id, seconds === undefined ? {} : { timeout: seconds * 1000 });
+        await client.containers.stop(id, seconds === undefined ? {} : { timeout: seconds * 1000 });
         process.stdout.write(`${id}\n`);
       });
     });

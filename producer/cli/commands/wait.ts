@@ -13,7 +13,7 @@ export function register(program: Command): void {
     .action(async (ids: string[], _options: object, command: Command) => {
       const { eachContainer } = await import('../each-container.ts');
       await eachContainer(command, ids, async (client, id) => {
-        const { exitCode } = await client.waitContainer(id);
+        const { exitCode } = await client.containers.wait(id);
         process.stdout.write(`${exitCode}\n`);
       });
     });

@@ -35,7 +35,7 @@ export async function runImage(command: Command, asked: RunRequest): Promise<num
     const create = await createRequest(request);
     const leave = new AbortController();
     const starting = withImage(context, request, create, (agent, create) =>
-      agent.runContainer(create, { signal: leave.signal }),
+      agent.containers.run(create, { signal: leave.signal }),
     );
     if (request.detach === true) {
       const { id, warnings } = await starting;

@@ -15,13 +15,13 @@ describe('a container in the foreground', () => {
     const script =
       'i=0; until test -e /tmp/end; do i=$((i + 1)); echo $i; echo e$i >&2; sleep 0.05; done; exit 6';
     const options = { args: ['/bin/sh', '-c', script] };
-    await client.createContainer({ id: 'front', image: imageName, options });
+    await client.containers.create({ id: 'front', image: imageName, options });
     const said: string[] = [];
     const follow = { connect: async () => client, say: (text: string) => said.push(text) };
     const output = followOutput('front', follow);
     await output.next();
-    await client.startContainer('front');
-    const { pid } = await client.inspectContainer('front');
+    await client.containers.start('front');
+    const { pid } = await client.containers.inspect('front');
     const seen = { stdout: '', stderr: '' };
     const replace = async () => {
       await until('some output', () => seen.stdout.includes('\n5\n'));

@@ -24,13 +24,13 @@ const addresses = `/run/drayage/addresses/${process.env.DRAY_BRIDGE}`;
 async function start(agent: TestAgent, id: string, script: string, options: RunOptions = {}) {
   const args = ['/bin/sh', '-c', script];
   const wanted: RunOptions = { args, network: 'bridge', ...options };
-  await agent.client.createContainer({ id, image: imageName, options: wanted });
-  await agent.client.startContainer(id);
-  return await agent.client.inspectContainer(id);
+  await agent.client.containers.create({ id, image: imageName, options: wanted });
+  await agent.client.containers.start(id);
+  return await agent.client.containers.inspect(id);
 }
 
 async function printed(agent: TestAgent, id: string): Promise<string> {
-  const logs = (name: string, options: object) => agent.client.containerLogs(name, options);
+  const logs = (name: string, options: object) => agent.client.containers.logs(name, options);
   return (await outputOf({ logs }, id)).stdout.toString();
 }
 
@@ -64,7 +64,8 @@ describe('the network bridge', () => {
     assert.match(seen, /^10\.66\.0\.1\tnode$/m);
     assert.match(seen, /^nameserver 192\.0\.2\.7$/m);
     assert.match(seen, /^eth0\nlo$/m);
-    for (const id of ['server', 'client']) await agent.client.removeContainer(id, { force: true });
+    for (const id of ['server', 'client'])
+      await agent.client.containers.remove(id, { force: true });
     assert.deepEqual(await inUse(), []);
     assert.deepEqual(await natRules(), []);
     assert.deepEqual(await readdir(layoutOf(agent.root).networks), []);
@@ -96,7 +97,7 @@ describe('the network bridge', () => {
       );
     }
     assert.equal((await inUse()).length, 1);
-    await agent.client.stopContainer('tcp', { timeout: 0 });
+    await agent.client.containers.stop('tcp', { timeout: 0 });
     // Whoever stops it hears of its end before all is freed.
     await until('that', async () => (await inUse()).length + (await natRules()).length === 0);
   });
@@ -114,9 +115,9 @@ describe('the network bridge', () => {
     const held = (await readdir(networks)).find((name) => /^brief-.*\.netns$/.test(name));
     await run('umount', [path.join(networks, held ?? '')]);
     await agent.start();
-    assert.deepEqual((await agent.client.waitContainer('brief')).exitCode, 137);
+    assert.deepEqual((await agent.client.containers.wait('brief')).exitCode, 137);
     assert.equal((await inUse()).length, 1);
-    const found = await agent.client.inspectContainer('lasting');
+    const found = await agent.client.containers.inspect('lasting');
     assert.deepEqual(
       [found.state, found.pid, found.network.addresses.length],
       ['running', lasting, 1],
@@ -129,7 +130,7 @@ describe('the network bridge', () => {
     await start(agent, 'service', 'echo run; sleep 60', always);
     await start(agent, 'job', 'sleep 60');
     await start(agent, 'stopped', 'sleep 60', always);
-    await agent.client.stopContainer('stopped', { timeout: 0 });
+    await agent.client.containers.stop('stopped', { timeout: 0 });
     const layout = layoutOf(agent.root);
     await agent.kill();
     await powerCut(agent);
@@ -137,14 +138,14 @@ describe('the network bridge', () => {
     await writeFile(path.join(layout.run, 'boot-id'), 'another');
     await rm(addresses, { recursive: true, force: true });
     await agent.start();
-    const stateOf = async (id: string) => (await agent.client.inspectContainer(id)).state;
+    const stateOf = async (id: string) => (await agent.client.containers.inspect(id)).state;
     await until('the service', async () => (await stateOf('service')) === 'running');
-    const service = await agent.client.inspectContainer('service');
+    const service = await agent.client.containers.inspect('service');
     assert.equal(service.restarts, 1);
     assert.equal(service.network.addresses.length, 1);
-    const job = await agent.client.inspectContainer('job');
+    const job = await agent.client.containers.inspect('job');
     assert.deepEqual([job.state, job.exitCode], ['exited', 255]);
-    assert.equal((await agent.client.inspectContainer('stopped')).state, 'exited');
+    assert.equal((await agent.client.containers.inspect('stopped')).state, 'exited');
     assert.equal((await inUse()).length, 1);
     assert.deepEqual((await readdir(layout.networks)).length, 2);
     const mounted = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n');

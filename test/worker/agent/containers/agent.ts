@@ -58,7 +58,7 @@ export async function startTestAgent(
 
 /** No container, and before long no file, mount and monitor of one. */
 export async function assertNothingLeft({ client, root }: TestAgent): Promise<void> {
-  assert.deepEqual(await client.listContainers(), []);
+  assert.deepEqual(await client.containers.list(), []);
   let left: string[] = [];
   await until(
     () => `nothing is left, and not ${left}`,

@@ -12,7 +12,7 @@ import { imageName, outputOf, requireContainers } from './node.ts';
 const script = (text: string) => ({ args: ['/bin/sh', '-c', text] });
 
 async function textOf(agent: TestAgent, id: string): Promise<string> {
-  const logs = (name: string, options: object) => agent.client.containerLogs(name, options);
+  const logs = (name: string, options: object) => agent.client.containers.logs(name, options);
   return (await outputOf({ logs }, id)).stdout.toString();
 }
 
@@ -24,11 +24,11 @@ describe('containers outlive their agent', () => {
     const options = script(
       'trap "end=1" USR1; while [ -z "$end" ]; do i=$((i + 1)); echo $i; sleep 0.05; done; exit 5',
     );
-    await client.createContainer({ id: 'lasting', image: imageName, options });
-    await client.startContainer('lasting');
-    const { pid } = await client.inspectContainer('lasting');
+    await client.containers.create({ id: 'lasting', image: imageName, options });
+    await client.containers.start('lasting');
+    const { pid } = await client.containers.inspect('lasting');
     const lines = async () => {
-      const { output } = await client.containerLogs('lasting');
+      const { output } = await client.containers.logs('lasting');
       const chunks = await Array.fromAsync(output);
       return (
         Buffer.concat(chunks.map(({ bytes }) => bytes))
@@ -41,11 +41,11 @@ describe('containers outlive their agent', () => {
     await agent.kill();
     await sleep(300);
     await agent.start();
-    const found = await client.inspectContainer('lasting');
+    const found = await client.containers.inspect('lasting');
     assert.deepEqual([found.state, found.pid], ['running', pid]);
     while ((await lines()) < before + 3) await sleep(20);
-    await client.killContainer('lasting', 'SIGUSR1');
-    assert.equal((await client.waitContainer('lasting')).exitCode, 5);
+    await client.containers.kill('lasting', 'SIGUSR1');
+    assert.equal((await client.containers.wait('lasting')).exitCode, 5);
     const length = await lines();
     const wanted = `${Array.from({ length }, (_, i) => i + 1).join('\n')}\n`;
     assert.equal(await textOf(agent, 'lasting'), wanted);
@@ -56,18 +56,18 @@ describe('containers outlive their agent', () => {
     await using agent = await startTestAgent();
     const { client } = agent;
     const options = script('sleep 0.3; echo done; exit 9');
-    await client.createContainer({ id: 'kept', image: imageName, options });
-    await client.createContainer({ id: 'brief', image: imageName, options, autoRemove: true });
-    await client.startContainer('kept');
-    await client.startContainer('brief');
-    const { pid } = await client.inspectContainer('kept');
+    await client.containers.create({ id: 'kept', image: imageName, options });
+    await client.containers.create({ id: 'brief', image: imageName, options, autoRemove: true });
+    await client.containers.start('kept');
+    await client.containers.start('brief');
+    const { pid } = await client.containers.inspect('kept');
     await agent.kill();
     await until('its end', () => !existsSync(`/proc/${pid}`));
     await agent.start();
-    assert.equal((await client.waitContainer('kept')).exitCode, 9);
+    assert.equal((await client.containers.wait('kept')).exitCode, 9);
     assert.equal(await textOf(agent, 'kept'), 'done\n');
-    await until('that it is removed', async () => (await client.listContainers()).length === 1);
-    assert.equal((await client.waitContainer('brief')).exitCode, 9);
+    await until('that it is removed', async () => (await client.containers.list()).length === 1);
+    assert.equal((await client.containers.wait('brief')).exitCode, 9);
     while ((await readFile('/proc/self/mountinfo', 'utf8')).includes(agent.root)) await sleep(20);
   });
 
@@ -75,14 +75,14 @@ describe('containers outlive their agent', () => {
     if (!requireContainers(t)) return;
     await using agent = await startTestAgent();
     const { client } = agent;
-    await client.createContainer({ id: 'orphan', image: imageName, options: script('sleep 60') });
-    await client.startContainer('orphan');
+    await client.containers.create({ id: 'orphan', image: imageName, options: script('sleep 60') });
+    await client.containers.start('orphan');
     const [instance = ''] = await readdir(path.join(agent.root, 'containers'));
     const file = path.join(agent.root, 'containers', instance, 'conmon.pid');
-    const { pid = 0 } = await client.inspectContainer('orphan');
+    const { pid = 0 } = await client.containers.inspect('orphan');
     process.kill(Number(await readFile(file, 'utf8')), 'SIGKILL');
     process.kill(pid, 'SIGKILL');
-    const { exitCode, error } = await client.waitContainer('orphan');
+    const { exitCode, error } = await client.containers.wait('orphan');
     assert.equal(exitCode, 255);
     assert.match(error ?? '', /monitor/);
   });
@@ -93,15 +93,15 @@ describe('containers outlive their agent', () => {
     const { client } = agent;
     for (const delay of [0, 4, 12, 25, 40, 60]) {
       const id = `at-${delay}`;
-      await client.createContainer({ id, image: imageName, options: script('sleep 60') });
-      const started = client.startContainer(id).catch(() => undefined);
+      await client.containers.create({ id, image: imageName, options: script('sleep 60') });
+      const started = client.containers.start(id).catch(() => undefined);
       await sleep(delay);
       await agent.kill();
       await started;
       await agent.start();
-      const { state } = await client.inspectContainer(id);
+      const { state } = await client.containers.inspect(id);
       assert(['created', 'running', 'exited'].includes(state), `${id} is ${state}`);
-      await client.removeContainer(id, { force: true });
+      await client.containers.remove(id, { force: true });
     }
     await assertNothingLeft(agent);
   });
@@ -111,19 +111,19 @@ describe('containers outlive their agent', () => {
     await using agent = await startTestAgent();
     const { client } = agent;
     const create = (id: string) =>
-      client.createContainer({ id, image: imageName, options: script('sleep 600') });
+      client.containers.create({ id, image: imageName, options: script('sleep 600') });
     /** What is asked, and how it is said that it was done already. */
     const acts: Record<string, [ask: (id: string) => Promise<unknown>, done: string]> = {
       create: [create, 'CONFLICT'],
-      stop: [(id) => client.stopContainer(id, { timeout: 0 }), 'no error'],
-      remove: [(id) => client.removeContainer(id, { force: true }), 'NOT_FOUND'],
+      stop: [(id) => client.containers.stop(id, { timeout: 0 }), 'no error'],
+      remove: [(id) => client.containers.remove(id, { force: true }), 'NOT_FOUND'],
     };
     for (const [name, [ask, done]] of Object.entries(acts)) {
       for (const delay of [0, 8, 30]) {
         const id = `${name}-${delay}`;
         if (name !== 'create') {
           await create(id);
-          await client.startContainer(id);
+          await client.containers.start(id);
         }
         const asked = ask(id).catch(() => undefined);
         await sleep(delay);
@@ -134,10 +134,10 @@ describe('containers outlive their agent', () => {
           assert.ok(error instanceof DrayError && error.code === done, `${id}: ${error}`);
         });
         if (name === 'stop') {
-          const { state, exitCode } = await client.inspectContainer(id);
+          const { state, exitCode } = await client.containers.inspect(id);
           assert.deepEqual([state, exitCode], ['exited', 137], id);
         }
-        if (name !== 'remove') await client.removeContainer(id, { force: true });
+        if (name !== 'remove') await client.containers.remove(id, { force: true });
       }
     }
     await assertNothingLeft(agent);

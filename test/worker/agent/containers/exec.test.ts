@@ -26,7 +26,7 @@ async function exec(agent: TestAgent, request: ExecRequest, id = 'c'): Promise<R
   const input = new PassThrough();
   const drop = new AbortController();
   const { signal } = drop;
-  const frames = await agent.client.execInContainer(id, request, input, { signal });
+  const frames = await agent.client.containers.exec(id, request, input, { signal });
   const output = { stdout: '', stderr: '' };
   const ended = read(frames, output);
   ended.catch(() => {});
@@ -68,8 +68,8 @@ const sh = (script: string, more: Partial<ExecRequest> = {}): ExecRequest => ({
 
 async function startSleeper(agent: TestAgent, id: string): Promise<void> {
   const options = { args: ['/bin/sh', '-c', 'sleep 1000'], env: ['GREETING=hello'] };
-  await agent.client.createContainer({ id, image: imageName, options });
-  await agent.client.startContainer(id);
+  await agent.client.containers.create({ id, image: imageName, options });
+  await agent.client.containers.start(id);
 }
 
 const failsWith = (code: string, exitCode?: number) => (error: unknown) =>
@@ -160,7 +160,7 @@ describe('exec', { concurrency: false }, () => {
       exec(agent, sh('true', { workingDirectory: '/proc/self/fd/3' })),
       failsWith('CONFIG_INVALID'),
     );
-    await agent.client.createContainer({
+    await agent.client.containers.create({
       id: 'idle',
       image: imageName,
       options: { args: ['true'] },
@@ -240,7 +240,7 @@ describe('exec', { concurrency: false }, () => {
     await assert.rejects(screen.ended, failsWith('AGENT_UNAVAILABLE'));
     await untilRunning(0, 'sleep', nap(3));
     await agent.start();
-    assert.equal((await agent.client.inspectContainer('c')).state, 'running');
+    assert.equal((await agent.client.containers.inspect('c')).state, 'running');
     await untilRunning(1, 'sleep', nap(4));
     assert.equal(await (await exec(agent, sh('exit 4'))).ended, 4);
   });

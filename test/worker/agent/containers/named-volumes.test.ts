@@ -14,7 +14,7 @@ describe('what a node keeps beside its containers', () => {
     const { client } = agent;
     const folder = path.join(agent.root, 'volumes');
     const make = (id: string, source: string) =>
-      client.createContainer({
+      client.containers.create({
         id,
         image: imageName,
         options: { args: ['true'], mounts: [{ type: 'volume', source, target: '/data' }] },
@@ -26,7 +26,7 @@ describe('what a node keeps beside its containers', () => {
       Object.fromEntries((await client.listVolumes()).map(({ name, usedBy }) => [name, usedBy]));
     assert.deepEqual(await users(), { other: ['c'], shared: ['a', 'b'] });
     await assert.rejects(client.removeVolume('shared'), { code: 'CONFLICT', message: /a, b/ });
-    for (const id of ['a', 'b']) await client.removeContainer(id);
+    for (const id of ['a', 'b']) await client.containers.remove(id);
     await client.removeVolume('shared');
     assert.deepEqual(await users(), { other: ['c'] });
     for (const name of ['shared', '..', '.', 'a/b', '../volumes/other']) {

@@ -17,15 +17,15 @@ describe('what can be seen of containers', { concurrency: false }, () => {
   after(async () => await agent?.[Symbol.asyncDispose]());
 
   async function start(id: string, text: string, more: object = {}): Promise<void> {
-    await agent.client.createContainer({
+    await agent.client.containers.create({
       ...{ id, image: imageName, options: script(text) },
       ...more,
     });
-    await agent.client.startContainer(id);
+    await agent.client.containers.start(id);
   }
 
   async function eventsAfter(id: number): Promise<ContainerEvent[]> {
-    const { events } = await agent.client.events({ after: id });
+    const { events } = await agent.client.containers.events({ after: id });
     return await Array.fromAsync(events);
   }
 
@@ -37,10 +37,10 @@ describe('what can be seen of containers', { concurrency: false }, () => {
     await start('busy', 'while :; do :; done');
     await start('idle', 'exec sleep 1000');
     await until('the sleep', async () => {
-      const [only] = await agent.client.listProcesses('idle');
+      const [only] = await agent.client.containers.processes('idle');
       return only?.command === 'sleep 1000';
     });
-    const one = await agent.client.stats();
+    const one = await agent.client.containers.stats();
     let two = one;
     const used = (id: string) => {
       const [before, now] = [one, two].map((all) => all.find((stats) => stats.id === id));
@@ -48,7 +48,7 @@ describe('what can be seen of containers', { concurrency: false }, () => {
       return (now.cpuNanoseconds - before.cpuNanoseconds) / 1e6;
     };
     await until('CPU that is used', async () => {
-      two = await agent.client.stats();
+      two = await agent.client.containers.stats();
       return used('busy') > 100;
     });
     assert.ok(used('idle') < 50, `${used('idle')} ms`);
@@ -63,10 +63,12 @@ describe('what can be seen of containers', { concurrency: false }, () => {
     await start('tree', 'sleep 1001 & sleep 1002 & wait');
     // A child is a second shell until it has become what it is to run.
     await until('both', async () => {
-      const commands = (await agent.client.listProcesses('tree')).map(({ command }) => command);
+      const commands = (await agent.client.containers.processes('tree')).map(
+        ({ command }) => command,
+      );
       return commands.filter((command) => command.startsWith('sleep')).length === 2;
     });
-    const processes = await agent.client.listProcesses('tree');
+    const processes = await agent.client.containers.processes('tree');
     assert.deepEqual(processes.map(({ command }) => command).sort(), [
       '/bin/sh -c sleep 1001 & sleep 1002 & wait',
       'sleep 1001',
@@ -74,29 +76,29 @@ describe('what can be seen of containers', { concurrency: false }, () => {
     ]);
     const [first] = processes;
     assert.equal(first?.ownPid, 1);
-    assert.equal(first?.pid, (await agent.client.inspectContainer('tree')).pid);
+    assert.equal(first?.pid, (await agent.client.containers.inspect('tree')).pid);
     assert.ok(Math.abs(Date.now() - Date.parse(first?.startedAt ?? '')) < 60_000);
-    await agent.client.removeContainer('tree', { force: true });
+    await agent.client.containers.remove('tree', { force: true });
     await assert.rejects(
-      agent.client.listProcesses('tree'),
+      agent.client.containers.processes('tree'),
       (error) => error instanceof DrayError && error.code === 'NOT_FOUND',
     );
   });
 
   test('events: each change once, in order, with ids to go on from; also across a kill of the agent', async (t) => {
     if (!requireContainers(t)) return;
-    const begin = (await agent.client.events({})).after;
-    const following = await agent.client.events({ follow: true });
+    const begin = (await agent.client.containers.events({})).after;
+    const following = await agent.client.containers.events({ follow: true });
     const seen: ContainerEvent[] = [];
     const reading = (async () => {
       for await (const event of following.events) seen.push(event);
     })();
     reading.catch(() => {});
     await start('brief', 'exit 7', { autoRemove: false });
-    await agent.client.waitContainer('brief');
-    await agent.client.removeContainer('brief');
+    await agent.client.containers.wait('brief');
+    await agent.client.containers.remove('brief');
     await start('killed', 'sleep 1000');
-    await agent.client.removeContainer('killed', { force: true });
+    await agent.client.containers.remove('killed', { force: true });
     const life = ['create brief', 'start brief', 'die brief 7', 'remove brief'].concat([
       'create killed',
       'start killed',
@@ -116,7 +118,7 @@ describe('what can be seen of containers', { concurrency: false }, () => {
     await assert.rejects(reading, DrayError);
     await sleep(1300);
     await agent.start();
-    await agent.client.waitContainer('lasting');
+    await agent.client.containers.wait('lasting');
     const last = seen.findLast(({ container }) => container === 'killed')?.id ?? 0;
     const missed = said(await eventsAfter(last)).filter((line) => line.includes('lasting'));
     assert.deepEqual(missed, ['create lasting', 'start lasting', 'die lasting 9']);

@@ -51,9 +51,9 @@ test('an agent in a pod: containers outlive the pod with their output and exit c
   try {
     const script = 'i=0; until [ -e /go ]; do echo $i; i=$((i+1)); sleep 0.05; done; exit 5';
     const options = { args: ['/bin/sh', '-c', script] };
-    await client.createContainer({ id: 'lasting', image: imageName, options });
-    await client.startContainer('lasting');
-    const { pid } = await client.inspectContainer('lasting');
+    await client.containers.create({ id: 'lasting', image: imageName, options });
+    await client.containers.start('lasting');
+    const { pid } = await client.containers.inspect('lasting');
     assert.ok(pod.pids().length > 0, 'the agent is in the pod');
     // As the runtime of the pod ends it.
     for (let left = pod.pids(); left.length > 0; left = pod.pids()) {
@@ -68,21 +68,21 @@ test('an agent in a pod: containers outlive the pod with their output and exit c
     }
     await agent.kill();
     await agent.start();
-    const found = await client.inspectContainer('lasting');
+    const found = await client.containers.inspect('lasting');
     assert.deepEqual([found.state, found.pid], ['running', pid]);
-    const logs = (id: string, wanted: object) => client.containerLogs(id, wanted);
+    const logs = (id: string, wanted: object) => client.containers.logs(id, wanted);
     const lines = async () => (await outputOf({ logs }, 'lasting')).stdout.toString().split('\n');
     const [instance = ''] = execFileSync('ls', [path.join(root, 'containers')], {
       encoding: 'utf8',
     }).split('\n');
     execFileSync('touch', [path.join(root, 'containers', instance, 'rootfs', 'go')]);
-    assert.equal((await client.waitContainer('lasting')).exitCode, 5);
+    assert.equal((await client.containers.wait('lasting')).exitCode, 5);
     const said = await lines();
     assert.deepEqual(
       said.slice(0, -1),
       said.slice(0, -1).map((_, i) => String(i)),
     );
-    await client.removeContainer('lasting');
+    await client.containers.remove('lasting');
   } finally {
     await agent.kill();
     execFileSync('umount', ['--lazy', root]);

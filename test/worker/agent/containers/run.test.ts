@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { StartedContainer } from '../../../../producer/agent/client.ts';
+import type { StartedContainer } from '../../../../producer/agent/containers.ts';
 import { until } from '../../../support/until.ts';
 import { assertNothingLeft, startTestAgent } from './agent.ts';
 import { imageName, requireContainers } from './node.ts';
@@ -18,7 +18,7 @@ describe('a container that is made, run and removed by one request', () => {
     await using agent = await startTestAgent();
     for (const exitCode of [0, 5]) {
       const line = `echo out; echo err >&2; seq 20000; exit ${exitCode}`;
-      const started = await agent.client.runContainer(request('brief', line));
+      const started = await agent.client.containers.run(request('brief', line));
       assert.equal(started.id, 'brief');
       const { stdout, stderr } = await readAll(started);
       assert.deepEqual([stdout.length, stderr], [108_898, 'err\n']);
@@ -31,7 +31,7 @@ describe('a container that is made, run and removed by one request', () => {
     if (!requireContainers(t)) return;
     await using agent = await startTestAgent();
     for (const _ of [1, 2, 3]) {
-      const started = await agent.client.runContainer(request('brief', 'echo out'));
+      const started = await agent.client.containers.run(request('brief', 'echo out'));
       assert.equal((await readAll(started)).stdout, 'out\n');
       await agent.kill();
       await agent.start();
@@ -44,7 +44,7 @@ describe('a container that is made, run and removed by one request', () => {
     await using agent = await startTestAgent();
     const asked = { ...request('wrong', ''), options: { args: ['/bin/nothing'] } };
     for (const _ of [1, 2]) {
-      await assert.rejects(agent.client.runContainer(asked), {
+      await assert.rejects(agent.client.containers.run(asked), {
         code: 'RUNTIME_FAILED',
         context: { exitCode: 127 },
       });
@@ -58,7 +58,7 @@ describe('a container that is made, run and removed by one request', () => {
     const { client } = agent;
     for (const delay of [1, 5, 10, 20, 40, 80]) {
       const signal = AbortSignal.timeout(delay);
-      const started = client.runContainer(request(`at-${delay}`, 'sleep 60'), { signal });
+      const started = client.containers.run(request(`at-${delay}`, 'sleep 60'), { signal });
       await started.catch(() => {});
     }
     // What was being started runs on, as with a command whose terminal was closed.
@@ -66,12 +66,12 @@ describe('a container that is made, run and removed by one request', () => {
     await until(
       () => `all run, and not ${states}`,
       async () => {
-        states = (await client.listContainers()).map(({ state }) => state);
+        states = (await client.containers.list()).map(({ state }) => state);
         return states.every((state) => state === 'running');
       },
     );
-    for (const { id } of await client.listContainers()) {
-      await client.removeContainer(id, { force: true });
+    for (const { id } of await client.containers.list()) {
+      await client.containers.remove(id, { force: true });
     }
     await assertNothingLeft(agent);
   });
@@ -83,14 +83,14 @@ describe('a container that is made, run and removed by one request', () => {
       ...request('lasting', 'echo one; sleep 1; echo two; exit 6'),
       autoRemove: false,
     };
-    const started = await agent.client.runContainer(asked);
+    const started = await agent.client.containers.run(asked);
     const first = await started.output[Symbol.asyncIterator]().next();
     assert.equal(Buffer.from(first.value?.bytes ?? []).toString(), 'one\n');
     await agent.kill();
     await agent.start();
-    assert.deepEqual(await agent.client.waitContainer('lasting'), { exitCode: 6 });
+    assert.deepEqual(await agent.client.containers.wait('lasting'), { exitCode: 6 });
     let text = '';
-    const { output } = await agent.client.containerLogs('lasting', { from: started.from });
+    const { output } = await agent.client.containers.logs('lasting', { from: started.from });
     for await (const { bytes } of output) text += Buffer.from(bytes).toString();
     assert.equal(text, 'one\ntwo\n');
   });

@@ -126,22 +126,22 @@ describe('restart policies', () => {
     await using agent = await startTestAgent();
     const { client } = agent;
     const options = { args: shell('echo run; sleep 60'), ...policy('always') };
-    await client.createContainer({ id: 'service', image: imageName, options });
-    await client.createContainer({ id: 'rests', image: imageName, options });
-    const { pid = 0 } = await client.startContainer('service');
-    await client.startContainer('rests');
-    await client.stopContainer('rests', { timeout: 0 });
+    await client.containers.create({ id: 'service', image: imageName, options });
+    await client.containers.create({ id: 'rests', image: imageName, options });
+    const { pid = 0 } = await client.containers.start('service');
+    await client.containers.start('rests');
+    await client.containers.stop('rests', { timeout: 0 });
     await agent.kill();
     process.kill(pid, 'SIGKILL');
     await sleep(200);
     await agent.start();
     let found: ContainerStatus | undefined;
     await until('a restart', async () => {
-      found = await client.inspectContainer('service');
+      found = await client.containers.inspect('service');
       return found.state === 'running' && found.restarts === 1;
     });
     assert.notEqual(found?.pid, pid);
-    assert.equal((await client.inspectContainer('rests')).state, 'exited');
+    assert.equal((await client.containers.inspect('rests')).state, 'exited');
   });
 });
 
@@ -153,12 +153,12 @@ describe('paused containers', () => {
     const options = {
       args: shell('trap "exit 5" TERM; i=0; while :; do echo $i; sleep 0.05; done'),
     };
-    await client.createContainer({ id: 'tick', image: imageName, options });
-    await client.startContainer('tick');
-    assert.equal((await client.pauseContainer('tick')).state, 'paused');
+    await client.containers.create({ id: 'tick', image: imageName, options });
+    await client.containers.start('tick');
+    assert.equal((await client.containers.pause('tick')).state, 'paused');
     const length = async () => {
       let bytes = 0;
-      const { output } = await client.containerLogs('tick');
+      const { output } = await client.containers.logs('tick');
       for await (const chunk of output) bytes += chunk.bytes.length;
       return bytes;
     };
@@ -172,13 +172,13 @@ describe('paused containers', () => {
     await agent.kill();
     await agent.start();
     await sleep(300);
-    assert.equal((await client.inspectContainer('tick')).state, 'paused');
+    assert.equal((await client.containers.inspect('tick')).state, 'paused');
     assert.equal(await length(), before);
-    await assert.rejects(client.pauseContainer('tick'), { code: 'CONFLICT' });
-    await client.unpauseContainer('tick');
+    await assert.rejects(client.containers.pause('tick'), { code: 'CONFLICT' });
+    await client.containers.unpause('tick');
     await until('output', async () => (await length()) > before);
-    await client.pauseContainer('tick');
-    assert.equal((await client.stopContainer('tick')).exitCode, 5);
+    await client.containers.pause('tick');
+    assert.equal((await client.containers.stop('tick')).exitCode, 5);
   });
 });
 
@@ -255,9 +255,9 @@ describe('health', () => {
     const { client } = agent;
     const healthcheck = { test: ['CMD-SHELL', 'test -e /tmp/well'], interval: 100, retries: 1 };
     const options = { args: shell('sleep 600'), healthcheck };
-    await client.createContainer({ id: 'sick', image: imageName, options });
-    const { pid } = await client.startContainer('sick');
-    const health = async () => (await client.inspectContainer('sick')).health?.state;
+    await client.containers.create({ id: 'sick', image: imageName, options });
+    const { pid } = await client.containers.start('sick');
+    const health = async () => (await client.containers.inspect('sick')).health?.state;
     await until('sickness', async () => (await health()) === 'unhealthy');
     await agent.kill();
     await writeFile(`/proc/${pid}/root/tmp/well`, '');

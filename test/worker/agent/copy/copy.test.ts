@@ -188,34 +188,34 @@ describe('dray cp at the agent', { concurrency: false }, () => {
     const { client } = agent;
     const mounts = [{ type: 'tmpfs' as const, target: '/mem' }];
     const options = { args: ['sleep', '1000'], mounts };
-    await client.createContainer({ id: 'c', image: imageName, options });
+    await client.containers.create({ id: 'c', image: imageName, options });
     const send = async (folder: string, name: string) =>
-      await client.copyIn(
+      await client.containers.copyIn(
         'c',
         { path: folder, name },
         Readable.from([await tarOf([{ name: 'f', content: name }])]),
       );
     const receive = async (from: string) => {
       const chunks: Uint8Array[] = [];
-      for await (const chunk of await client.copyOut('c', { path: from, name: 'x' }))
+      for await (const chunk of await client.containers.copyOut('c', { path: from, name: 'x' }))
         chunks.push(chunk);
       return (await entriesOf(Buffer.concat(chunks)))[0]?.text;
     };
     await send('/tmp', 'before');
     await assert.rejects(send('/mem', 'hidden'), isCode('CONFLICT'));
-    await client.startContainer('c');
+    await client.containers.start('c');
     await send('/tmp', 'during');
     await send('/mem', 'inside');
     assert.equal(await receive('/tmp/before'), 'before');
     assert.equal(await receive('/mem/inside'), 'inside');
     await assert.rejects(receive('/proc/1/root/tmp/before'), isCode('NOT_FOUND'));
-    await client.killContainer('c', 'SIGKILL');
-    await client.waitContainer('c');
+    await client.containers.kill('c', 'SIGKILL');
+    await client.containers.wait('c');
     assert.equal(await receive('/tmp/during'), 'during');
     await send('/tmp', 'behind');
-    assert.equal((await client.lookUpFile('c', { path: '/tmp/behind' })).type, 'file');
+    assert.equal((await client.containers.findFile('c', { path: '/tmp/behind' })).type, 'file');
     assert(!(await readFile('/proc/self/mountinfo', 'utf8')).includes(`${agent.root}/containers`));
-    await client.removeContainer('c');
+    await client.containers.remove('c');
     await assert.rejects(receive('/tmp/during'), isCode('NOT_FOUND'));
   });
 });
