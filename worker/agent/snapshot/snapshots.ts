@@ -11,12 +11,13 @@ import { chmod, mkdir, readdir, realpath, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { DrayError } from '../../../shared/errors.ts';
 import type { ChainID } from '../../../shared/image/digest.ts';
-import { bindMount, mountOverlay, unmount } from '../linux/mount.ts';
+import { unmount } from '../linux/mount.ts';
 import type { NodeDatabase } from '../node-database.ts';
 import { Claims } from './claims.ts';
 import { Flush } from './flush.ts';
 import { removeTree, type Usage, usageOf } from './folders.ts';
-import { idMapLabel, mountMappedOverlay, parseIDMap } from './mapped-overlay.ts';
+import { mountLayout, mountsOf, type SnapshotLayout } from './layout.ts';
+import { idMapLabel, parseIDMap } from './mapped-overlay.ts';
 import { mountsUsing, readMountTable } from './mount-table.ts';
 import { type Mount, parseKey, type Snapshot } from './snapshot.ts';
 import { SnapshotRows } from './snapshot-rows.ts';
@@ -146,17 +147,9 @@ export class Snapshots {
     return this.#open('view', key, parent, options);
   }
 
-  /** How an active snapshot or view is mounted: as an overlay, or as a bind where there is one folder. @throws NOT_FOUND */
+  /** How an active snapshot or view is mounted. @throws NOT_FOUND */
   mounts(key: string): Mount[] {
-    const { writable, lower, upper, work } = this.#layout(key);
-    const [only] = lower;
-    if (lower.length === 0) return [bind(upper, writable)];
-    if (!writable && lower.length === 1 && only !== undefined) return [bind(only, false)];
-    const options = [`lowerdir=${lower.map((path) => escapePath(path, ':')).join(':')}`];
-    if (writable) {
-      options.unshift(`workdir=${escapePath(work, ',')}`, `upperdir=${escapePath(upper, ',')}`);
-    }
-    return [{ type: 'overlay', source: 'overlay', options: ['index=off', ...options] }];
+    return mountsOf(this.#layout(key));
   }
 
   /**
@@ -166,27 +159,20 @@ export class Snapshots {
    */
   async mount(key: string, target: string, options: CallOptions = {}): Promise<void> {
     using _change = await this.#changes.take(key, options);
-    const { id, writable, lower, upper, work, idMap } = this.#layout(key);
+    const layout = this.#layout(key);
     mkdirSync(target, { recursive: true });
     const place = realpathSync.native(target);
     const table = readMountTable();
     if (table.some((mount) => mount.target === place)) {
-      if (this.#rows.mountedAt(place) === id) return;
+      if (this.#rows.mountedAt(place) === layout.id) return;
       throw new DrayError('CONFLICT', `Something else is mounted at ${place}`, {
         hint: 'Unmount it, or choose another folder.',
       });
     }
     // Recorded first: a mount that nobody knows of would let its snapshot be removed.
-    this.#rows.recordMount(place, id);
+    this.#rows.recordMount(place, layout.id);
     try {
-      const [only] = lower;
-      if (lower.length === 0) await bindMount(upper, place, { readOnly: !writable });
-      else if (writable && idMap !== undefined)
-        await mountMappedOverlay({ lower, upper, work, target: place }, idMap);
-      else if (writable) await mountOverlay({ lower, upper, work, target: place });
-      else if (lower.length === 1 && only !== undefined)
-        await bindMount(only, place, { readOnly: true });
-      else await mountOverlay({ lower, target: place });
+      await mountLayout(layout, place);
     } catch (error) {
       this.#rows.forgetMount(place);
       throw error;
@@ -323,7 +309,8 @@ export class Snapshots {
     }
   }
 
-  #layout(key: string) {
+  /** @throws NOT_FOUND; USAGE for what is committed */
+  #layout(key: string): SnapshotLayout {
     const { id, kind, parent, labels } = this.#require(key);
     if (kind === 'committed') {
       throw new DrayError('USAGE', `${key} is committed, and mounted only below another`, {
@@ -382,18 +369,6 @@ function copyAttributes(from: string, to: string): void {
   chownSync(to, uid, gid);
   chmodSync(to, mode & 0o7777);
   utimesSync(to, atime, mtime);
-}
-
-function bind(source: string, writable: boolean): Mount {
-  return { type: 'bind', source, options: [writable ? 'rw' : 'ro', 'rbind'] };
-}
-
-/** mount(2) splits options at commas, and overlay splits its lower folders at colons. */
-function escapePath(path: string, ...separators: string[]): string {
-  return ['\\', ',', ...separators.filter((s) => s !== ',')].reduce(
-    (text, special) => text.replaceAll(special, `\\${special}`),
-    path,
-  );
 }
 
 function taken(key: string): DrayError {
