@@ -1,4 +1,5 @@
 import { closeFile, type FileTime } from '../linux/files.ts';
+import { pathOf } from './paths.ts';
 
 /** What a folder's entry says; it is set when all that is inside was made. */
 export interface FolderAttributes {
@@ -30,6 +31,24 @@ export interface Folder {
   /** Names of hard links in it to what is not in the layer; some may have been replaced since. */
   links: Set<string> | undefined;
   fd: number;
+}
+
+/** A folder that no entry named so far. @param isAnew stands where the layer had something else, or deleted it */
+export function newFolder(name: string, parent: Folder | undefined, isAnew: boolean): Folder {
+  return {
+    path: parent === undefined ? '' : pathOf(parent.path, name),
+    name,
+    parent,
+    depth: parent === undefined ? 0 : parent.depth + 1,
+    attributes: undefined,
+    opaque: isAnew,
+    fresh: isAnew,
+    stated: false,
+    gid: 0,
+    inherits: false,
+    links: undefined,
+    fd: -1,
+  };
 }
 
 /** Whether the folder takes its attributes from a lower one that it merges with. */

@@ -24,6 +24,7 @@ import {
   type FolderAttributes,
   isHidden,
   mayMerge,
+  newFolder,
   state,
 } from './folder.ts';
 import { invalid, invalidAlone, type LayerLimits, limitError, shown } from './limits.ts';
@@ -73,20 +74,9 @@ export class StagingTree implements Disposable {
   ) {
     this.#limits = limits;
     this.#lower = lowerDirs.length === 0 ? undefined : new LowerView(lowerDirs);
-    this.#root = {
-      path: '',
-      name: '',
-      parent: undefined,
-      depth: 0,
-      attributes: undefined,
-      opaque: false,
-      fresh: false,
-      stated: true,
-      gid: 0,
-      inherits: false,
-      links: undefined,
-      fd: openFolder(target),
-    };
+    this.#root = newFolder('', undefined, false);
+    this.#root.stated = true;
+    this.#root.fd = openFolder(target);
     this.#folders.set('', this.#root);
   }
 
@@ -345,26 +335,13 @@ export class StagingTree implements Disposable {
 
   #make(parent: Folder, name: string, mode: number): Folder {
     const path = pathOf(parent.path, name);
-    const depth = parent.depth + 1;
     const { maxDepth } = this.#limits;
-    if (depth > maxDepth) throw limitError(`${shown(path)} lies deeper than ${maxDepth} folders`);
+    if (parent.depth >= maxDepth)
+      throw limitError(`${shown(path)} lies deeper than ${maxDepth} folders`);
     this.#remember(path.length);
     const replaced = this.#replace(parent, name, (dir) => makeFolderAt(dir, name, mode));
-    const folder: Folder = {
-      path,
-      name,
-      parent,
-      depth,
-      attributes: undefined,
-      // Where the layer had something else, a folder of the layers below is gone.
-      opaque: replaced,
-      fresh: replaced,
-      stated: false,
-      gid: 0,
-      inherits: false,
-      links: undefined,
-      fd: -1,
-    };
+    // Where the layer had something else, a folder of the layers below is gone.
+    const folder = newFolder(name, parent, replaced);
     this.#folders.set(path, folder);
     return folder;
   }

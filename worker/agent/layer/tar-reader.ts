@@ -2,9 +2,9 @@ import { invalid, type LayerLimits, limitError, shown } from './limits.ts';
 import { type PaxRecords, parsePax, xattrsOf } from './pax.ts';
 import { bodyMap, checkMap, oldGnuMap, paxSparse } from './sparse.ts';
 import type { EntryType, TarEntry } from './tar-entry.ts';
+import { blockSize, hasChecksum, headerName, headerText, isZero } from './tar-header.ts';
 import { clampTime, parseDecimal, parseNumber, parseTime } from './tar-numbers.ts';
 
-const blockSize = 512;
 const maxID = 2 ** 32 - 2;
 
 const types: Record<string, EntryType> = {
@@ -304,58 +304,10 @@ function timeOf(pax: PaxRecords | undefined, block: Buffer, at: number) {
     : { seconds: parseNumber(block, at + 136, 12, 'time'), nanoseconds: 0 };
 }
 
-/** The name of a ustar header has a first part elsewhere. */
-function headerName(block: Buffer, at: number): string {
-  const name = headerText(block, at, 100);
-  // "ustar\0": the old GNU format has other things where ustar has the prefix, and a blank here.
-  if (block[at + 262] !== 0 || block.toString('latin1', at + 257, at + 262) !== 'ustar')
-    return name;
-  const isStar = block.toString('latin1', at + 508, at + 512) === 'tar\0';
-  const prefix = headerText(block, at + 345, isStar ? 131 : 155);
-  return prefix === '' ? name : `${prefix}/${name}`;
-}
-
-function headerText(block: Buffer, start: number, length: number): string {
-  let end = start;
-  while (end < start + length && block[end] !== 0) end++;
-  return block.toString('latin1', start, end);
-}
-
 /** A GNU long name: it ends with a NUL, and must not have more after it. */
 function text(body: Buffer): string {
   const end = body.indexOf(0);
   if (end < 0) return body.toString('latin1');
   if (body.subarray(end).some((byte) => byte !== 0)) throw invalid('A name in the layer has a NUL');
   return body.toString('latin1', 0, end);
-}
-
-function isZero(block: Buffer, at: number): boolean {
-  for (let index = at; index < at + blockSize; index++) if (block[index] !== 0) return false;
-  return true;
-}
-
-/** The sum of the header's bytes, with its own field as blanks; old writers summed them as signed. */
-function hasChecksum(block: Buffer, at: number): boolean {
-  let unsigned = 0;
-  let high = 0;
-  for (let index = at; index < at + blockSize; index++) {
-    const byte = block[index] ?? 0;
-    unsigned += byte;
-    high += byte >> 7;
-  }
-  for (let index = at + 148; index < at + 156; index++) {
-    const byte = block[index] ?? 0;
-    unsigned += 0x20 - byte;
-    high -= byte >> 7;
-  }
-  const given = checksumAt(block, at + 148);
-  return given === unsigned || given === unsigned - 256 * high;
-}
-
-function checksumAt(block: Buffer, at: number): number | undefined {
-  try {
-    return parseNumber(block, at, 8, 'checksum');
-  } catch {
-    return undefined;
-  }
 }
