@@ -58,10 +58,12 @@ function lineOf({
   exitCode,
   error,
   health,
+  restarts,
 }: ContainerEvent): string {
   const more = [
     ...(exitCode === undefined ? [] : [`exit code ${exitCode}`]),
     ...(health === undefined ? [] : [health]),
+    ...(restarts === undefined ? [] : [`restart ${restarts}`]),
     ...(error === undefined ? [] : [error]),
   ].join(', ');
   return printable(

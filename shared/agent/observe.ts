@@ -59,4 +59,6 @@ export interface ContainerEvent {
   error?: string;
   /** Of `health`. */
   health?: string;
+  /** Of `start`: how often its restart policy has started it by now; not where somebody started it. */
+  restarts?: number;
 }

@@ -31,6 +31,7 @@ const steps = [
   ALTER TABLE containers ADD COLUMN addresses TEXT NOT NULL DEFAULT '[]';
   ALTER TABLE containers ADD COLUMN health TEXT`,
   'ALTER TABLE containers ADD COLUMN backoff INTEGER NOT NULL DEFAULT 0',
+  'ALTER TABLE containers ADD COLUMN kill_at INTEGER',
 ];
 
 /** The rows of the node's containers. */
@@ -96,7 +97,7 @@ export class ContainerRows {
     this.#database.run(
       `UPDATE containers SET state = ?, args = ?, stop_signal = ?, started_at = ?, finished_at = ?,
         pid = ?, exit_code = ?, error = ?, settings = ?, restarts = ?, stop_requested = ?, oom_killed = ?,
-        addresses = ?, backoff = ? WHERE instance = ?`,
+        addresses = ?, backoff = ?, kill_at = ? WHERE instance = ?`,
       container.state,
       JSON.stringify(container.args),
       container.stopSignal,
@@ -111,6 +112,7 @@ export class ContainerRows {
       container.oomKilled ? 1 : 0,
       JSON.stringify(container.addresses),
       container.backoff,
+      container.killAt?.getTime() ?? null,
       container.instance,
     );
   }
@@ -138,7 +140,7 @@ export class ContainerRows {
 }
 
 function fromRow(row: Row): Container {
-  const { started_at, finished_at, pid, exit_code, error, health } = row;
+  const { started_at, finished_at, pid, exit_code, error, health, kill_at } = row;
   return {
     id: String(row.id),
     instance: String(row.instance),
@@ -153,6 +155,7 @@ function fromRow(row: Row): Container {
     restarts: Number(row.restarts),
     stopRequested: row.stop_requested === 1,
     backoff: Number(row.backoff),
+    ...(kill_at === null ? {} : { killAt: new Date(Number(kill_at)) }),
     oomKilled: row.oom_killed === 1,
     addresses: JSON.parse(String(row.addresses)) as string[],
     ...(health === null ? {} : { health: JSON.parse(String(health)) as HealthStatus }),

@@ -45,6 +45,8 @@ export interface Container {
   restarts: number;
   /** Somebody wanted it to end: its restart policy rests until somebody starts it. */
   stopRequested: boolean;
+  /** Somebody asked it to stop: when it is killed, unless it has ended by then. */
+  killAt?: Date;
   /** Milliseconds between its end and the restart by its policy, the last time; 0: there was none. */
   backoff: number;
   oomKilled: boolean;

@@ -22,7 +22,7 @@ import { pauseContainer } from './pause.ts';
 import { reconcile } from './reconcile.ts';
 import { type ContainerRoot, openRoot } from './root.ts';
 import type { ContainerServices } from './services.ts';
-import { killContainer, stopContainer } from './stop.ts';
+import { finishStop, killContainer, stopContainer } from './stop.ts';
 import { Supervisor } from './supervisor.ts';
 import { waitForEnd } from './wait.ts';
 
@@ -67,7 +67,18 @@ export class Containers implements AsyncDisposable {
     await reconcile(services, options);
     const containers = new Containers(services, events);
     containers.#supervisor.takeOver();
+    containers.#finishStops();
     return containers;
+  }
+
+  /** Of those that were asked to stop by way of the agent before this one. */
+  #finishStops(): void {
+    for (const container of this.#services.rows.list()) {
+      if (container.killAt === undefined || !isLive(container.state)) continue;
+      finishStop(this.#services, this.#supervisor, container).catch((error: unknown) => {
+        this.#services.log.error({ err: error, container: container.id }, 'could not be stopped');
+      });
+    }
   }
 
   /** What the runtime prints of its version. @throws TOOL_MISSING */
@@ -126,22 +137,25 @@ export class Containers implements AsyncDisposable {
 
   /**
    * Makes a container and runs its command, of whose output nothing is missed. What could not be started is left
-   * as {@link start} leaves it; what was not started because the caller left is removed.
+   * as {@link start} leaves it; what the caller did not wait for is removed, also when it runs by then.
    * @throws as {@link create} and {@link start}
    */
   async run(request: CreateContainerRequest, options: CallOptions = {}): Promise<RunningContainer> {
     const { id, warnings = [] } = await this.create(request, options);
+    const { instance } = this.#services.rows.require(id);
     await using opened = new AsyncDisposableStack();
     try {
       const log = opened.use(await this.logs(id, { ...options, follow: true }));
       await this.start(id, options);
+      options.signal?.throwIfAborted();
       const exited = this.wait(id, options);
       exited.catch(() => {});
       opened.move();
       return { id, warnings, log, exited };
     } catch (error) {
-      if (options.signal?.aborted && this.#services.rows.get(id)?.state === 'created') {
-        await this.remove(id);
+      if (options.signal?.aborted) {
+        const isOurs = this.#services.rows.get(id)?.instance === instance;
+        if (isOurs) await this.remove(id, { force: true });
       } else if (request.autoRemove === true) {
         // Its name is free once the caller hears of it.
         await this.wait(id, options).catch(() => {});

@@ -67,6 +67,12 @@ const steps = [
   CREATE TRIGGER event_remove AFTER DELETE ON containers WHEN OLD.state <> 'creating' BEGIN
     ${columns} VALUES (${now}, 'remove', OLD.id, OLD.image, NULL, NULL, NULL);
   END`,
+  `ALTER TABLE events ADD COLUMN restarts INTEGER;
+  CREATE TRIGGER event_restart AFTER INSERT ON events WHEN NEW.kind = 'start' BEGIN
+    UPDATE events SET restarts = (
+      SELECT restarts FROM containers WHERE id = NEW.container AND restarts > 0
+    ) WHERE id = NEW.id;
+  END`,
 ];
 
 export interface EventsRequest {
@@ -124,6 +130,7 @@ function eventOf({
   exit_code,
   error,
   health,
+  restarts,
 }: Row): ContainerEvent {
   return {
     id: Number(id),
@@ -134,5 +141,6 @@ function eventOf({
     ...(exit_code === null ? {} : { exitCode: Number(exit_code) }),
     ...(error === null ? {} : { error: String(error) }),
     ...(health === null ? {} : { health: String(health) }),
+    ...(restarts === null ? {} : { restarts: Number(restarts) }),
   };
 }

@@ -193,7 +193,7 @@ export async function describeEnd(
 
 /** A container in state exited. */
 export function ended(container: Container, exitCode: number, error?: string): Container {
-  const { pid: _pid, error: _error, ...rest } = container;
+  const { pid: _pid, error: _error, killAt: _killAt, ...rest } = container;
   return {
     ...rest,
     state: 'exited',

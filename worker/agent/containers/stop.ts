@@ -21,21 +21,22 @@ export async function killContainer(
   supervisor: Supervisor,
   id: string,
   signalName: string,
-  options: CallOptions,
+  options: CallOptions = {},
 ): Promise<void> {
   const number = parseSignal(signalName, { code: 'USAGE' });
   using _change = await supervisor.changes.take(id, options);
   const container = services.rows.require(id);
   const isRunning = container.state === 'running' || container.state === 'paused';
   if (isRunning && (await sendSignal(services, container, number))) return;
+  if (isRunning) services.rows.update(container);
   throw new DrayError('CONFLICT', `Container ${id} is not running`, {
     hint: 'dray ps --all shows the state of every container.',
   });
 }
 
 /**
- * Sends the stop signal, and SIGKILL after the container's time, or `timeout` milliseconds. One that does not run
- * is success.
+ * Sends the stop signal, and SIGKILL after the container's time, or `timeout` milliseconds, also when the caller has
+ * left or the agent died by then ({@link finishStop}). One that does not run is success.
  * @throws NOT_FOUND
  */
 export async function stopContainer(
@@ -46,21 +47,32 @@ export async function stopContainer(
 ): Promise<ContainerExit> {
   const begun = await askToStop(services, supervisor, id, options);
   if (begun === undefined) return exitOf(services.rows.require(id));
-  const usual = begun.options.stopTimeout;
-  const timeout = options.timeout ?? (usual === undefined ? usualStopTimeout : usual * 1000);
-  const bound = AbortSignal.timeout(timeout);
-  const either = options.signal === undefined ? bound : AbortSignal.any([bound, options.signal]);
+  const finished = finishStop(services, supervisor, begun);
+  finished.catch(() => {});
+  return await Promise.race([finished, waitForEnd(services, supervisor, id, options)]);
+}
+
+/** Waits for the end of a container that was sent its stop signal, and kills it at the time that its row has for that. */
+export async function finishStop(
+  services: ContainerServices,
+  supervisor: Supervisor,
+  { id, instance, killAt = new Date() }: Container,
+): Promise<ContainerExit> {
+  const bound = AbortSignal.timeout(Math.max(0, killAt.getTime() - Date.now()));
   try {
-    return await waitForEnd(services, supervisor, id, { signal: either });
+    return await waitForEnd(services, supervisor, id, { signal: bound });
   } catch (error) {
-    options.signal?.throwIfAborted();
     if (!bound.aborted) throw error;
   }
-  await killContainer(services, supervisor, id, 'SIGKILL', options).catch((error: unknown) => {
-    // It has just ended.
-    if (!(error instanceof DrayError && error.code === 'CONFLICT')) throw error;
-  });
-  return await waitForEnd(services, supervisor, id, options);
+  const current = services.rows.get(id);
+  // Not another one by that id, and not one that was started again since.
+  if (current?.instance === instance && current.killAt !== undefined && current.killAt <= killAt) {
+    await killContainer(services, supervisor, id, 'SIGKILL').catch((error: unknown) => {
+      // It has just ended.
+      if (!(error instanceof DrayError && error.code === 'CONFLICT')) throw error;
+    });
+  }
+  return await waitForEnd(services, supervisor, id);
 }
 
 /** @returns the container that was sent its stop signal; undefined when it does not run */
@@ -68,12 +80,18 @@ async function askToStop(
   services: ContainerServices,
   supervisor: Supervisor,
   id: string,
-  options: CallOptions,
+  options: CallOptions & { timeout?: number },
 ): Promise<Container | undefined> {
   using _change = await supervisor.changes.take(id, options);
-  const container = services.rows.require(id);
-  if (container.state === 'restarting') supervisor.cancelRestart(container);
-  if (container.state !== 'running' && container.state !== 'paused') return undefined;
+  const found = services.rows.require(id);
+  if (found.state === 'restarting') supervisor.cancelRestart(found);
+  if (found.state !== 'running' && found.state !== 'paused') return undefined;
+  const own = found.options.stopTimeout;
+  const timeout = options.timeout ?? (own === undefined ? usualStopTimeout : own * 1000);
+  // Of several who ask, who is in the greatest hurry.
+  const killAt = new Date(Math.min(Date.now() + timeout, found.killAt?.getTime() ?? Infinity));
+  const container = { ...found, killAt };
+  // Also one that has just ended by itself stays ended.
   await sendSignal(services, container, parseSignal(container.stopSignal));
   if (container.state === 'paused') {
     await setPaused(services, supervisor, services.rows.require(id), false);
@@ -81,19 +99,16 @@ async function askToStop(
   return container;
 }
 
-/** Under the container's lock. @returns false when it has ended already */
+/** Under the container's lock, whose row then says what it is to lead to. @returns false when it has ended already */
 async function sendSignal(
-  services: ContainerServices,
+  { rows, tools }: ContainerServices,
   container: Container,
   number: number,
 ): Promise<boolean> {
-  const { rows } = services;
-  const { runc } = await services.tools(container.options.runtime);
+  const { runc } = await tools(container.options.runtime);
   const endsIt =
     number === constants.signals.SIGKILL || number === parseSignal(container.stopSignal);
   // Before it is sent: the end may be noticed, and another start be planned, at once.
   if (endsIt) rows.update({ ...container, stopRequested: true });
-  if (await runc.kill(container.instance, number)) return true;
-  rows.update(container);
-  return false;
+  return await runc.kill(container.instance, number);
 }

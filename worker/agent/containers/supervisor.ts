@@ -74,7 +74,8 @@ export class Supervisor implements AsyncDisposable {
     const { rows } = this.#services;
     clearTimeout(this.#restarts.get(container.instance));
     this.#restarts.delete(container.instance);
-    const { exitCode: _code, error: _error, finishedAt: _finished, pid: _pid, ...rest } = container;
+    const { exitCode: _code, error: _error, finishedAt: _finished, pid: _pid, ...kept } = container;
+    const { killAt: _killAt, ...rest } = kept;
     if (rest.settings.healthcheck !== undefined) rows.setHealth(container.instance, unknownHealth);
     const starting: Container = { ...rest, state: 'starting' };
     rows.update(starting);

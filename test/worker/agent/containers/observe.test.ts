@@ -113,6 +113,17 @@ describe('what can be seen of containers', { concurrency: false }, () => {
     assert.deepEqual(said(await eventsAfter(begin)), life);
     assert.ok(seen.every(({ id }, n) => n === 0 || id > (seen[n - 1]?.id ?? 0)));
 
+    const again = { restart: { name: 'on-failure', maxRetries: 2 } };
+    await start('again', 'exit 3', { options: { ...script('exit 3'), ...again } });
+    await agent.client.containers.wait('again');
+    const starts = (await eventsAfter(begin)).filter(
+      ({ kind, container }) => kind === 'start' && container === 'again',
+    );
+    assert.deepEqual(
+      starts.map(({ restarts }) => restarts),
+      [undefined, 1, 2],
+    );
+
     await start('lasting', 'sleep 1; exit 9');
     await agent.kill();
     await assert.rejects(reading, DrayError);

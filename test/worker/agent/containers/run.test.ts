@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import type { StartedContainer } from '../../../../producer/agent/containers.ts';
 import { until } from '../../../support/until.ts';
 import { assertNothingLeft, startTestAgent } from './agent.ts';
+import { heldRuntime } from './held-runtime.ts';
 import { imageName, requireContainers } from './node.ts';
 
 const request = (id: string, line: string) => ({
@@ -52,29 +53,24 @@ describe('a container that is made, run and removed by one request', () => {
     }
   });
 
-  test('who leaves while it is made or started leaves nothing that was never started', async (t) => {
-    if (!requireContainers(t)) return;
-    await using agent = await startTestAgent();
-    const { client } = agent;
-    for (const delay of [1, 5, 10, 20, 40, 80]) {
-      const signal = AbortSignal.timeout(delay);
-      const started = client.containers.run(request(`at-${delay}`, 'sleep 60'), { signal });
-      await started.catch(() => {});
-    }
-    // What was being started runs on, as with a command whose terminal was closed.
-    let states: string[] = [];
-    await until(
-      () => `all run, and not ${states}`,
-      async () => {
-        states = (await client.containers.list()).map(({ state }) => state);
-        return states.every((state) => state === 'running');
-      },
-    );
-    for (const { id } of await client.containers.list()) {
-      await client.containers.remove(id, { force: true });
-    }
-    await assertNothingLeft(agent);
-  });
+  for (const [moment, command] of Object.entries({ made: 'create', started: 'start' })) {
+    test(`who leaves while it is ${moment} leaves nothing of it`, async (t) => {
+      if (!requireContainers(t)) return;
+      await using agent = await startTestAgent();
+      const held = await heldRuntime(agent.root, command);
+      const leave = new AbortController();
+      const asked = request('left', 'sleep 600');
+      const options = { ...asked.options, runtime: held.program };
+      const started = agent.client.containers.run({ ...asked, options }, { signal: leave.signal });
+      await Promise.all([
+        assert.rejects(started, { name: 'AbortError' }),
+        held.reached().then(() => leave.abort()),
+      ]);
+      await held.letGo();
+      await until('its removal', async () => (await agent.client.containers.list()).length === 0);
+      await assertNothingLeft(agent);
+    });
+  }
 
   test('an agent that dies meanwhile leaves it to the next, with its output and its exit', async (t) => {
     if (!requireContainers(t)) return;

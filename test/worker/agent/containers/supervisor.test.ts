@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerStatus } from '../../../../shared/agent/containers.ts';
@@ -8,7 +9,7 @@ import type { Container } from '../../../../worker/agent/containers/container.ts
 import { nextHealth } from '../../../../worker/agent/containers/health.ts';
 import { planRestart } from '../../../../worker/agent/containers/restarts.ts';
 import { until } from '../../../support/until.ts';
-import { startTestAgent } from './agent.ts';
+import { startTestAgent, type TestAgent } from './agent.ts';
 import { imageName, outputOf, requireContainers, temporaryNode, tinyImage } from './node.ts';
 
 const shell = (script: string) => ['/bin/sh', '-c', script];
@@ -120,6 +121,67 @@ describe('restart policies', () => {
     await containers.stop('looping');
     assert.equal(containers.inspect('looping').state, 'exited');
   });
+
+  test('stop: one that has just ended by itself is not started again', async (t) => {
+    if (!requireContainers(t)) return;
+    await using node = await temporaryNode();
+    const { containers, root } = node;
+    const options = { args: shell('sleep 600'), ...policy('always') };
+    await containers.create({ id: 'service', image: imageName, options });
+    const { pid = 0 } = await containers.start('service');
+    const [instance = ''] = await readdir(path.join(root, 'containers'));
+    const monitor = Number(
+      await readFile(path.join(root, 'containers', instance, 'conmon.pid'), 'utf8'),
+    );
+    // Its end is noticed by its monitor, which is held until it was asked to stop.
+    process.kill(monitor, 'SIGSTOP');
+    try {
+      process.kill(pid, 'SIGKILL');
+      await until('its end', async () =>
+        /^State:\s+Z/m.test(await readFile(`/proc/${pid}/status`, 'utf8')),
+      );
+      const stopped = containers.stop('service');
+      await assert.rejects(containers.kill('service', 'SIGUSR1'), { code: 'CONFLICT' });
+      process.kill(monitor, 'SIGCONT');
+      assert.equal((await stopped).exitCode, 137);
+    } finally {
+      process.kill(monitor, 'SIGCONT');
+    }
+    const { state, restarts } = containers.inspect('service');
+    assert.deepEqual([state, restarts], ['exited', 0]);
+  });
+
+  for (const [who, leave] of Object.entries({
+    'the agent dies': (agent: TestAgent) => agent.kill().then(agent.start),
+    'its caller leaves': (_agent: TestAgent, left: AbortController) => left.abort(),
+  })) {
+    test(`stop: it is killed after its time, and stays ended, also when ${who} before`, async (t) => {
+      if (!requireContainers(t)) return;
+      await using agent = await startTestAgent();
+      const { client } = agent;
+      const args = shell('trap "echo asked" TERM; echo ready; while :; do sleep 0.05; done');
+      const options = { args, ...policy('always') };
+      await client.containers.create({ id: 'stubborn', image: imageName, options });
+      await client.containers.start('stubborn');
+      const said = async (line: string) => {
+        const { output } = await client.containers.logs('stubborn');
+        const chunks = await Array.fromAsync(output);
+        return Buffer.concat(chunks.map(({ bytes }) => bytes)).includes(line);
+      };
+      await until('its trap', () => said('ready'));
+      const left = new AbortController();
+      const asked = { timeout: 4_000, signal: left.signal };
+      // Where the node is so slow that its time is up by then, it is just stopped.
+      const stopped = client.containers.stop('stubborn', asked).catch(() => {});
+      await until('its stop signal', () => said('asked'));
+      await leave(agent, left);
+      await stopped;
+      assert.equal((await client.containers.wait('stubborn')).exitCode, 137);
+      const { state, restarts } = await client.containers.inspect('stubborn');
+      assert.deepEqual([state, restarts], ['exited', 0]);
+      assert.equal((await client.containers.stop('stubborn')).exitCode, 137);
+    });
+  }
 
   test('hold while the agent is away: started again by the next agent', async (t) => {
     if (!requireContainers(t)) return;
