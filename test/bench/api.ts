@@ -3,7 +3,6 @@
  * BullMQ's bare `add` of the same jobs to the same Redis, in one run; and again while a worker takes them. Ends with 1
  * when a request failed, or a pull did not get ready.
  */
-import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,7 +16,7 @@ import { resolveJobOptions } from '../../shared/queue/jobs.ts';
 import { payloadVersion } from '../../shared/queue/payloads.ts';
 import { startApi } from '../producer/api/support.ts';
 import { startFleet, type TestFleet } from '../support/fleet.ts';
-import { pushImage, tarOf } from '../support/push.ts';
+import { pushImage, randomLayer } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
 import { redisUse } from './fleet/redis-meter.ts';
 import { cpuSeconds } from './meter.ts';
@@ -47,7 +46,7 @@ try {
     // As dray starts it.
     NODE_OPTIONS: serveOptions.join(' '),
   });
-  const tar = await tarOf([{ name: 'file', content: randomBytes(100_000) }]);
+  const tar = await randomLayer(100_000);
   await pushImage(registry.host, 'bench', 'v1', [tar]);
   const reference = `${registry.host}/bench:v1`;
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { type Header, pack } from 'tar-stream';
 import { type Descriptor, mediaTypes } from '../../shared/image/descriptor.ts';
@@ -35,6 +36,11 @@ export async function tarOf(entries: TarEntry[]): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of archive as AsyncIterable<Buffer>) chunks.push(chunk);
   return Buffer.concat(chunks);
+}
+
+/** A layer that no compression makes smaller: one file with random content. */
+export async function randomLayer(bytes: number, name = 'file'): Promise<Buffer> {
+  return await tarOf([{ name, content: randomBytes(bytes) }]);
 }
 
 /** Builds an OCI image of the given layer tars and pushes it by plain http. */

@@ -4,11 +4,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connectRedis } from '../../shared/queue/connection.ts';
+import { connectRedis, type Redis } from '../../shared/queue/connection.ts';
 
 export interface TestRedis extends AsyncDisposable {
   url: string;
   pid: () => number;
+  /** A connection that ends with the server. @param options.patient waits for one that is away, as programs do */
+  connect: (options?: { patient?: boolean }) => Redis;
   /** Ends the server without warning. */
   kill: () => Promise<void>;
   /** Starts it again on the same append-only file. */
@@ -49,8 +51,14 @@ export async function startRedis(options: { args?: string[] } = {}): Promise<Tes
     child.kill(signal);
     await exited;
   };
+  const connections: Redis[] = [];
   return {
     url,
+    connect: ({ patient = false } = {}) => {
+      const redis = connectRedis({ url, prefix: '' }, { name: 'test', patient });
+      connections.push(redis);
+      return redis;
+    },
     pid: () => child.pid ?? 0,
     kill: () => stop('SIGKILL'),
     restart: async () => {
@@ -58,6 +66,7 @@ export async function startRedis(options: { args?: string[] } = {}): Promise<Tes
       child = await start();
     },
     async [Symbol.asyncDispose]() {
+      for (const redis of connections) redis.disconnect();
       await stop('SIGTERM');
       await rm(folder, { recursive: true, force: true });
     },

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -7,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { PullRecords } from '../../shared/pull/records.ts';
 import type { PullStatus } from '../../shared/pull/status.ts';
 import { startFleet, type TestFleet } from '../support/fleet.ts';
-import { pushImage, tarOf } from '../support/push.ts';
+import { pushImage, randomLayer } from '../support/push.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
 import { type SlowLink, startSlowLink } from '../support/slow-link.ts';
@@ -37,7 +36,7 @@ describe('cancelling a pull', () => {
   });
 
   async function push(repository: string) {
-    const tar = await tarOf([{ name: 'file', content: randomBytes(blobBytes) }]);
+    const tar = await randomLayer(blobBytes);
     return await pushImage(registry.host, repository, 'v1', [tar], { compression: 'none' });
   }
 

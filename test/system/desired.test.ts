@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,7 +12,7 @@ import { listNodes } from '../../shared/node/registry.ts';
 import { PullRecords } from '../../shared/pull/records.ts';
 import { startFleet, type TestFleet } from '../support/fleet.ts';
 import type { TestProgram } from '../support/programs.ts';
-import { pushImage, tarOf } from '../support/push.ts';
+import { pushImage, randomLayer } from '../support/push.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { requireTool } from '../support/requirements.ts';
 import { until } from '../support/until.ts';
@@ -44,7 +43,7 @@ describe('desired sets', { skip: process.getuid?.() !== 0 }, () => {
   }
 
   async function push(repository: string) {
-    const tar = await tarOf([{ name: 'file', content: randomBytes(100_000) }]);
+    const tar = await randomLayer(100_000);
     return await pushImage(registry.host, repository, 'v1', [tar]);
   }
 

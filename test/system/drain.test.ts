@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { startDray } from '../support/dray.ts';
-import { pushImage, tarOf } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
+import { pushShellImage } from '../support/shell-image.ts';
 
 test('dray nodes drain: containers run on and are told of, or are stopped', async (t) => {
   if (!requireRoot(t) || !requireTool(t, 'docker-registry', 'redis-server', 'runc', 'busybox')) {
@@ -12,10 +11,8 @@ test('dray nodes drain: containers run on and are told of, or are stopped', asyn
   }
   await using registry = await startRegistry();
   await using fleet = await startDray();
-  const program = await readFile('/usr/bin/busybox').catch(() => readFile('/bin/busybox'));
-  const base = await tarOf([{ name: 'busybox', mode: 0o755, content: program }]);
-  const config = { Entrypoint: ['/busybox', 'sleep', '600'] };
-  const { reference } = await pushImage(registry.host, 'sleeps', 'latest', [base], { config });
+  const config = { Cmd: ['sleep', '600'] };
+  const { reference } = await pushShellImage(registry.host, 'sleeps', config);
   const flags = ['-d', '--net', 'none', '--stop-timeout', '1'];
   for (const more of [
     ['--name', 'plain'],

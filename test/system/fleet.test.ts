@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { startFleet } from '../support/fleet.ts';
-import { pushImage, tarOf } from '../support/push.ts';
+import { pushImage, randomLayer } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
 
@@ -18,9 +17,7 @@ describe('a fleet of two workers and two nodes', () => {
       fleet.startAgent('n1'),
       fleet.startAgent('n2'),
     ]);
-    const tars = await Promise.all(
-      [1, 2, 3].map((i) => tarOf([{ name: `file-${i}`, content: randomBytes(3_000_000) }])),
-    );
+    const tars = await Promise.all([1, 2, 3].map((i) => randomLayer(3_000_000, `file-${i}`)));
     const image = await pushImage(registry.host, 'app', 'v1', tars);
 
     const [first, second, third] = await Promise.all([

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,7 +6,7 @@ import { openFolderStore } from '../../shared/content/folder/store.ts';
 import type { GcReport } from '../../shared/gc/report.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
 import { startDray } from '../support/dray.ts';
-import { pushImage, tarOf } from '../support/push.ts';
+import { pushImage, randomLayer, tarOf } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
 
@@ -34,10 +33,7 @@ describe('dray gc', () => {
       { name: 'bin/busybox', mode: 0o755, content: busybox },
     ]);
     const build = async (name: string) =>
-      await pushImage(registry.host, name, 'v1', [
-        base,
-        await tarOf([{ name, content: randomBytes(100_000) }]),
-      ]);
+      await pushImage(registry.host, name, 'v1', [base, await randomLayer(100_000, name)]);
     const [kept, used, gone] = await Promise.all([build('kept'), build('used'), build('gone')]);
     assert.ok(kept !== undefined && used !== undefined && gone !== undefined);
     for (const { reference } of [kept, used, gone])

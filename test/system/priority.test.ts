@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { openStore } from '../../shared/content/open.ts';
 import { ContentLease } from '../../shared/gc/lease.ts';
@@ -12,7 +11,7 @@ import { RegistryLimits } from '../../shared/registry/limits.ts';
 import { reconcile } from '../../worker/fleet/reconcile.ts';
 import { startFleet, type TestFleet } from '../support/fleet.ts';
 import { startLimitedRegistry } from '../support/limited-registry.ts';
-import { pushImage, tarOf } from '../support/push.ts';
+import { pushImage, randomLayer } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
 
 describe('priorities of pulls', () => {
@@ -51,9 +50,7 @@ describe('priorities of pulls', () => {
 
   test('jobs get the higher priority of those that want the same, and keep it', async () => {
     await using registry = await startRegistry();
-    const image = await pushImage(registry.host, 'both', 'v1', [
-      await tarOf([{ name: 'file', content: randomBytes(10_000) }]),
-    ]);
+    const image = await pushImage(registry.host, 'both', 'v1', [await randomLayer(10_000)]);
     const digest = image.layers[0]?.digest;
     assert.ok(digest !== undefined);
     const priorityOf = async (name: string) => {

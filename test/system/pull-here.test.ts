@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { AgentClient } from '../../producer/agent/client.ts';
 import { partsOf, runningPart } from '../../producer/embedded/parts.ts';
@@ -9,7 +8,7 @@ import { Pulls } from '../../shared/pull/pulls.ts';
 import { connectRedis } from '../../shared/queue/connection.ts';
 import { startDray } from '../support/dray.ts';
 import { startFleet } from '../support/fleet.ts';
-import { pushImage, tarOf } from '../support/push.ts';
+import { pushImage, randomLayer, tarOf } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
 import { startSlowLink } from '../support/slow-link.ts';
@@ -20,7 +19,7 @@ describe('a pull to the own node', () => {
     if (!requireRoot(t) || !requireTool(t, 'docker-registry', 'redis-server')) return;
     await using registry = await startRegistry();
     await using link = await startSlowLink(registry.host, { bytesPerSecond: 1_000_000 });
-    const tar = await tarOf([{ name: 'file', content: randomBytes(4_000_000) }]);
+    const tar = await randomLayer(4_000_000);
     await pushImage(registry.host, 'app', 'v1', [tar], { compression: 'none' });
     await using fleet = await startDray();
     await fleet.dray('up');

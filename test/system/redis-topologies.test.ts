@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { startFleet } from '../support/fleet.ts';
-import { pushImage, tarOf } from '../support/push.ts';
+import { pushImage, randomLayer } from '../support/push.ts';
 import { startRedisCluster, startSentinels } from '../support/redis-topologies.ts';
 import { startRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
@@ -29,9 +28,7 @@ describe('a fleet on several Redis servers', { concurrency: false }, () => {
         ...[fleet.startWorker('w1'), fleet.startWorker('w2')],
         ...[fleet.startAgent('n1'), fleet.startAgent('n2')],
       ]);
-      const tars = await Promise.all(
-        [1, 2].map((i) => tarOf([{ name: `file-${i}`, content: randomBytes(3_000_000) }])),
-      );
+      const tars = await Promise.all([1, 2].map((i) => randomLayer(3_000_000, `file-${i}`)));
       const options = { compression: 'none' } as const;
       const image = await pushImage(registry.host, 'app', 'v1', tars, options);
       const reference = `${link.host}/app:v1`;

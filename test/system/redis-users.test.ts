@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -11,7 +10,7 @@ import { dray } from '../producer/cli/dray.ts';
 import { makeAuthority } from '../support/authority.ts';
 import { startFleet } from '../support/fleet.ts';
 import { freePort } from '../support/ports.ts';
-import { pushImage, tarOf } from '../support/push.ts';
+import { pushImage, randomLayer } from '../support/push.ts';
 import { startRedis } from '../support/redis.ts';
 import { startRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
@@ -82,9 +81,7 @@ test('each program of a fleet does its work as the Redis user of its role, over 
   await using guarded = await startGuarded();
   await using registry = await startRegistry();
   await using fleet = await startFleet({ redisArgs: guarded.redisArgs });
-  const tars = await Promise.all(
-    [1, 2].map((i) => tarOf([{ name: `file-${i}`, content: randomBytes(1_000_000) }])),
-  );
+  const tars = await Promise.all([1, 2].map((i) => randomLayer(1_000_000, `file-${i}`)));
   const image = await pushImage(registry.host, 'app', 'v1', tars);
 
   await fleet.startWorker('w1', guarded.env('dray-worker', 'WORKER_PASSWORD'));

@@ -1,20 +1,21 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { createToken } from '../../shared/access/tokens.ts';
 import { type Authority, makeAuthority } from '../support/authority.ts';
 import { startFleet, type TestFleet } from '../support/fleet.ts';
+import { keepSecret, listeningAgent } from '../support/listening-agent.ts';
 import { nap, untilRunning } from '../support/processes.ts';
 import type { TestProgram } from '../support/programs.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
 import { pushShellImage } from '../support/shell-image.ts';
 import { startOnTerminal } from '../support/terminal.ts';
-import { until } from '../support/until.ts';
+import { counting, followCounting } from './counting.ts';
 
 const launcher = path.resolve(import.meta.dirname, '../../producer/cli/dray');
 const canRun = process.getuid?.() === 0;
@@ -31,6 +32,7 @@ describe('containers on other nodes', { concurrency: false }, () => {
   let registry: TestRegistry;
   let authority: Authority;
   let fleet: TestFleet;
+  let settings: Record<'node-a' | 'node-b', NodeJS.ProcessEnv>;
   let agents: Record<'node-a' | 'node-b', TestProgram>;
   let image: string;
   /** Of a person whose machine is none of the nodes. */
@@ -44,34 +46,26 @@ describe('containers on other nodes', { concurrency: false }, () => {
     authority = await makeAuthority('agents');
     image = (await pushShellImage(registry.host)).reference;
     await fleet.startWorker('worker');
-    const file = async (name: string, content: string) => {
-      const target = path.join(fleet.folder, name);
-      await writeFile(target, content, { mode: 0o600 });
-      return target;
-    };
+    const file = (name: string, content: string) => keepSecret(fleet, name, content);
     const tokenFile = path.join(fleet.folder, 'tokens.json');
     const make = async (scope: 'read' | 'run') =>
       await file(scope, `${await createToken(tokenFile, { name: scope, scopes: [scope] })}\n`);
     tokens = { read: await make('read'), run: await make('run') };
     const ca = await file('ca.pem', authority.certificate);
-    const listening = async (name: string) => {
-      const { certificate, key } = await authority.issue(name, [`DNS:${name}`]);
-      return {
-        DRAY_AGENT_LISTEN: '127.0.0.1:0',
-        DRAY_AGENT_TLS_CERT: await file(`${name}.pem`, certificate),
-        DRAY_AGENT_TLS_KEY: await file(`${name}.key`, key),
-      };
-    };
     // One wants a token, the other a certificate.
-    agents = {
-      'node-a': await fleet.startAgent('node-a', {
-        ...(await listening('node-a')),
+    settings = {
+      'node-a': {
+        ...(await listeningAgent(fleet, authority, 'node-a')),
         DRAY_API_TOKENS: tokenFile,
-      }),
-      'node-b': await fleet.startAgent('node-b', {
-        ...(await listening('node-b')),
+      },
+      'node-b': {
+        ...(await listeningAgent(fleet, authority, 'node-b')),
         DRAY_AGENT_CLIENT_CA: ca,
-      }),
+      },
+    };
+    agents = {
+      'node-a': await fleet.startAgent('node-a', settings['node-a']),
+      'node-b': await fleet.startAgent('node-b', settings['node-b']),
     };
     const own = await authority.issue('somebody');
     await mkdir(path.join(fleet.folder, 'cli'), { recursive: true });
@@ -208,47 +202,13 @@ describe('containers on other nodes', { concurrency: false }, () => {
 
   test('an agent that is killed while its output is followed from afar: no line is lost', async (t) => {
     if (!requireAll(t)) return;
-    const script = 'i=0; until test -e /end; do i=$((i + 1)); echo $i; sleep 0.1; done';
-    await dray([
-      'run',
-      '-d',
-      '--node',
-      'node-b',
-      '--name',
-      'far-ticker',
-      image,
-      'sh',
-      '-c',
-      script,
-    ]);
-    const child = spawn(launcher, ['logs', '-f', '--node', 'node-b', 'far-ticker'], { env });
-    t.after(() => child.kill());
-    const closed = once(child, 'close');
-    let output = '';
-    let said = '';
-    child.stdout.on('data', (bytes: Buffer) => (output += String(bytes)));
-    child.stderr.on('data', (bytes: Buffer) => (said += String(bytes)));
-    await until('some output', () => output.includes('\n5\n'));
+    const name = 'far-ticker';
+    await dray(['run', '-d', '--node', 'node-b', '--name', name, image, ...counting]);
+    const followed = await followCounting(t, ['--node', 'node-b', name], env);
     await agents['node-b'].kill();
-    const ca = path.join(fleet.folder, 'ca.pem');
-    await fleet.startAgent('node-b', {
-      DRAY_AGENT_LISTEN: '127.0.0.1:0',
-      DRAY_AGENT_TLS_CERT: path.join(fleet.folder, 'node-b.pem'),
-      DRAY_AGENT_TLS_KEY: path.join(fleet.folder, 'node-b.key'),
-      DRAY_AGENT_CLIENT_CA: ca,
-    });
-    const before = output.length;
-    await until(
-      () => `output of the next agent; ${said}`,
-      () => output.length > before,
-    );
-    await dray(['exec', '--node', 'node-b', 'far-ticker', 'touch', '/end']);
-    await closed;
-    const lines = output.split('\n').slice(0, -1);
-    assert.deepEqual(
-      lines,
-      lines.map((_, n) => String(n + 1)),
-    );
-    assert.equal(child.exitCode, 0, said);
+    await fleet.startAgent('node-b', settings['node-b']);
+    await followed.goesOn();
+    await dray(['exec', '--node', 'node-b', name, 'touch', '/end']);
+    await followed.whole();
   });
 });

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { describe, type TestContext, test } from 'node:test';
 import { openStore } from '../../shared/content/open.ts';
 import { digestOf } from '../../shared/image/digest.ts';
 import { startFleet } from '../support/fleet.ts';
-import { pushImage, tarOf } from '../support/push.ts';
+import { pushImage, randomLayer } from '../support/push.ts';
 import { radosgwTools, startRadosgw } from '../support/radosgw.ts';
 import { startRegistry } from '../support/registry.ts';
 import { requireTool } from '../support/requirements.ts';
@@ -23,7 +22,7 @@ async function fetchedTwice(
   t.after(() => registry.stop());
   await using link = await startSlowLink(registry.host, options);
   await using fleet = await startFleet(options.env === undefined ? {} : { env: options.env });
-  const tar = await tarOf([{ name: 'large', content: randomBytes(options.bytes) }]);
+  const tar = await randomLayer(options.bytes, 'large');
   const image = await pushImage(registry.host, 'large', 'v1', [tar], { compression: 'none' });
   const [layer] = image.layers;
   assert.ok(layer);

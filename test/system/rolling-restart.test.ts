@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { keysOf } from '../../shared/queue/names.ts';
 import { startFleet } from '../support/fleet.ts';
 import type { TestProgram } from '../support/programs.ts';
-import { pushImage, tarOf } from '../support/push.ts';
+import { pushImage, randomLayer } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
 import { startSlowLink } from '../support/slow-link.ts';
@@ -23,7 +22,7 @@ describe('a rolling restart', () => {
     await using link = await startSlowLink(registry.host, { bytesPerSecond: 40_000 });
     const references = await Promise.all(
       Array.from({ length: images }, async (_, i) => {
-        const tar = await tarOf([{ name: `file-${i}`, content: randomBytes(layerBytes) }]);
+        const tar = await randomLayer(layerBytes, `file-${i}`);
         await pushImage(registry.host, `rolling-${i}`, 'v1', [tar], { compression: 'none' });
         return `${link.host}/rolling-${i}:v1`;
       }),

@@ -11,7 +11,7 @@ import { PullRecords } from '../../shared/pull/records.ts';
 import type { PullStatus } from '../../shared/pull/status.ts';
 import { startFleet, type TestFleet } from '../support/fleet.ts';
 import type { TestProgram } from '../support/programs.ts';
-import { pushImage, tarOf } from '../support/push.ts';
+import { pushImage, randomLayer, tarOf } from '../support/push.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
 import { startSlowLink } from '../support/slow-link.ts';
@@ -48,9 +48,7 @@ describe('rollouts to four nodes', { skip: process.getuid?.() !== 0 }, () => {
   async function push(layers = 2): Promise<string> {
     const repository = `app-${randomBytes(4).toString('hex')}`;
     const tars = await Promise.all(
-      Array.from({ length: layers }, (_, i) =>
-        tarOf([{ name: `file-${i}`, content: randomBytes(200_000) }]),
-      ),
+      Array.from({ length: layers }, (_, i) => randomLayer(200_000, `file-${i}`)),
     );
     return (await pushImage(registry.host, repository, 'v1', tars)).reference;
   }
@@ -299,14 +297,14 @@ describe('a pull whose content does not come', () => {
     await using link = await startSlowLink(registry.host, { bytesPerSecond: 400_000 });
     await using fleet = await startFleet();
     await fleet.startWorker('w1');
-    const tar = await tarOf([{ name: 'file', content: randomBytes(3_600_000) }]);
+    const tar = await randomLayer(3_600_000);
     await pushImage(registry.host, 'stalled', 'v1', [tar], { compression: 'none' });
     const reference = `${link.host}/stalled:v1`;
     // It takes nine seconds, and moves all the time.
     const slow = await fleet.pull({ reference, nodes: [], pace: { noProgressMs: 6_000 } });
     assert.equal((await fleet.ended(slow)).state, 'ready');
 
-    const other = await tarOf([{ name: 'file', content: randomBytes(3_600_000) }]);
+    const other = await randomLayer(3_600_000);
     await pushImage(registry.host, 'stalled', 'v2', [other], { compression: 'none' });
     const id = await fleet.pull({
       ...{ reference: `${link.host}/stalled:v2`, nodes: [] },

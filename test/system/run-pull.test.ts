@@ -10,6 +10,7 @@ import { startDray } from '../support/dray.ts';
 import { pushImage, pushManifest, tarOf } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
+import { pushShellImage } from '../support/shell-image.ts';
 
 test('dray run --pull: what a tag is by missing, always and if-stale, and when the registry is gone', async (t) => {
   if (!requireRoot(t) || !requireTool(t, 'docker-registry', 'redis-server', 'runc', 'busybox')) {
@@ -17,12 +18,7 @@ test('dray run --pull: what a tag is by missing, always and if-stale, and when t
   }
   await using registry = await startRegistry();
   await using fleet = await startDray();
-  const program = await readFile('/usr/bin/busybox').catch(() => readFile('/bin/busybox'));
-  const base = await tarOf([{ name: 'busybox', mode: 0o755, content: program }]);
-  const push = async (words: string) => {
-    const config = { Entrypoint: ['/busybox', 'echo', words] };
-    return await pushImage(registry.host, 'words', 'latest', [base], { config });
-  };
+  const push = (words: string) => pushShellImage(registry.host, 'words', { Cmd: ['echo', words] });
   const { reference } = await push('first');
   const said = async (...flags: string[]) =>
     (await fleet.dray('run', '--rm', '--net', 'none', ...flags, reference)).stdout.trim();

@@ -7,7 +7,7 @@ import { openS3Store } from '../../shared/content/s3/store.ts';
 import { toArray } from '../shared/content/sample.ts';
 import { startFleet, type TestFleet } from '../support/fleet.ts';
 import { faultsByChance, type HostileS3, startHostileS3 } from '../support/hostile-s3.ts';
-import { type BuiltImage, pushImage, tarOf } from '../support/push.ts';
+import { type BuiltImage, pushImage, randomLayer, tarOf } from '../support/push.ts';
 import { radosgwTools, startRadosgw, type TestRadosgw } from '../support/radosgw.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
@@ -44,9 +44,9 @@ describe('a content store on an S3 that fails', () => {
         AWS_REGION: 'us-east-1',
       },
     });
-    const base = await tarOf([{ name: 'base', content: randomBytes(11 * MiB) }]);
+    const base = await randomLayer(11 * MiB, 'base');
     for (let i = 0; i < 6; i++) {
-      const own = await tarOf([{ name: `own-${i}`, content: randomBytes((i + 1) * 3 * MiB) }]);
+      const own = await randomLayer((i + 1) * 3 * MiB, `own-${i}`);
       const small = await tarOf([{ name: `small-${i}`, content: `${i}` }]);
       images.push(
         await pushImage(registry.host, `faults-${i}`, 'v1', [base, own, small], {

@@ -5,7 +5,7 @@ import { openStore } from '../../shared/content/open.ts';
 import { digestOf } from '../../shared/image/digest.ts';
 import { dray } from '../producer/cli/dray.ts';
 import { startFleet } from '../support/fleet.ts';
-import { pushImage, tarOf } from '../support/push.ts';
+import { pushImage, randomLayer, tarOf } from '../support/push.ts';
 import { radosgwTools, startRadosgw, type TestRadosgw } from '../support/radosgw.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { isInstalled, requireRoot, requireTool } from '../support/requirements.ts';
@@ -86,7 +86,7 @@ describe('a fleet whose content store is a bucket', () => {
     const bucket = await gateway.createBucket();
     await using link = await startSlowLink(registry.host, { bytesPerSecond: 8_000_000 });
     await using fleet = await startFleet({ env: gateway.storeEnv(bucket) });
-    const tar = await tarOf([{ name: 'large', content: randomBytes(40_000_000) }]);
+    const tar = await randomLayer(40_000_000, 'large');
     const image = await pushImage(registry.host, 'away', 'v1', [tar], { compression: 'none' });
     const [layer] = image.layers;
     assert.ok(layer);

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { openStore } from '../../shared/content/open.ts';
@@ -8,14 +7,14 @@ import { digestOf } from '../../shared/image/digest.ts';
 import { hostPlatform } from '../../shared/image/platform.ts';
 import { startFleet } from '../support/fleet.ts';
 import { startHostileRegistry } from '../support/hostile-registry.ts';
-import { tarOf } from '../support/push.ts';
+import { randomLayer } from '../support/push.ts';
 import { startRegistry } from '../support/registry.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
 
 const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';
 
 async function makeImage() {
-  const tar = await tarOf([{ name: 'file', content: randomBytes(300_000) }]);
+  const tar = await randomLayer(300_000);
   const { os, architecture } = hostPlatform();
   const rootfs = { type: 'layers', diff_ids: [digestOf(tar)] };
   return {
@@ -49,9 +48,7 @@ describe('31. sha512', () => {
   test('diffIDs, beside those in sha256: verified on the node, and a wrong one is refused', async (t) => {
     if (!requireRoot(t) || !requireTool(t, 'docker-registry', 'redis-server')) return;
     await using registry = await startRegistry();
-    const tars = await Promise.all(
-      ['a', 'b'].map((name) => tarOf([{ name, content: randomBytes(100_000) }])),
-    );
+    const tars = await Promise.all(['a', 'b'].map((name) => randomLayer(100_000, name)));
     const [lower = Buffer.alloc(0), upper = Buffer.alloc(0)] = tars;
     const layers = tars.map((tar) => gzipSync(tar));
     const push = async (tag: string, ...diff_ids: string[]) => {

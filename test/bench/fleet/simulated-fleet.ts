@@ -1,10 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import path from 'node:path';
 import { Redis } from 'ioredis';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
-import { pushImage, tarOf } from '../../support/push.ts';
+import { pushImage, randomLayer } from '../../support/push.ts';
 
 /** Nodes that one process plays. */
 const nodesPerProcess = 125;
@@ -64,9 +63,7 @@ export async function pushNoise(
   options: { layers: number; bytes: number; via?: string },
 ): Promise<string> {
   const tars = await Promise.all(
-    Array.from({ length: options.layers }, (_, i) =>
-      tarOf([{ name: `file-${i}`, content: randomBytes(options.bytes) }]),
-    ),
+    Array.from({ length: options.layers }, (_, i) => randomLayer(options.bytes, `file-${i}`)),
   );
   await pushImage(host, repository, 'v1', tars, { compression: 'none' });
   return `${options.via ?? host}/${repository}:v1`;

@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { clientTypes } from '../../../producer/api/client-types.ts';
 import { createToken } from '../../../shared/access/tokens.ts';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
-import { pushImage, tarOf } from '../../support/push.ts';
+import { pushImage, randomLayer } from '../../support/push.ts';
 import { registryUser, startRegistry, type TestRegistry } from '../../support/registry.ts';
 import { type SlowLink, startSlowLink } from '../../support/slow-link.ts';
 import { until } from '../../support/until.ts';
@@ -30,7 +30,7 @@ describe('the HTTP API', () => {
     fleet = await startFleet();
     await fleet.startWorker('w1', { DRAY_CREDENTIALS: path.join(fleet.folder, 'names') });
     api = await startApi(fleet.env);
-    const tar = await tarOf([{ name: 'file', content: randomBytes(2_000_000) }]);
+    const tar = await randomLayer(2_000_000);
     const image = await pushImage(registry.host, 'api', 'v1', [tar], { compression: 'none' });
     reference = `${link.host}/api:v1`;
     digest = image.digest;
@@ -125,7 +125,7 @@ describe('the HTTP API', () => {
   test('events follow a pull to its end; who comes back gets what is newer', async () => {
     link.setRate(1_000_000);
     await fleet.redis.flushall();
-    const tar = await tarOf([{ name: 'file', content: randomBytes(1_500_000) }]);
+    const tar = await randomLayer(1_500_000);
     await pushImage(registry.host, 'events', 'v1', [tar], { compression: 'none' });
     const id = await create({ reference: `${link.host}/events:v1` });
     const events = await eventsOf(`${api.url}/v1/pulls/${id}/events`);

@@ -7,6 +7,7 @@ import { DrayageClient } from '../../../producer/client/client.ts';
 import { createToken, type Scope } from '../../../shared/access/tokens.ts';
 import { type Authority, makeAuthority } from '../../support/authority.ts';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
+import { keepSecret, listeningAgent } from '../../support/listening-agent.ts';
 import type { TestProgram } from '../../support/programs.ts';
 import { startRegistry, type TestRegistry } from '../../support/registry.ts';
 import { requireRoot, requireTool } from '../../support/requirements.ts';
@@ -37,19 +38,11 @@ describe('containers by the API', { concurrency: false }, () => {
     authority = await makeAuthority('agents');
     image = (await pushShellImage(registry.host)).reference;
     await fleet.startWorker('w1');
-    const file = async (name: string, content: string) => {
-      const target = path.join(fleet.folder, name);
-      await writeFile(target, content, { mode: 0o600 });
-      return target;
-    };
     const ofNodes = path.join(fleet.folder, 'node-tokens.json');
     const ofApi = path.join(fleet.folder, 'api-tokens.json');
-    const { certificate, key } = await authority.issue('far', ['DNS:far']);
     const ownToken = await createToken(ofNodes, { name: 'api', scopes: ['run'] });
     listening = {
-      DRAY_AGENT_LISTEN: '127.0.0.1:0',
-      DRAY_AGENT_TLS_CERT: await file('far.pem', certificate),
-      DRAY_AGENT_TLS_KEY: await file('far.key', key),
+      ...(await listeningAgent(fleet, authority, 'far')),
       DRAY_API_TOKENS: ofNodes,
     };
     agent = await fleet.startAgent('far', listening);
@@ -57,8 +50,8 @@ describe('containers by the API', { concurrency: false }, () => {
     env = {
       ...fleet.env,
       DRAY_API_TOKENS: ofApi,
-      DRAY_NODES_CA: await file('ca.pem', authority.certificate),
-      DRAY_NODES_TOKEN: await file('node-token', ownToken),
+      DRAY_NODES_CA: await keepSecret(fleet, 'ca.pem', authority.certificate),
+      DRAY_NODES_TOKEN: await keepSecret(fleet, 'node-token', ownToken),
     };
     const token = await createToken(ofApi, { name: 'runs', scopes: ['run', 'pull'] });
     reader = await createToken(ofApi, { name: 'reads', scopes: ['read', 'pull'] });

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Collection, DrayageClient } from '../../../producer/client/client.ts';
 import { createToken } from '../../../shared/access/tokens.ts';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
-import { pushImage, tarOf } from '../../support/push.ts';
+import { pushImage, randomLayer } from '../../support/push.ts';
 import { startRegistry, type TestRegistry } from '../../support/registry.ts';
 import { requireRoot, requireTool } from '../../support/requirements.ts';
 import { startApi, type TestApi } from './support.ts';
@@ -55,7 +54,7 @@ describe('garbage collection by the API', () => {
 
   test('a dry run says what would go of the store and of nodes, and why; another removes it', async (t) => {
     if (!requireAll(t)) return;
-    const tar = await tarOf([{ name: 'file', content: randomBytes(100_000) }]);
+    const tar = await randomLayer(100_000);
     const image = await pushImage(registry.host, 'gone', 'v1', [tar]);
     const { id: pull } = await client.pull({ reference: image.reference, nodes: ['n1'] });
     assert.equal((await fleet.ended(pull)).state, 'ready');

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { DrayageClient, type FailedJob } from '../../../producer/client/client.ts';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
-import { pushImage, tarOf } from '../../support/push.ts';
+import { pushImage, randomLayer } from '../../support/push.ts';
 import { startRegistry, type TestRegistry } from '../../support/registry.ts';
 import { until } from '../../support/until.ts';
 import { startApi, type TestApi } from './support.ts';
@@ -21,7 +21,7 @@ describe('what the API shows and changes beside pulls', () => {
     await fleet.startWorker('w1');
     api = await startApi(fleet.env);
     client = new DrayageClient({ url: api.url });
-    const tar = await tarOf([{ name: 'file', content: randomBytes(100_000) }]);
+    const tar = await randomLayer(100_000);
     await pushImage(registry.host, 'nouns', 'v1', [tar], { compression: 'none' });
     reference = `${registry.host}/nouns:v1`;
     const { id } = await client.pull({ reference });
@@ -143,7 +143,7 @@ describe('what the API shows and changes beside pulls', () => {
     assert.equal(job?.pull, id);
     assert.match(job?.reason ?? '', /missing/);
     assert.notEqual(job?.code, 'INTERNAL');
-    const tar = await tarOf([{ name: 'file', content: randomBytes(10) }]);
+    const tar = await randomLayer(10);
     await pushImage(registry.host, 'missing', 'v1', [tar]);
     const [pulled, ...more] = await client.retryJob('resolve', job?.id ?? '');
     assert.ok(pulled !== undefined && pulled !== id && more.length === 0);

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { DrayageClient } from '../../../producer/client/client.ts';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
 import type { TestProgram } from '../../support/programs.ts';
-import { pushImage, tarOf } from '../../support/push.ts';
+import { pushImage, randomLayer } from '../../support/push.ts';
 import { startRegistry, type TestRegistry } from '../../support/registry.ts';
 import { dray } from '../cli/dray.ts';
 import { startApi, type TestApi } from './support.ts';
@@ -28,7 +27,7 @@ describe('the API of nodes, rollouts and desired sets', { skip: process.getuid?.
     ]);
     api = await startApi(fleet.env);
     client = new DrayageClient({ url: api.url });
-    const tar = await tarOf([{ name: 'file', content: randomBytes(50_000) }]);
+    const tar = await randomLayer(50_000);
     const image = await pushImage(registry.host, 'rolled', 'v1', [tar]);
     ({ reference, digest } = image);
   });

@@ -3,7 +3,6 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { connectRedis } from '../../../shared/queue/connection.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 import { dray } from './dray.ts';
 
@@ -58,23 +57,19 @@ describe('dray doctor', () => {
   });
 
   test('each wrong setting of Redis is named, with what mends it', async () => {
-    const redis = connectRedis({ url: server.url, prefix: '' }, { name: 'test' });
+    const redis = server.connect();
     const cases = [
       ['maxmemory-policy', 'allkeys-lru', 'noeviction'],
       ['appendonly', 'no', 'yes'],
     ] as const;
-    try {
-      for (const [setting, wrong, right] of cases) {
-        await redis.call('CONFIG', 'SET', setting, wrong);
-        const { code, of } = await examine([]);
-        assert.equal(code, 1);
-        assert.equal(of('redis settings')?.state, 'failed');
-        assert.ok(of('redis settings')?.found.includes(setting));
-        assert.ok(of('redis settings')?.hint?.includes(`config set ${setting} ${right}`));
-        await redis.call('CONFIG', 'SET', setting, right);
-      }
-    } finally {
-      redis.disconnect();
+    for (const [setting, wrong, right] of cases) {
+      await redis.call('CONFIG', 'SET', setting, wrong);
+      const { code, of } = await examine([]);
+      assert.equal(code, 1);
+      assert.equal(of('redis settings')?.state, 'failed');
+      assert.ok(of('redis settings')?.found.includes(setting));
+      assert.ok(of('redis settings')?.hint?.includes(`config set ${setting} ${right}`));
+      await redis.call('CONFIG', 'SET', setting, right);
     }
   });
 

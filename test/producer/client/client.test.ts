@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { DrayageClient, DrayageError } from '../../../producer/client/client.ts';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
-import { pushImage, tarOf } from '../../support/push.ts';
+import { pushImage, randomLayer } from '../../support/push.ts';
 import { startRegistry, type TestRegistry } from '../../support/registry.ts';
 import { type SlowLink, startSlowLink } from '../../support/slow-link.ts';
 import { startApi, type TestApi } from '../api/support.ts';
@@ -24,7 +23,7 @@ describe('DrayageClient', () => {
     api = await startApi(fleet.env);
     link = await startSlowLink(new URL(api.url).host, { bytesPerSecond: 100_000_000 });
     client = new DrayageClient({ url: `http://${link.host}/` });
-    const tar = await tarOf([{ name: 'file', content: randomBytes(1_000_000) }]);
+    const tar = await randomLayer(1_000_000);
     await pushImage(registry.host, 'client', 'v1', [tar]);
     reference = `${registry.host}/client:v1`;
   });

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { startFleet, type TestFleet } from '../../support/fleet.ts';
-import { pushImage, tarOf } from '../../support/push.ts';
+import { pushImage, randomLayer } from '../../support/push.ts';
 import { startRegistry, type TestRegistry } from '../../support/registry.ts';
 import { startApi, type TestApi } from '../api/support.ts';
 
@@ -27,7 +26,7 @@ describe('the package of the client', () => {
     fleet = await startFleet();
     await fleet.startWorker('w1');
     api = await startApi(fleet.env);
-    const tar = await tarOf([{ name: 'file', content: randomBytes(1_000) }]);
+    const tar = await randomLayer(1_000);
     await pushImage(registry.host, 'example', 'v1', [tar]);
   });
   after(async () => {

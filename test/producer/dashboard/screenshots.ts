@@ -2,14 +2,13 @@
  * `npm run screenshots -- FOLDER`: pictures of every view of the dashboard, light, dark and as wide as a phone, of a
  * fleet that has something to show: a pull under way, some that ended in each way, nodes well and not, failed jobs.
  */
-import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { DrayageClient } from '../../../producer/client/client.ts';
 import { createToken } from '../../../shared/access/tokens.ts';
 import { heartbeat } from '../../../shared/node/registry.ts';
 import { startFleet } from '../../support/fleet.ts';
-import { pushImage, tarOf } from '../../support/push.ts';
+import { pushImage, randomLayer } from '../../support/push.ts';
 import { startRegistry } from '../../support/registry.ts';
 import { startSlowLink } from '../../support/slow-link.ts';
 import { startApi } from '../api/support.ts';
@@ -63,7 +62,7 @@ try {
     ...['node-a', 'node-b'].map((node) => fleet.startAgent(node)),
   ]);
   const image = async (name: string, sizes: number[]) => {
-    const tars = sizes.map((size, i) => tarOf([{ name: `${i}`, content: randomBytes(size) }]));
+    const tars = sizes.map((size, i) => randomLayer(size, `${i}`));
     await pushImage(registry.host, name, 'v1', await Promise.all(tars), { compression: 'none' });
   };
   await image('team/web', [30_000_000, 4_000_000, 700]);

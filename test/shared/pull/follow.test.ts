@@ -5,7 +5,7 @@ import { digestOf } from '../../../shared/image/digest.ts';
 import { Pulls } from '../../../shared/pull/pulls.ts';
 import { PullRecords } from '../../../shared/pull/records.ts';
 import type { NodeStatus, PullStatus } from '../../../shared/pull/status.ts';
-import { connectRedis, type Redis } from '../../../shared/queue/connection.ts';
+import type { Redis } from '../../../shared/queue/connection.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 
 const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';
@@ -19,12 +19,11 @@ describe('following a pull to many nodes', () => {
 
   before(async () => {
     server = await startRedis();
-    redis = connectRedis({ url: server.url, prefix: '{test}' }, { name: 'test' });
+    redis = server.connect();
     records = new PullRecords(redis, '{test}');
     pulls = new Pulls(redis, '{test}');
   });
   after(async () => {
-    redis.disconnect();
     await server[Symbol.asyncDispose]();
   });
 

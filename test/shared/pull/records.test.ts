@@ -9,7 +9,7 @@ import { newPullId } from '../../../shared/pull/id.ts';
 import { waitingNodes } from '../../../shared/pull/pull-nodes.ts';
 import { Pulls } from '../../../shared/pull/pulls.ts';
 import { PullRecords } from '../../../shared/pull/records.ts';
-import { connectRedis, type Redis } from '../../../shared/queue/connection.ts';
+import type { Redis } from '../../../shared/queue/connection.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 
 const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';
@@ -26,12 +26,11 @@ describe('pull records', () => {
 
   before(async () => {
     server = await startRedis();
-    redis = connectRedis({ url: server.url, prefix: '{test}' }, { name: 'test' });
+    redis = server.connect();
     records = new PullRecords(redis, '{test}');
     pulls = new Pulls(redis, '{test}');
   });
   after(async () => {
-    redis.disconnect();
     await server[Symbol.asyncDispose]();
   });
 

@@ -5,7 +5,7 @@ import type { Worker } from 'bullmq';
 import { pino } from 'pino';
 import { DrayError } from '../../../shared/errors.ts';
 import { digestOf } from '../../../shared/image/digest.ts';
-import { connectRedis, type Redis } from '../../../shared/queue/connection.ts';
+import type { Redis } from '../../../shared/queue/connection.ts';
 import { type Consumer, consume } from '../../../shared/queue/consume.ts';
 import { JobQueues } from '../../../shared/queue/jobs.ts';
 import { fetchQueue } from '../../../shared/queue/names.ts';
@@ -18,10 +18,9 @@ describe('taking jobs', () => {
   let redis: Redis;
   before(async () => {
     server = await startRedis();
-    redis = connectRedis({ url: server.url, prefix: '' }, { name: 'test', patient: true });
+    redis = server.connect({ patient: true });
   });
   after(async () => {
-    redis.disconnect();
     await server[Symbol.asyncDispose]();
   });
 

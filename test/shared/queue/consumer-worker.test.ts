@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job } from 'bullmq';
-import { connectRedis, type Redis } from '../../../shared/queue/connection.ts';
+import type { Redis } from '../../../shared/queue/connection.ts';
 import { isConsuming } from '../../../shared/queue/consume.ts';
 import { ConsumerWorker } from '../../../shared/queue/consumer-worker.ts';
 import { JobQueues } from '../../../shared/queue/jobs.ts';
@@ -20,10 +20,9 @@ describe('whether a worker is alive', () => {
   let redis: Redis;
   before(async () => {
     server = await startRedis();
-    redis = connectRedis({ url: server.url, prefix: '' }, { name: 'test', patient: true });
+    redis = server.connect({ patient: true });
   });
   after(async () => {
-    redis.disconnect();
     await server[Symbol.asyncDispose]();
   });
 

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { connectRedis } from '../../../shared/queue/connection.ts';
 import { checkServer } from '../../../shared/queue/server-check.ts';
 import { startFleet } from '../../support/fleet.ts';
 import { startRedis } from '../../support/redis.ts';
@@ -10,13 +9,9 @@ const careless = ['--appendonly', 'no', '--maxmemory-policy', 'allkeys-lru'];
 
 async function check(args: string[], forbid = false) {
   await using server = await startRedis({ args });
-  const redis = connectRedis({ url: server.url, prefix: '' }, { name: 'test' });
-  try {
-    if (forbid) await redis.call('ACL', 'SETUSER', 'default', '-info');
-    return await checkServer(redis);
-  } finally {
-    redis.disconnect();
-  }
+  const redis = server.connect();
+  if (forbid) await redis.call('ACL', 'SETUSER', 'default', '-info');
+  return await checkServer(redis);
 }
 
 test('a Redis that keeps what it accepts is nothing to warn of', async (t) => {

@@ -5,7 +5,6 @@ import { openFolderStore } from '../../../shared/content/folder/store.ts';
 import { ContentLease } from '../../../shared/gc/lease.ts';
 import { digestOf } from '../../../shared/image/digest.ts';
 import { PullRecords } from '../../../shared/pull/records.ts';
-import { connectRedis } from '../../../shared/queue/connection.ts';
 import { blobArrived } from '../../../worker/fleet/join.ts';
 import { startRedis } from '../../support/redis.ts';
 import { requireTool } from '../../support/requirements.ts';
@@ -16,38 +15,34 @@ test('a blob arrives for all pulls at once; one whose manifest lies of its size 
   await using folder = await temporaryFolder();
   await using server = await startRedis();
   await using store = await openFolderStore({ path: folder.path });
-  const redis = connectRedis({ url: server.url, prefix: '{t}' }, { name: 'test' });
-  try {
-    const records = new PullRecords(redis, '{t}');
-    const services = { records, store, newLease: () => new ContentLease(redis, '{t}') };
-    const bytes = Buffer.from('content');
-    const descriptor = { mediaType: 'a/b', digest: digestOf(bytes), size: bytes.length };
-    const ids: string[] = [];
-    for (let i = 0; i < 40; i++) {
-      const reference = `localhost:1/a${i}:b`;
-      const id = await records.create({
-        ...{ reference, platform: 'linux/amd64', nodes: [], want: 'image' },
-      });
-      await records.pin(id, descriptor);
-      const said = i === 20 ? { ...descriptor, size: 1 } : descriptor;
-      await records.plan(id, [], [{ descriptor: said, kind: 'layer', existed: false }]);
-      ids.push(id);
-    }
-    assert.equal(await blobArrived(services, descriptor.digest), false, 'it is not there');
-    await putBytes(store.content, descriptor, bytes);
-    assert.equal(await blobArrived(services, descriptor.digest), true);
-    for (const [i, id] of ids.entries()) {
-      const record = await records.get(id);
-      assert.equal(record?.state, i === 20 ? 'failed' : 'ready');
-      assert.equal(record?.error?.code, i === 20 ? 'SIZE_MISMATCH' : undefined);
-    }
-    assert.match(
-      (await records.get(ids[20] ?? ''))?.error?.message ?? '',
-      /has 1 bytes, but it has 7/,
-    );
-    assert.equal((await store.images.list()).length, 39);
-    assert.deepEqual(await records.waiting(descriptor.digest), []);
-  } finally {
-    redis.disconnect();
+  const redis = server.connect();
+  const records = new PullRecords(redis, '{test}');
+  const services = { records, store, newLease: () => new ContentLease(redis, '{test}') };
+  const bytes = Buffer.from('content');
+  const descriptor = { mediaType: 'a/b', digest: digestOf(bytes), size: bytes.length };
+  const ids: string[] = [];
+  for (let i = 0; i < 40; i++) {
+    const reference = `localhost:1/a${i}:b`;
+    const id = await records.create({
+      ...{ reference, platform: 'linux/amd64', nodes: [], want: 'image' },
+    });
+    await records.pin(id, descriptor);
+    const said = i === 20 ? { ...descriptor, size: 1 } : descriptor;
+    await records.plan(id, [], [{ descriptor: said, kind: 'layer', existed: false }]);
+    ids.push(id);
   }
+  assert.equal(await blobArrived(services, descriptor.digest), false, 'it is not there');
+  await putBytes(store.content, descriptor, bytes);
+  assert.equal(await blobArrived(services, descriptor.digest), true);
+  for (const [i, id] of ids.entries()) {
+    const record = await records.get(id);
+    assert.equal(record?.state, i === 20 ? 'failed' : 'ready');
+    assert.equal(record?.error?.code, i === 20 ? 'SIZE_MISMATCH' : undefined);
+  }
+  assert.match(
+    (await records.get(ids[20] ?? ''))?.error?.message ?? '',
+    /has 1 bytes, but it has 7/,
+  );
+  assert.equal((await store.images.list()).length, 39);
+  assert.deepEqual(await records.waiting(descriptor.digest), []);
 });

@@ -7,7 +7,6 @@ import { ContentLease } from '../../../shared/gc/lease.ts';
 import { digestOf } from '../../../shared/image/digest.ts';
 import type { PlannedBlob } from '../../../shared/pull/record.ts';
 import { PullRecords } from '../../../shared/pull/records.ts';
-import { connectRedis } from '../../../shared/queue/connection.ts';
 import { JobQueues } from '../../../shared/queue/jobs.ts';
 import { fetchQueue } from '../../../shared/queue/names.ts';
 import { reconcile } from '../../../worker/fleet/reconcile.ts';
@@ -17,56 +16,52 @@ import { temporaryFolder } from '../agent/snapshot/agent-root.ts';
 
 test('a round asks the store, and enqueues a fetch, once for a blob that many pulls wait for', async (t) => {
   if (!requireTool(t, 'redis-server')) return;
-  const prefix = '{t}';
+  const prefix = '{test}';
   await using folder = await temporaryFolder();
   await using server = await startRedis();
   await using store = await openFolderStore({ path: folder.path });
-  const redis = connectRedis({ url: server.url, prefix }, { name: 'test' });
-  try {
-    const records = new PullRecords(redis, prefix);
-    await using queues = new JobQueues(redis, prefix);
-    const bytes = [Buffer.from('stored'), Buffer.from('missing')];
-    const blobs = bytes.map((content): PlannedBlob => {
-      const digest = digestOf(content);
-      const descriptor = { mediaType: 'a/b', digest, size: content.length };
-      return { descriptor, kind: 'layer', existed: false };
-    });
-    const [stored, missing] = blobs.map(({ descriptor }) => descriptor);
-    assert.ok(stored && missing);
-    const ids: string[] = [];
-    for (let i = 0; i < 20; i++) {
-      const wanted = { reference: `localhost:1/a${i}:b`, platform: 'linux/amd64', nodes: [] };
-      const priority = i === 7 ? 'high' : 'low';
-      const id = await records.create({ ...wanted, want: 'image', priority });
-      await records.plan(id, [], blobs);
-      await records.lookAt(id, 1);
-      ids.push(id);
-    }
-    await putBytes(store.content, stored, bytes[0] ?? Buffer.alloc(0));
-    const asked: string[] = [];
-    const content = {
-      ...store.content,
-      info: async (...args: Parameters<typeof store.content.info>) => {
-        asked.push(args[0]);
-        return await store.content.info(...args);
-      },
-    };
-    await reconcile(
-      {
-        ...{ redis, records, queues, log: pino({ level: 'silent' }) },
-        ...{ store: { ...store, content }, newLease: () => new ContentLease(redis, prefix) },
-      },
-      { signal: AbortSignal.timeout(30_000) },
-    );
-    assert.deepEqual(asked.sort(), [stored.digest, missing.digest].sort());
-    for (const id of ids) assert.deepEqual(await records.missing(id), [missing.digest]);
-    const jobs = await queues.queue(fetchQueue).getJobs(['prioritized', 'wait']);
-    assert.deepEqual(
-      jobs.map(({ data, priority }) => [data.digest, priority]),
-      [[missing.digest, 2]],
-      'with the highest of their priorities',
-    );
-  } finally {
-    redis.disconnect();
+  const redis = server.connect();
+  const records = new PullRecords(redis, prefix);
+  await using queues = new JobQueues(redis, prefix);
+  const bytes = [Buffer.from('stored'), Buffer.from('missing')];
+  const blobs = bytes.map((content): PlannedBlob => {
+    const digest = digestOf(content);
+    const descriptor = { mediaType: 'a/b', digest, size: content.length };
+    return { descriptor, kind: 'layer', existed: false };
+  });
+  const [stored, missing] = blobs.map(({ descriptor }) => descriptor);
+  assert.ok(stored && missing);
+  const ids: string[] = [];
+  for (let i = 0; i < 20; i++) {
+    const wanted = { reference: `localhost:1/a${i}:b`, platform: 'linux/amd64', nodes: [] };
+    const priority = i === 7 ? 'high' : 'low';
+    const id = await records.create({ ...wanted, want: 'image', priority });
+    await records.plan(id, [], blobs);
+    await records.lookAt(id, 1);
+    ids.push(id);
   }
+  await putBytes(store.content, stored, bytes[0] ?? Buffer.alloc(0));
+  const asked: string[] = [];
+  const content = {
+    ...store.content,
+    info: async (...args: Parameters<typeof store.content.info>) => {
+      asked.push(args[0]);
+      return await store.content.info(...args);
+    },
+  };
+  await reconcile(
+    {
+      ...{ redis, records, queues, log: pino({ level: 'silent' }) },
+      ...{ store: { ...store, content }, newLease: () => new ContentLease(redis, prefix) },
+    },
+    { signal: AbortSignal.timeout(30_000) },
+  );
+  assert.deepEqual(asked.sort(), [stored.digest, missing.digest].sort());
+  for (const id of ids) assert.deepEqual(await records.missing(id), [missing.digest]);
+  const jobs = await queues.queue(fetchQueue).getJobs(['prioritized', 'wait']);
+  assert.deepEqual(
+    jobs.map(({ data, priority }) => [data.digest, priority]),
+    [[missing.digest, 2]],
+    'with the highest of their priorities',
+  );
 });

@@ -6,7 +6,6 @@ import { mediaTypes } from '../../../shared/image/descriptor.ts';
 import { digestOf } from '../../../shared/image/digest.ts';
 import type { PlannedBlob } from '../../../shared/pull/record.ts';
 import { PullRecords } from '../../../shared/pull/records.ts';
-import { connectRedis } from '../../../shared/queue/connection.ts';
 import { followUps } from '../../../worker/fleet/resolve.ts';
 import { startRedis } from '../../support/redis.ts';
 import { requireTool } from '../../support/requirements.ts';
@@ -18,30 +17,26 @@ describe('followUps', () => {
     await using folder = await temporaryFolder();
     await using server = await startRedis();
     await using store = await openFolderStore({ path: folder.path });
-    const redis = connectRedis({ url: server.url, prefix: '{t}' }, { name: 'test' });
-    try {
-      const records = new PullRecords(redis, '{t}');
-      const id = await records.create({
-        reference: 'localhost:1/a:b',
-        platform: 'linux/amd64',
-        nodes: [],
-        want: 'image',
-      });
-      // A set in Redis has an order of its own: with so many members it is never that of the plan.
-      const blobs = Array.from({ length: 30 }, (_, i): PlannedBlob => {
-        const digest = digestOf(`layer ${i}`);
-        const descriptor = { mediaType: mediaTypes.ociManifest, digest, size: i };
-        return { descriptor, kind: 'layer', existed: false };
-      });
-      const newLease = () => new ContentLease(redis, '{t}');
-      await records.plan(id, [], blobs);
-      const jobs = await followUps(id, { records, store, newLease }, {});
-      assert.deepEqual(
-        jobs.map((job) => job.queue === 'fetch-blob' && job.digest),
-        blobs.map(({ descriptor }) => descriptor.digest),
-      );
-    } finally {
-      redis.disconnect();
-    }
+    const redis = server.connect();
+    const records = new PullRecords(redis, '{test}');
+    const id = await records.create({
+      reference: 'localhost:1/a:b',
+      platform: 'linux/amd64',
+      nodes: [],
+      want: 'image',
+    });
+    // A set in Redis has an order of its own: with so many members it is never that of the plan.
+    const blobs = Array.from({ length: 30 }, (_, i): PlannedBlob => {
+      const digest = digestOf(`layer ${i}`);
+      const descriptor = { mediaType: mediaTypes.ociManifest, digest, size: i };
+      return { descriptor, kind: 'layer', existed: false };
+    });
+    const newLease = () => new ContentLease(redis, '{test}');
+    await records.plan(id, [], blobs);
+    const jobs = await followUps(id, { records, store, newLease }, {});
+    assert.deepEqual(
+      jobs.map((job) => job.queue === 'fetch-blob' && job.digest),
+      blobs.map(({ descriptor }) => descriptor.digest),
+    );
   });
 });

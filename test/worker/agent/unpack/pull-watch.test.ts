@@ -7,7 +7,6 @@ import { digestOf } from '../../../../shared/image/digest.ts';
 import type { Manifest } from '../../../../shared/image/manifest.ts';
 import { createLogger } from '../../../../shared/logging.ts';
 import { PullRecords } from '../../../../shared/pull/records.ts';
-import { connectRedis, type Redis } from '../../../../shared/queue/connection.ts';
 import { NodeProgress } from '../../../../worker/agent/unpack/progress.ts';
 import { PullWatch, unwanted } from '../../../../worker/agent/unpack/pull-watch.ts';
 import { startRedis, type TestRedis } from '../../../support/redis.ts';
@@ -19,16 +18,13 @@ const config = { mediaType: 'a/config', digest: digestOf('config'), size: 1 };
 const manifest = { config, layers } as unknown as Manifest;
 describe('looking after the work of a node', () => {
   let server: TestRedis;
-  let redis: Redis;
   let records: PullRecords;
 
   before(async () => {
     server = await startRedis();
-    redis = connectRedis({ url: server.url, prefix: '{test}' }, { name: 'test' });
-    records = new PullRecords(redis, '{test}');
+    records = new PullRecords(server.connect(), '{test}');
   });
   after(async () => {
-    redis.disconnect();
     await server[Symbol.asyncDispose]();
   });
 

@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DrayError } from '../../../../shared/errors.ts';
 import type { Priority } from '../../../../shared/pull/priority.ts';
-import { connectRedis, type Redis } from '../../../../shared/queue/connection.ts';
+import type { Redis } from '../../../../shared/queue/connection.ts';
 import { type FleetLimits, RegistryLimits } from '../../../../shared/registry/limits.ts';
 import { askingFor } from '../../../../worker/fleet/budget/asking.ts';
 import { RegistryBudgets } from '../../../../worker/fleet/budget/budgets.ts';
@@ -15,7 +15,6 @@ const prefix = '{test}';
 describe('budgets of registries', () => {
   let server: TestRedis;
   let redis: Redis;
-  let other: Redis;
   let limits: RegistryLimits;
   /** Two workers. */
   let workers: [RegistryBudgets, RegistryBudgets];
@@ -23,16 +22,13 @@ describe('budgets of registries', () => {
 
   before(async () => {
     server = await startRedis();
-    const target = { url: server.url, prefix };
-    redis = connectRedis(target, { name: 'test', patient: true });
-    other = connectRedis(target, { name: 'other', patient: true });
+    redis = server.connect({ patient: true });
     limits = new RegistryLimits(redis, prefix);
+    const other = server.connect({ patient: true });
     workers = [new RegistryBudgets(redis, prefix), new RegistryBudgets(other, prefix)];
   });
   after(async () => {
     for (const worker of workers) worker[Symbol.dispose]();
-    redis.disconnect();
-    other.disconnect();
     await server[Symbol.asyncDispose]();
   });
 

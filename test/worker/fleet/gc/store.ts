@@ -10,7 +10,7 @@ import type { GcReport } from '../../../../shared/gc/report.ts';
 import { type Descriptor, mediaTypes } from '../../../../shared/image/descriptor.ts';
 import { type Digest, digestOf } from '../../../../shared/image/digest.ts';
 import { PullRecords } from '../../../../shared/pull/records.ts';
-import { connectRedis, type Redis } from '../../../../shared/queue/connection.ts';
+import type { Redis } from '../../../../shared/queue/connection.ts';
 import { type CollectOptions, collect } from '../../../../worker/fleet/gc/collect.ts';
 import { GcRun } from '../../../../worker/fleet/gc/run.ts';
 import { startRedis } from '../../../support/redis.ts';
@@ -44,7 +44,7 @@ export interface GcBench extends AsyncDisposable {
 export async function openGcBench(): Promise<GcBench> {
   const folder = await mkdtemp(path.join(tmpdir(), 'dray-gc-'));
   const server = await startRedis();
-  const redis = connectRedis({ url: server.url, prefix }, { name: 'test' });
+  const redis = server.connect();
   const store = await openFolderStore({ path: path.join(folder, 'content') });
   const records = new PullRecords(redis, prefix);
   return {
@@ -79,7 +79,6 @@ export async function openGcBench(): Promise<GcBench> {
       return found;
     },
     [Symbol.asyncDispose]: async () => {
-      redis.disconnect();
       await store[Symbol.asyncDispose]();
       await server[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });
