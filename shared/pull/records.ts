@@ -3,7 +3,7 @@ import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, isDigest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
-import { executed, runScript } from '../queue/script.ts';
+import { runScript } from '../queue/script.ts';
 import { createPull, type NewPull } from './create.ts';
 import { newPullId } from './id.ts';
 import { highest, type Priority, priorities } from './priority.ts';
@@ -15,6 +15,7 @@ import {
   keepFinished,
   namedScript,
   planScript,
+  reopenScript,
   resolvingScript,
   resumeScript,
   settleScript,
@@ -161,17 +162,10 @@ export class PullRecords {
     return outcome !== undefined;
   }
 
-  /** Makes a planned blob wanted again: it vanished from the store. */
+  /** Makes a planned blob wanted again: it vanished from the store. Of a pull that has ended nothing is wanted. */
   async reopenBlob(id: string, digest: Digest): Promise<void> {
-    const { keys } = this;
-    if ((await this.#redis.hexists(keys.pullBlobs(id), digest)) === 0) return;
-    await executed(
-      this.#redis
-        .multi()
-        .sadd(keys.pullMissing(id), digest)
-        .sadd(keys.blobPulls(digest), id)
-        .exec(),
-    );
+    const keys = [...this.keys.ofPull(id), this.keys.blobPulls(digest)];
+    await runScript(this.#redis, reopenScript, keys, [id, digest]);
   }
 
   /** Somebody found a blob of the store wrong who may not touch it: a worker looks at it before anybody relies on it again. */
@@ -196,6 +190,11 @@ export class PullRecords {
   /** The pulls that wait for a blob. */
   async waiting(digest: Digest): Promise<string[]> {
     return await this.#redis.smembers(this.keys.blobPulls(digest));
+  }
+
+  /** A pull that has ended waits for a blob no more. */
+  async leave(id: string, digest: Digest): Promise<void> {
+    await this.#redis.srem(this.keys.blobPulls(digest), id);
   }
 
   /** Whether a pull waits for a blob. */
@@ -240,10 +239,10 @@ export class PullRecords {
 
   /** Ends a pull for good. The first reason stays. */
   async fail(id: string, error: unknown): Promise<void> {
-    const encoded = JSON.stringify(encodeError(error));
     const state = await this.state(id);
     if (state === undefined || isFinished(state)) return;
-    await this.#redis.hsetnx(this.keys.pull(id), 'error', encoded);
+    // From here on the pull is over: who dies before the next line leaves the rest to the reconciler.
+    await this.#redis.hsetnx(this.keys.pull(id), 'error', JSON.stringify(encodeError(error)));
     await this.#waitsNoMore(id);
     await this.settle(id);
     // Nodes that are at work on it look.
@@ -267,7 +266,7 @@ export class PullRecords {
 
   async #waitsNoMore(id: string): Promise<void> {
     const missing = await this.missing(id);
-    await Promise.all(missing.map((digest) => this.#redis.srem(this.keys.blobPulls(digest), id)));
+    await Promise.all(missing.map((digest) => this.leave(id, digest)));
   }
 
   /** Says to people why a pull waits; an empty note takes it back. */

@@ -117,7 +117,7 @@ return settle(ARGV[1], ARGV[2], false)
  */
 export const planScript = `${common}${settle}
 local state = field('state')
-if not state or isOver(state) or field('planned') then return false end
+if not state or isOver(state) or field('error') or field('planned') then return false end
 local missing = tonumber(ARGV[6])
 for i = 1, missing do
   redis.call('SADD', KEYS[2], ARGV[6 + i])
@@ -149,6 +149,18 @@ redis.call('SREM', KEYS[2], ARGV[2])
 redis.call('HDEL', KEYS[1], 'note')
 tell('changed', '1')
 return redis.call('SCARD', KEYS[2]) == 0 and 1 or 0
+`;
+
+/**
+ * A blob that a pull needs is not in the store any more: the pull waits for it. KEYS: as of {@link arrivedScript}.
+ * ARGV: id, digest.
+ */
+export const reopenScript = `${common}
+local state = field('state')
+if not state or isOver(state) or field('error') then return end
+if redis.call('HEXISTS', KEYS[8], ARGV[2]) == 0 then return end
+redis.call('SADD', KEYS[2], ARGV[2])
+redis.call('SADD', KEYS[12], ARGV[1])
 `;
 
 /**

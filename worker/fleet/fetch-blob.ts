@@ -5,6 +5,7 @@ import type { Digest } from '../../shared/image/digest.ts';
 import { parseReference, type Reference } from '../../shared/image/reference.ts';
 import { highest, type Priority } from '../../shared/pull/priority.ts';
 import { isWaitedFor } from '../../shared/pull/record.ts';
+import { isFinished } from '../../shared/pull/status.ts';
 import { attendedFor } from '../../shared/pull/transfers.ts';
 import type { FollowUp } from '../../shared/queue/jobs.ts';
 import type { FetchPayload } from '../../shared/queue/payloads.ts';
@@ -219,7 +220,11 @@ async function sourcesOf(
   const { records } = services;
   await forEachAtMost(concurrentLooks, await records.waiting(digest), async (pull) => {
     const [record, planned] = await Promise.all([records.get(pull), records.blob(pull, digest)]);
-    if (record === undefined || planned === undefined) return;
+    if (record === undefined || planned === undefined || isFinished(record.state)) {
+      // It was ended by somebody who died before all of that was done.
+      await records.leave(pull, digest);
+      return;
+    }
     const source: Source = {
       reference: parseReference(record.reference),
       descriptor: planned.descriptor,

@@ -1,5 +1,5 @@
 import { ageOf } from '../../shared/duration.ts';
-import { DrayError } from '../../shared/errors.ts';
+import { DrayError, decodeError } from '../../shared/errors.ts';
 import type { Digest } from '../../shared/image/digest.ts';
 import { nodeSeen } from '../../shared/node/registry.ts';
 import { rankOf } from '../../shared/pull/priority.ts';
@@ -69,6 +69,11 @@ export async function mend(
   const { records, queues } = services;
   const record = await records.get(id);
   if (record === undefined || isFinished(record.state)) return;
+  if (record.error !== undefined) {
+    // Whoever ended it died over that.
+    await records.fail(id, decodeError(record.error));
+    return;
+  }
   if (await ranOut(record, services)) return;
   if (!record.planned) {
     await mendResolve(record, services);
