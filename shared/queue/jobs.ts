@@ -1,4 +1,4 @@
-import { Job, type JobsOptions, Queue } from 'bullmq';
+import { ErrorCode, Job, type JobsOptions, Queue } from 'bullmq';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import { type Priority, rankOf } from '../pull/priority.ts';
@@ -97,7 +97,7 @@ export class JobQueues implements AsyncDisposable {
     if (known === undefined) return;
     const waits = waitsForLimit(known.priority);
     const isRaised = known.priority > priority;
-    if (isRaised) await known.changePriority({ priority: asExpected(priority, waits) });
+    if (isRaised && !(await raise(known, asExpected(priority, waits)))) return;
     const isUrgent = isRaised || (job.queue === 'fetch-blob' && job.isNew === true);
     if (isUrgent && waits && (await known.isDelayed())) {
       // Somebody else may have promoted it in between.
@@ -172,6 +172,17 @@ export class JobQueues implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
+  }
+}
+
+/** @returns false when the job has ended meanwhile */
+async function raise(job: Job, priority: number): Promise<boolean> {
+  try {
+    await job.changePriority({ priority });
+    return true;
+  } catch (error) {
+    if ((error as { code?: unknown }).code === ErrorCode.JobNotExist) return false;
+    throw error;
   }
 }
 

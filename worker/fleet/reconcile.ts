@@ -9,6 +9,8 @@ const interval = 3_000;
 const raisedAfter = 60_000;
 /** Pulls that one round looks after: it costs no more however many are open. */
 const batch = 200;
+/** Pulls that fail one after the other: the store is away, or Redis. */
+const mostFailures = 3;
 
 /**
  * Mends what the death of a process between two steps left undone: it compares what open pulls wait for with what
@@ -34,26 +36,40 @@ export async function reconcileForever(
   }
 }
 
-/** One round over the open pulls that have waited longest for a look. */
+/**
+ * One round over the open pulls that have waited longest for a look. One that can't be looked after keeps none of the
+ * others from their turn.
+ * @throws what several in a row have failed with: it is not theirs, and the others would fail too
+ */
 export async function reconcile(
   services: MendServices,
   options: { signal: AbortSignal },
 ): Promise<void> {
-  const { records } = services;
+  const { records, log } = services;
   const now = Date.now();
   const found: PullRecord[] = [];
+  let failures = 0;
+  const attempt = async (pull: string, work: () => Promise<void>) => {
+    options.signal.throwIfAborted();
+    try {
+      await work();
+      failures = 0;
+    } catch (error) {
+      if (options.signal.aborted || ++failures === mostFailures) throw error;
+      log.warn({ err: error, pull }, 'a pull could not be looked after');
+    }
+  };
   for (const id of await records.due(batch, now)) {
-    const record = await records.get(id);
-    if (record === undefined) await records.forget(id);
-    else found.push(record);
+    await attempt(id, async () => {
+      await records.lookAt(id, now + interval);
+      const record = await records.get(id);
+      if (record === undefined) await records.forget(id);
+      else found.push(record);
+    });
   }
   await raiseOldest(found, services);
   const round = new MendRound(services, options);
-  for (const { id } of found) {
-    options.signal.throwIfAborted();
-    await records.lookAt(id, now + interval);
-    await mend(id, services, options, round);
-  }
+  for (const { id } of found) await attempt(id, () => mend(id, services, options, round));
 }
 
 /**

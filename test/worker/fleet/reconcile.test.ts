@@ -14,9 +14,10 @@ import { startRedis } from '../../support/redis.ts';
 import { requireTool } from '../../support/requirements.ts';
 import { temporaryFolder } from '../agent/snapshot/agent-root.ts';
 
+const prefix = '{test}';
+
 test('a round asks the store, and enqueues a fetch, once for a blob that many pulls wait for', async (t) => {
   if (!requireTool(t, 'redis-server')) return;
-  const prefix = '{test}';
   await using folder = await temporaryFolder();
   await using server = await startRedis();
   await using store = await openFolderStore({ path: folder.path });
@@ -64,4 +65,31 @@ test('a round asks the store, and enqueues a fetch, once for a blob that many pu
     [[missing.digest, 2]],
     'with the highest of their priorities',
   );
+});
+
+test("a pull that can't be looked after keeps none of the others from their turn", async (t) => {
+  if (!requireTool(t, 'redis-server')) return;
+  await using folder = await temporaryFolder();
+  await using server = await startRedis();
+  await using store = await openFolderStore({ path: folder.path });
+  const redis = server.connect();
+  const records = new PullRecords(redis, prefix);
+  await using queues = new JobQueues(redis, prefix);
+  const ids: string[] = [];
+  for (let i = 0; i < 5; i++) {
+    const wanted = { reference: `localhost:1/a${i}:b`, platform: 'linux/amd64', nodes: [] };
+    const id = await records.create({ ...wanted, want: 'image' });
+    await records.plan(id, [], []);
+    await records.lookAt(id, 1);
+    ids.push(id);
+  }
+  // As a later version, or somebody's hand, may leave it.
+  for (const id of [ids[0], ids[2]]) await redis.hset(records.keys.pull(id ?? ''), 'images', '{');
+  const log = pino({ level: 'silent' });
+  await reconcile(
+    { redis, records, queues, log, store, newLease: () => new ContentLease(redis, prefix) },
+    { signal: AbortSignal.timeout(30_000) },
+  );
+  const states = await Promise.all(ids.map((id) => records.state(id)));
+  assert.deepEqual(states, ['fetching', 'ready', 'fetching', 'ready', 'ready']);
 });

@@ -58,7 +58,7 @@ async function post(url: URL, body: string, options: RequestOptions): Promise<nu
         response.destroy();
         resolve(response.statusCode ?? 0);
       });
-      request.once('error', reject);
+      request.on('error', reject);
       request.end(body);
     });
   } catch (error) {
