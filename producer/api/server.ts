@@ -8,7 +8,7 @@ import {
 } from 'fastify';
 import { tlsOptions } from '../../shared/access/tls.ts';
 import { DrayError } from '../../shared/errors.ts';
-import { queueError } from '../../shared/queue/connection.ts';
+import { isRedisError, queueError } from '../../shared/queue/connection.ts';
 import { traced } from '../../shared/telemetry/trace.ts';
 import { serveDashboard } from '../dashboard/serve.ts';
 import { agentIsLate, agentTimeout } from './agents.ts';
@@ -148,7 +148,7 @@ function inTime(
           ? await within(storeTimeout, work(), storeIsLate)
           : await within(redisTimeout, work(), redisIsLate);
       } catch (error) {
-        throw isRedisError(error) ? queueError(error, config.redis, redis) : error;
+        throw isOfRedis(error) ? queueError(error, config.redis, redis) : error;
       }
     },
   };
@@ -165,12 +165,8 @@ function storeIsLate(): Error {
   });
 }
 
-/** What ioredis throws while Redis is away. */
-function isRedisError(error: unknown): boolean {
-  if (!(error instanceof Error) || error instanceof DrayError) return false;
-  return (
-    ['MaxRetriesPerRequestError', 'RedisTimeout', 'ReplyError', 'AbortError'].includes(
-      error.name,
-    ) || /ECONNREFUSED|ECONNRESET|Connection is closed|Stream isn't writeable/.test(error.message)
-  );
+/** What is thrown while Redis is away, or too slow. */
+function isOfRedis(error: unknown): boolean {
+  const name = error instanceof Error ? error.name : '';
+  return ['RedisTimeout', 'AbortError'].includes(name) || isRedisError(error);
 }

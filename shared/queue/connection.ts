@@ -134,6 +134,17 @@ export function queueError(error: unknown, target: RedisTarget, redis: Redis): D
   );
 }
 
+/** Whether an error is Redis' own, or says that it could not be asked. */
+export function isRedisError(error: unknown): boolean {
+  if (!(error instanceof Error) || error instanceof DrayError) return false;
+  return (
+    ['MaxRetriesPerRequestError', 'ReplyError'].includes(error.name) ||
+    /ECONNREFUSED|ECONNRESET|Connection is closed|Command aborted|Stream isn't writeable/.test(
+      error.message,
+    )
+  );
+}
+
 /** What went wrong with Redis, in its own or the system's words. */
 export function redisFailure(error: unknown, redis: Redis): string {
   const name = error instanceof Error ? error.name : '';

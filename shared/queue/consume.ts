@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { DelayedError, type Job, UnrecoverableError, type Worker } from 'bullmq';
-import { asDrayError, type DrayError } from '../errors.ts';
+import { asDrayError, DrayError, messageOf } from '../errors.ts';
 import { type Logger, loggedAs } from '../logging.ts';
 import { jobDuration, jobWait, queueLabel } from '../telemetry/metrics.ts';
 import { queueTelemetry } from '../telemetry/trace.ts';
-import type { Redis } from './connection.ts';
+import { isRedisError, type Redis } from './connection.ts';
 import { ConsumerWorker } from './consumer-worker.ts';
 import type { FollowUp, JobQueues } from './jobs.ts';
 import { asExpected, jobAttempts } from './jobs.ts';
@@ -139,7 +139,7 @@ export function consume<Payload>(
     } catch (thrown) {
       if (signal.aborted) throw thrown;
       if (services.stopping.aborted) await delay(job, token, 0);
-      const error = asDrayError(thrown);
+      const error = isRedisError(thrown) ? refusal(thrown) : asDrayError(thrown);
       if (error.code === 'PAYLOAD_NEWER') await delay(job, token, newerPayloadDelay);
       const wait = error.context.retryAfterMs;
       const tries = { made: job.attemptsMade + 1, most: job.opts.attempts ?? jobAttempts };
@@ -193,6 +193,15 @@ export function consume<Payload>(
     log.warn({ err: error }, 'queue connection');
   });
   return worker;
+}
+
+/** What Redis did not do for a handler may be done a moment later: when it has memory again, or another one took over. */
+function refusal(error: unknown): DrayError {
+  return new DrayError('QUEUE_UNAVAILABLE', `Redis did not do its part: ${messageOf(error)}`, {
+    retryable: true,
+    cause: error,
+    hint: 'dray doctor says what is wrong with Redis and its settings.',
+  });
 }
 
 /** What a job is about, as far as its unchecked payload tells: for the log. */

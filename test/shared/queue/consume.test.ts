@@ -132,6 +132,26 @@ describe('taking jobs', () => {
     assert.deepEqual(given, [digestOf('gone')]);
   });
 
+  test('what Redis refuses for a while fails no job for good', async () => {
+    let tries = 0;
+    const given: string[] = [];
+    await run(
+      {
+        handle: async () => {
+          const refusal = "return redis.error_reply('OOM command not allowed')";
+          if (++tries < 3) await redis.eval(refusal, 0);
+          return [];
+        },
+        gaveUp: async ({ digest }) => {
+          given.push(digest);
+        },
+      },
+      (queues) => queues.add([{ queue: 'fetch-blob', priority: 'normal', digest: digestOf('o') }]),
+      () => tries === 3 || given.length > 0,
+    );
+    assert.deepEqual(given, []);
+  });
+
   test('a payload from a newer version is delayed, not failed', async () => {
     let handled = 0;
     await run(
