@@ -42,6 +42,8 @@ export interface PullRecord {
   policy: string;
   /** The target is what the registry said then: it was not asked again. */
   askedAt?: Date;
+  /** When the target was pinned, by Redis' clock. */
+  pinnedAt?: Date;
   state: PullState;
   createdAt: Date;
   finishedAt?: Date;
@@ -90,6 +92,7 @@ export function decodeRecord(id: string, fields: Record<string, string>): PullRe
     priority: priorities.find((priority) => priority === fields.priority) ?? 'normal',
     policy: fields.policy ?? 'always',
     ...(fields.askedAt === undefined ? {} : { askedAt: new Date(Number(fields.askedAt)) }),
+    ...(fields.pinnedAt === undefined ? {} : { pinnedAt: new Date(Number(fields.pinnedAt)) }),
     state: state as PullState,
     createdAt: new Date(Number(createdAt)),
     planned: fields.planned !== undefined,

@@ -25,8 +25,11 @@ import { isFinished, type PlatformImage, type PullState } from './status.ts';
 import { Transfers } from './transfers.ts';
 
 const pinScript = `
-if redis.call('HSETNX', KEYS[1], 'target', ARGV[1]) == 1 and ARGV[2] ~= '' then
-  redis.call('HSET', KEYS[1], 'askedAt', ARGV[2])
+if redis.call('HSETNX', KEYS[1], 'target', ARGV[1]) == 1 then
+  local time = redis.call('TIME')
+  local now = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
+  redis.call('HSET', KEYS[1], 'pinnedAt', now)
+  if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'askedAt', ARGV[2]) end
 end
 return redis.call('HGET', KEYS[1], 'target')
 `;

@@ -1,7 +1,9 @@
 import { DrayError } from '../../shared/errors.ts';
 import { forEachAtMost } from '../../shared/for-each-at-most.ts';
 import { nameLease } from '../../shared/gc/lease.ts';
+import type { Descriptor } from '../../shared/image/descriptor.ts';
 import type { Digest } from '../../shared/image/digest.ts';
+import type { PullRecord } from '../../shared/pull/record.ts';
 import type { FleetServices } from './services.ts';
 
 /** Pulls that wait for the same blob, and go on at once. */
@@ -45,8 +47,9 @@ export async function blobArrived(
 }
 
 /**
- * Everything that a pull needs is in the store: its image gets its name. Doing it twice changes nothing. What the store
- * had before the pull is looked at once more, since a name promises all of it: what is gone is wanted again.
+ * Everything that a pull needs is in the store: its image gets its name, unless another pull, or a person, has said
+ * since what the name is. Doing it twice changes nothing. What the store had before the pull is looked at once more,
+ * since a name promises all of it: what is gone is wanted again.
  */
 export async function contentComplete(
   services: JoinServices,
@@ -55,24 +58,35 @@ export async function contentComplete(
 ): Promise<void> {
   const record = await services.records.get(pull);
   if (record === undefined || !record.planned) return;
-  const { want, named, reference, target, manifest, askedAt } = record;
-  if (want === 'image' && !named && target !== undefined) {
+  if (record.want === 'image' && !record.named && record.target !== undefined) {
     await using lease = services.newLease();
-    await lease.hold([nameLease(reference)], options);
+    await lease.hold([nameLease(record.reference)], options);
     if (await lostSince(services, pull, options)) return;
-    const { images } = services.store;
-    // What came from the store is no newer for that, and is from where it was.
-    const before = askedAt === undefined ? undefined : await images.get(reference, options);
-    await images.put(
-      {
-        ...{ name: reference, target, manifest: manifest ?? target, pulledAt: new Date() },
-        ...(askedAt === undefined ? {} : { updatedAt: askedAt }),
-        ...(before?.origin === undefined ? {} : { origin: before.origin }),
-      },
-      options,
-    );
+    await nameImage({ ...record, target: record.target }, services, options);
   }
   await services.records.named(pull);
+}
+
+async function nameImage(
+  record: PullRecord & { target: Descriptor },
+  { store: { images } }: Pick<JoinServices, 'store'>,
+  options: { signal?: AbortSignal },
+): Promise<void> {
+  const { reference, target, manifest = target, askedAt, pinnedAt = new Date() } = record;
+  // What came from the store is no newer for that, and is from where it was.
+  const updatedAt = askedAt ?? pinnedAt;
+  const before = await images.get(reference, options);
+  const isOvertaken =
+    before !== undefined && before.target.digest !== target.digest && before.updatedAt > updatedAt;
+  if (isOvertaken) return;
+  const origin = askedAt === undefined ? undefined : before?.origin;
+  await images.put(
+    {
+      ...{ name: reference, target, manifest, pulledAt: new Date(), updatedAt },
+      ...(origin === undefined ? {} : { origin }),
+    },
+    options,
+  );
 }
 
 async function lostSince(

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { putBytes } from '../../../shared/content/blob.ts';
 import { openFolderStore } from '../../../shared/content/folder/store.ts';
 import { ContentLease } from '../../../shared/gc/lease.ts';
 import { digestOf } from '../../../shared/image/digest.ts';
 import { PullRecords } from '../../../shared/pull/records.ts';
-import { blobArrived } from '../../../worker/fleet/join.ts';
+import { blobArrived, contentComplete } from '../../../worker/fleet/join.ts';
 import { startRedis } from '../../support/redis.ts';
 import { requireTool } from '../../support/requirements.ts';
 import { temporaryFolder } from '../agent/snapshot/agent-root.ts';
@@ -45,4 +46,38 @@ test('a blob arrives for all pulls at once; one whose manifest lies of its size 
   );
   assert.equal((await store.images.list()).length, 39);
   assert.deepEqual(await records.waiting(descriptor.digest), []);
+});
+
+test('a tag that moved while a pull was under way is not moved back when that pull ends', async (t) => {
+  if (!requireTool(t, 'redis-server')) return;
+  await using folder = await temporaryFolder();
+  await using server = await startRedis();
+  await using store = await openFolderStore({ path: folder.path });
+  const redis = server.connect();
+  const records = new PullRecords(redis, '{test}');
+  const services = { records, store, newLease: () => new ContentLease(redis, '{test}') };
+  const reference = 'localhost:1/app:latest';
+  const pinned = async (content: string) => {
+    const bytes = Buffer.from(content);
+    const descriptor = { mediaType: 'a/b', digest: digestOf(bytes), size: bytes.length };
+    const id = await records.create({
+      ...{ reference, platform: 'linux/amd64', nodes: [], want: 'image' },
+    });
+    await records.pin(id, descriptor);
+    await records.plan(id, [], [{ descriptor, kind: 'manifest', existed: false }]);
+    await putBytes(store.content, descriptor, bytes);
+    await records.arrived(id, descriptor.digest, descriptor.size);
+    // Each is pinned in a millisecond of its own.
+    await sleep(2);
+    return { id, digest: descriptor.digest };
+  };
+  const first = await pinned('first');
+  const second = await pinned('second');
+  await contentComplete(services, second.id);
+  await contentComplete(services, first.id);
+  assert.equal(await records.state(first.id), 'ready');
+  assert.equal((await store.images.get(reference))?.target.digest, second.digest);
+  const third = await pinned('third');
+  await contentComplete(services, third.id);
+  assert.equal((await store.images.get(reference))?.target.digest, third.digest);
 });
