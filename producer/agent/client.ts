@@ -38,6 +38,12 @@ export class AgentClient {
     return (await this.#agent.json<Answer>('GET', '/v1/volumes', undefined, options)).volumes;
   }
 
+  /** Makes one; one that is there is success. @throws CONFIG_INVALID */
+  createVolume(name: string, options: CallOptions = {}): Promise<VolumeStatus> {
+    const path = `/v1/volumes/${encodeURIComponent(name)}`;
+    return this.#agent.json('PUT', path, undefined, options);
+  }
+
   /** Removes one with all that is in it. @throws NOT_FOUND, CONFLICT when a container has it */
   async removeVolume(name: string, options: CallOptions = {}): Promise<void> {
     const path = `/v1/volumes/${encodeURIComponent(name)}`;

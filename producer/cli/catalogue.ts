@@ -182,7 +182,7 @@ export const catalogue: readonly CatalogueGroup[] = [
       },
       {
         name: 'volume',
-        summary: 'list, inspect and remove volumes',
+        summary: 'list, make, inspect and remove volumes',
         load: () => import('./commands/volume.ts'),
       },
       { name: 'ps', summary: 'list containers', load: () => import('./commands/ps.ts') },

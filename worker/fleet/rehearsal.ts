@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -23,6 +24,7 @@ import { fetchBlob } from './registry/fetch.ts';
 
 /** Milliseconds for all of it, and bytes of its layer: so many that they are digested on a thread. */
 const bound = 30_000;
+const prefix = 'dray-rehearsal-';
 const layerBytes = 2 << 20;
 
 /**
@@ -33,7 +35,8 @@ const layerBytes = 2 << 20;
 export async function rehearse({ signal: stopping }: { signal: AbortSignal }): Promise<void> {
   const signal = AbortSignal.any([stopping, AbortSignal.timeout(bound)]);
   await using stack = new AsyncDisposableStack();
-  const folder = await mkdtemp(path.join(tmpdir(), 'dray-rehearsal-'));
+  await sweep();
+  const folder = await mkdtemp(path.join(tmpdir(), `${prefix}${process.pid}-`));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
   const { content } = stack.use(await openFolderStore({ path: path.join(folder, 'content') }));
   const server = serverOf(exampleImage());
@@ -69,6 +72,18 @@ export async function rehearse({ signal: stopping }: { signal: AbortSignal }): P
   const limits = { maxBytes: maxConfigBytes, signal };
   const config = await readJustStored(content, manifest.config, limits);
   parseImageConfig(config, manifest, 'rehearsal');
+}
+
+/** Removes what workers of this user have left that were killed in their rehearsals. */
+async function sweep(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const [, pid] = /^dray-rehearsal-(\d+)-/.exec(name) ?? [];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    const folder = path.join(tmpdir(), name);
+    const { uid } = await lstat(folder).catch(() => ({ uid: undefined }));
+    // Nobody else can put anything in the way there.
+    if (uid === process.geteuid?.()) await rm(folder, { recursive: true, force: true });
+  }
 }
 
 /** What a registry answers, by path. */

@@ -7,12 +7,13 @@ export function register(program: Command): void {
   const volume = program
     .command('volume')
     .description(
-      "List, inspect and remove a node's volumes. Without a verb it lists, with the options of ls. dray run -v NAME:/PATH makes one; it outlives its containers.",
+      "List, make, inspect and remove a node's volumes. Without a verb it lists, with the options of ls. dray run -v NAME:/PATH makes one, too; it outlives its containers.",
     )
     .addHelpText(
       'after',
       `
 Examples:
+  dray volume create data
   dray volume ls
   dray volume inspect data
   dray volume rm data
@@ -30,6 +31,18 @@ Examples:
     const { listVolumes } = await import('../volumes.ts');
     await listVolumes(await (await openContext(command)).agent(), options);
   });
+
+  volume
+    .command('create')
+    .summary('make a volume')
+    .description('Make an empty volume, and print its name. One that is there is left as it is.')
+    .argument('[name]', 'its name (default: twelve random digits)')
+    .action(async (name: string | undefined, _options: object, command: Command) => {
+      const { openContext } = await import('../context.ts');
+      const { randomHex } = await import('../../../shared/random-hex.ts');
+      const client = await (await openContext(command)).agent();
+      process.stdout.write(`${(await client.createVolume(name ?? randomHex(6))).name}\n`);
+    });
 
   volume
     .command('inspect')

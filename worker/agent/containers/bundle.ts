@@ -12,6 +12,7 @@ import { formatIDMap, idMapLabel } from '../snapshot/mapped-overlay.ts';
 import type { Container } from './container.ts';
 import type { ContainerImage } from './image.ts';
 import { bundleOf, hasOwnIDs } from './layout.ts';
+import { isVolumeTaken } from './named-volumes.ts';
 import { type ContainerServices, containerLabel } from './services.ts';
 import { mountRequests } from './settings.ts';
 import { makeVolumes } from './volumes.ts';
@@ -71,6 +72,7 @@ export async function makeBundle(
       own: volumes,
       rootfs,
       userMapping: asked.userMapping,
+      isTaken: (name) => isVolumeTaken(services, name),
       ...options,
     }),
     rootfs,

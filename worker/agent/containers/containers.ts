@@ -16,7 +16,7 @@ import { execInContainer } from './exec.ts';
 import { type ContainerInput, openInput } from './input.ts';
 import { bundleOf } from './layout.ts';
 import { type OpenedLog, openLog, type ReadLogOptions } from './log.ts';
-import { listVolumes, removeVolume } from './named-volumes.ts';
+import { createVolume, listVolumes, removeVolume } from './named-volumes.ts';
 import { type OpenContainersOptions, openServices } from './open-services.ts';
 import { pauseContainer } from './pause.ts';
 import { reconcile } from './reconcile.ts';
@@ -272,6 +272,11 @@ export class Containers implements AsyncDisposable {
   /** The volumes with a name. */
   async listVolumes(): Promise<VolumeStatus[]> {
     return await listVolumes(this.#services);
+  }
+
+  /** Makes a volume with a name: see {@link createVolume}. @throws CONFIG_INVALID */
+  async createVolume(name: string): Promise<VolumeStatus> {
+    return await createVolume(this.#services, name);
   }
 
   /** Removes a volume with a name. @throws NOT_FOUND, CONFLICT when a container has it */

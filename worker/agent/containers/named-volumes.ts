@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { renameSync } from 'node:fs';
-import { readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { VolumeStatus } from '../../../shared/agent/containers.ts';
 import { DrayError, errnoOf } from '../../../shared/errors.ts';
+import type { Container } from './container.ts';
 import type { ContainerServices } from './services.ts';
+import { checkVolumeName } from './volumes.ts';
 
 type VolumeServices = Pick<ContainerServices, 'layout' | 'rows'>;
 
@@ -27,6 +29,21 @@ export async function listVolumes(services: VolumeServices): Promise<VolumeStatu
     }),
   );
   return found.flat();
+}
+
+/**
+ * Makes an empty volume, which begins with what the image of the first container that has it has at its place. One that
+ * is there is success.
+ * @throws CONFIG_INVALID for what is no name of one
+ */
+export async function createVolume(services: VolumeServices, name: string): Promise<VolumeStatus> {
+  const { volumes: folder } = services.layout;
+  const path = join(folder, checkVolumeName(name));
+  await mkdir(path, { mode: 0o755 }).catch((error: unknown) => {
+    if (errnoOf(error) !== 'EEXIST') throw error;
+  });
+  const { birthtime } = await stat(path);
+  return { name, path, createdAt: birthtime.toISOString(), usedBy: usersOf(services, name) };
 }
 
 /**
@@ -66,12 +83,19 @@ export async function sweepVolumes({ layout }: Pick<VolumeServices, 'layout'>): 
   }
 }
 
+/** Whether a container that is made has a volume, so that it may be mounted. */
+export function isVolumeTaken({ rows }: Pick<VolumeServices, 'rows'>, name: string): boolean {
+  return rows.list().some((row) => row.state !== 'creating' && hasVolume(row, name));
+}
+
 /** The ids of the containers that have a volume. */
 function usersOf({ rows }: VolumeServices, name: string): string[] {
   return rows
     .list()
-    .filter(({ settings }) =>
-      settings.mounts.some(({ type, source }) => type === 'volume' && source === name),
-    )
+    .filter((row) => hasVolume(row, name))
     .map(({ id }) => id);
+}
+
+function hasVolume({ settings }: Container, name: string): boolean {
+  return settings.mounts.some(({ type, source }) => type === 'volume' && source === name);
 }

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
-import { chown, lstat, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { existsSync, renameSync } from 'node:fs';
+import { chown, lstat, mkdir, mkdtemp, opendir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type {
@@ -24,6 +25,8 @@ export interface VolumeRequest {
   rootfs: string;
   /** Whose ids the container has; volumes are its root's. */
   userMapping: IDMapping | undefined;
+  /** Whether a container may have a volume mounted: one that is empty and nobody's is filled, as a new one is. */
+  isTaken: (name: string) => boolean;
   signal?: AbortSignal;
 }
 
@@ -60,25 +63,23 @@ async function makeVolume(
   name: string,
   request: VolumeRequest,
 ): Promise<string> {
-  if (!nameForm.test(name)) {
-    throw new DrayError('CONFIG_INVALID', `"${name.slice(0, 140)}" is not the name of a volume`, {
-      hint: 'A name has letters, digits, "_", "." and "-". A folder of the node starts with /.',
-    });
-  }
   const folder = source === undefined ? request.own : request.named;
-  const place = join(folder, name);
+  const place = join(folder, checkVolumeName(name));
   await mkdir(folder, { recursive: true, mode: 0o711 });
-  if (await isFolder(place)) return place;
+  const isKept = () => existsSync(place) && (source === undefined || request.isTaken(source));
+  if (isKept() || (await hasContent(place))) return place;
   // Whole or not there: nobody mounts one that is being filled. A name has no dot in front.
   const making = await mkdtemp(join(folder, '.new-'));
   try {
     const content = join(making, 'content');
     await fill(content, target, request);
-    await rename(content, place).catch((error: unknown) => {
-      // Another container made the same meanwhile.
-      if (errnoOf(error) !== 'ENOTEMPTY' && errnoOf(error) !== 'EEXIST') throw error;
-    });
+    // Nothing is awaited in between: whoever has it mounted keeps what it has.
+    if (!isKept()) renameSync(content, place);
     return place;
+  } catch (error) {
+    // Another container filled the same meanwhile.
+    if (errnoOf(error) === 'ENOTEMPTY' || errnoOf(error) === 'EEXIST') return place;
+    throw error;
   } finally {
     await rm(making, { recursive: true, force: true });
   }
@@ -109,9 +110,18 @@ async function fill(content: string, target: string, request: VolumeRequest): Pr
   });
 }
 
-async function isFolder(path: string): Promise<boolean> {
+/** @throws CONFIG_INVALID */
+export function checkVolumeName(name: string): string {
+  if (nameForm.test(name)) return name;
+  throw new DrayError('CONFIG_INVALID', `"${name.slice(0, 140)}" is not the name of a volume`, {
+    hint: 'A name has letters, digits, "_", "." and "-". A folder of the node starts with /.',
+  });
+}
+
+async function hasContent(folder: string): Promise<boolean> {
   try {
-    return (await lstat(path)).isDirectory();
+    await using open = await opendir(folder);
+    return (await open.read()) !== null;
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return false;
     throw error;

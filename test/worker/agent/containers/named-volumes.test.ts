@@ -19,6 +19,8 @@ describe('what a node keeps beside its containers', () => {
         image: imageName,
         options: { args: ['true'], mounts: [{ type: 'volume', source, target: '/data' }] },
       });
+    for (const _ of [1, 2]) assert.equal((await client.createVolume('shared')).name, 'shared');
+    await assert.rejects(client.createVolume('../up'), { code: 'CONFIG_INVALID' });
     await make('a', 'shared');
     await make('b', 'shared');
     await make('c', 'other');

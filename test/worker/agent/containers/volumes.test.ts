@@ -23,6 +23,7 @@ describe('makeVolumes', () => {
     await promisify(execFile)('mkfifo', [path.join(root, 'etc/fifo')]);
   });
   after(() => rm(folder, { recursive: true }));
+  const taken = new Set<string>();
 
   const make = async (own: string, ...mounts: MountRequest[]) => {
     const made = await makeVolumes(mounts, {
@@ -30,6 +31,7 @@ describe('makeVolumes', () => {
       own: path.join(folder, own),
       rootfs: path.join(folder, 'root'),
       userMapping: undefined,
+      isTaken: (name) => taken.has(name),
     });
     return made.map((mount) => (mount.type === 'bind' ? mount.source : ''));
   };
@@ -52,6 +54,19 @@ describe('makeVolumes', () => {
     await assert.rejects(make('b', { type: 'volume', target: '/etc/of-the-image' }), {
       code: 'CONFIG_INVALID',
     });
+  });
+
+  test('one that is empty is filled, as docker does it, but not where a container may have it mounted', async () => {
+    const place = path.join(folder, 'named', 'empty');
+    await mkdir(place, { recursive: true });
+    const { ino } = await lstat(place);
+    taken.add('empty');
+    await make('f', { type: 'volume', source: 'empty', target: '/etc' });
+    assert.deepEqual([await readdir(place), (await lstat(place)).ino], [[], ino]);
+    taken.delete('empty');
+    await make('g', { type: 'volume', source: 'empty', target: '/etc' });
+    assert.equal(await readFile(path.join(place, 'of-the-image'), 'utf8'), 'image');
+    await rm(place, { recursive: true });
   });
 
   test('a volume with a name is filled when it is made, and then kept', async () => {
