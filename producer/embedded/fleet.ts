@@ -36,14 +36,7 @@ export async function ensureFleet(config: Config, options: FleetOptions = {}): P
   using _lock = await lockFleet(config, options);
   const missing = parts.filter((part) => !isUp(part));
   if (missing.length === 0) return;
-  const started: Part[] = [];
-  try {
-    await Promise.all(missing.map((part) => bringUp(part, config, started, options)));
-  } catch (error) {
-    // A fleet that can't start leaves no part of it behind.
-    await Promise.all(started.map((part) => stopPart(part)));
-    throw error;
-  }
+  const started = await bringUpAll(missing, config, options);
   const names = parts.flatMap((part) => (started.includes(part) ? [part.name] : [])).join(', ');
   const what =
     started.length === parts.length
@@ -52,6 +45,30 @@ export async function ensureFleet(config: Config, options: FleetOptions = {}): P
   if (started.length > 0) {
     options.say?.(`${what} in ${config.stateDirectory}; stop it with: dray down`);
   }
+}
+
+/**
+ * Brings up parts at once. @returns those that were started for it
+ * @throws what the first that could not be started has failed with: those that were started are stopped again
+ */
+async function bringUpAll(
+  parts: readonly Part[],
+  config: Config,
+  options: FleetOptions,
+): Promise<Part[]> {
+  const started: Part[] = [];
+  const failed = new AbortController();
+  const signals = options.signal === undefined ? [] : [options.signal];
+  const signal = AbortSignal.any([failed.signal, ...signals]);
+  // All of them have come to an end before any is stopped: none is started behind that.
+  await Promise.allSettled(
+    parts.map((part) =>
+      bringUp(part, config, started, { signal }).catch((error: unknown) => failed.abort(error)),
+    ),
+  );
+  if (!failed.signal.aborted) return started;
+  await Promise.all(started.map((part) => stopPart(part)));
+  throw failed.signal.reason;
 }
 
 /** Starts a part and waits until it takes work. One that starts already is waited for, one that stops as well. */
@@ -99,7 +116,8 @@ export function isUp(part: Part): boolean {
 async function stopPart(part: Part): Promise<void> {
   const running = runningPart(part);
   if (running !== undefined) await endProcess(running, { boundMs: part.stopBound });
-  rmSync(part.pidFile, { force: true });
+  // One that even SIGKILL has not ended yet is still known by it.
+  if (runningPart(part) === undefined) rmSync(part.pidFile, { force: true });
 }
 
 async function lockFleet(config: Config, options: FleetOptions): Promise<Disposable> {

@@ -43,9 +43,8 @@ export async function startPart(part: Part): Promise<void> {
       },
     );
     await once(child, 'spawn');
-    while (readPidFile(part.pidFile) === undefined && child.exitCode === null) {
-      await sleep(pollInterval);
-    }
+    const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+    while (readPidFile(part.pidFile) === undefined && !hasEnded()) await sleep(pollInterval);
     child.unref();
   } finally {
     await log.close();

@@ -174,6 +174,7 @@ describe('the embedded fleet', { concurrency: false }, () => {
       stderr,
       /needs redis-server, which is not installed\n {2}hint: Run deploy\/setup\.sh/,
     );
+    assert.deepEqual(await programsOf(state), []);
   });
 
   test('who is not root is told so, and makes nothing', async (t) => {
