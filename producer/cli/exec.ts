@@ -7,7 +7,6 @@ import { openContext } from './context.ts';
 import { commandFailed, exitCodes } from './errors.ts';
 import { writeOut } from './foreground.ts';
 import { parseEnv } from './run/environment.ts';
-
 import { lendTerminal, ownTerminalSize, sendInput, sendSignals } from './terminal.ts';
 
 export interface ExecOptions {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContentStore } from '../content/store.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
-import { runScript } from '../queue/script.ts';
+import { clock, runScript } from '../queue/script.ts';
 
 /** Milliseconds after which the lease of a dead holder ends; it is renewed three times in that. */
 const usualDuration = 60_000;
@@ -11,11 +11,6 @@ const usualDuration = 60_000;
 const poll = 100;
 /** Milliseconds for which an ended lease is remembered while garbage is collected: longer than that may take. */
 const remembered = 3_600_000;
-
-const clock = `
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-`;
 
 /**
  * KEYS: doomed, the leases of each id. ARGV: holder, milliseconds, milliseconds to remember, ids.

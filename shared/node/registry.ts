@@ -2,7 +2,7 @@ import { DrayError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
-import { runScript } from '../queue/script.ts';
+import { clock, runScript } from '../queue/script.ts';
 import type { Labels } from './labels.ts';
 
 /** The disk of a node's snapshots. */
@@ -51,9 +51,8 @@ export const heartbeatInterval = 10_000;
 const lostAfter = 3 * heartbeatInterval;
 
 /** Times are Redis's: agents' clocks need not be right. */
-const heartbeatScript = `
-local time = redis.call('TIME')
-redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])
+const heartbeatScript = `${clock}
+redis.call('ZADD', KEYS[2], now, ARGV[1])
 return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 `;
 

@@ -3,7 +3,7 @@ import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, isDigest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
-import { runScript } from '../queue/script.ts';
+import { clock, runScript } from '../queue/script.ts';
 import { createPull, type NewPull } from './create.ts';
 import { newPullId } from './id.ts';
 import { highest, type Priority, priorities } from './priority.ts';
@@ -24,10 +24,8 @@ import { outcomeOf, type PullOutcome } from './settle.ts';
 import { isFinished, type PlatformImage, type PullState } from './status.ts';
 import { Transfers } from './transfers.ts';
 
-const pinScript = `
+const pinScript = `${clock}
 if redis.call('HSETNX', KEYS[1], 'target', ARGV[1]) == 1 then
-  local time = redis.call('TIME')
-  local now = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
   redis.call('HSET', KEYS[1], 'pinnedAt', now)
   if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'askedAt', ARGV[2]) end
 end

@@ -2,6 +2,12 @@ import { createHash } from 'node:crypto';
 import { messageOf } from '../errors.ts';
 import type { Redis } from './connection.ts';
 
+/** Begins scripts that need the time: `now`, in milliseconds, by Redis' clock. Those of programs may differ. */
+export const clock = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`;
+
 const digests = new Map<string, string>();
 
 /** Runs a Lua script. Its text is sent only to a Redis that does not know it (any more). */

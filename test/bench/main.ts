@@ -4,6 +4,7 @@ import { availableParallelism, cpus, release, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { startRegistry } from '../support/registry.ts';
+import { parseRuns, requireMounts } from './arguments.ts';
 import { mountDisk } from './disk.ts';
 import {
   type BenchImage,
@@ -40,9 +41,8 @@ async function main(): Promise<void> {
     },
   });
   if (values.help) return console.log(usage);
-  if (process.getuid?.() !== 0) throw new Error('it mounts file systems, which needs root');
-  const runs = Number(values.runs);
-  if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs} is not a number`);
+  requireMounts();
+  const runs = parseRuns(values.runs);
   const names = choose<ImageName>(values.images, imageNames);
   const chosen = choose(
     values.tools,

@@ -8,6 +8,7 @@ import { parseArgs, promisify } from 'node:util';
 import { mediaTypes } from '../../shared/image/descriptor.ts';
 import { startFleet } from '../support/fleet.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { parseRuns, requireMounts } from './arguments.ts';
 import { mountDisk } from './disk.ts';
 import { type Measured, measure } from './meter.ts';
 import { median } from './table.ts';
@@ -53,9 +54,8 @@ async function main(): Promise<void> {
     },
   });
   if (values.help) return console.log(usage);
-  if (process.getuid?.() !== 0) throw new Error('it mounts file systems, which needs root');
-  const runs = Number(values.runs);
-  if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs} is not a number`);
+  requireMounts();
+  const runs = parseRuns(values.runs);
   const names = values.cases.split(',');
   const unknown = names.find((name) => !cases.some((one) => one.name === name));
   if (unknown !== undefined) throw new Error(`"${unknown}" is no case`);

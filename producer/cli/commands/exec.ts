@@ -1,14 +1,6 @@
 import type { Command } from 'commander';
+import type { ExecOptions } from '../exec.ts';
 import { collect } from '../options.ts';
-
-interface Options {
-  interactive?: boolean;
-  tty?: boolean;
-  detach?: boolean;
-  env?: string[];
-  workdir?: string;
-  user?: string;
-}
 
 /** `dray exec`: runs a command in a container that runs. */
 export function register(program: Command): void {
@@ -42,7 +34,7 @@ Examples:
   dray exec web redis-cli ping
   dray exec -i web tar -x -C /data < data.tar`,
     )
-    .action(async (id: string, args: string[], options: Options, command: Command) => {
+    .action(async (id: string, args: string[], options: ExecOptions, command: Command) => {
       const { execCommand } = await import('../exec.ts');
       process.exitCode = await execCommand(command, id, args, options);
     });

@@ -2,39 +2,28 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { putBytes } from '../../../shared/content/blob.ts';
-import { openFolderStore } from '../../../shared/content/folder/store.ts';
-import { ContentLease } from '../../../shared/gc/lease.ts';
 import { digestOf } from '../../../shared/image/digest.ts';
-import { PullRecords } from '../../../shared/pull/records.ts';
 import { blobArrived, contentComplete } from '../../../worker/fleet/join.ts';
-import { startRedis } from '../../support/redis.ts';
 import { requireTool } from '../../support/requirements.ts';
-import { temporaryFolder } from '../agent/snapshot/agent-root.ts';
+import { openPullBench } from './pull-bench.ts';
 
 test('a blob arrives for all pulls at once; one whose manifest lies of its size fails, the others go on', async (t) => {
   if (!requireTool(t, 'redis-server')) return;
-  await using folder = await temporaryFolder();
-  await using server = await startRedis();
-  await using store = await openFolderStore({ path: folder.path });
-  const redis = server.connect();
-  const records = new PullRecords(redis, '{test}');
-  const services = { records, store, newLease: () => new ContentLease(redis, '{test}') };
+  await using bench = await openPullBench();
+  const { records, store, create } = bench;
   const bytes = Buffer.from('content');
   const descriptor = { mediaType: 'a/b', digest: digestOf(bytes), size: bytes.length };
   const ids: string[] = [];
   for (let i = 0; i < 40; i++) {
-    const reference = `localhost:1/a${i}:b`;
-    const id = await records.create({
-      ...{ reference, platform: 'linux/amd64', nodes: [], want: 'image' },
-    });
+    const id = await create(`localhost:1/a${i}:b`);
     await records.pin(id, descriptor);
     const said = i === 20 ? { ...descriptor, size: 1 } : descriptor;
     await records.plan(id, [], [{ descriptor: said, kind: 'layer', existed: false }]);
     ids.push(id);
   }
-  assert.equal(await blobArrived(services, descriptor.digest), false, 'it is not there');
+  assert.equal(await blobArrived(bench, descriptor.digest), false, 'it is not there');
   await putBytes(store.content, descriptor, bytes);
-  assert.equal(await blobArrived(services, descriptor.digest), true);
+  assert.equal(await blobArrived(bench, descriptor.digest), true);
   for (const [i, id] of ids.entries()) {
     const record = await records.get(id);
     assert.equal(record?.state, i === 20 ? 'failed' : 'ready');
@@ -50,34 +39,28 @@ test('a blob arrives for all pulls at once; one whose manifest lies of its size 
 
 test('a tag that moved while a pull was under way is not moved back when that pull ends', async (t) => {
   if (!requireTool(t, 'redis-server')) return;
-  await using folder = await temporaryFolder();
-  await using server = await startRedis();
-  await using store = await openFolderStore({ path: folder.path });
-  const redis = server.connect();
-  const records = new PullRecords(redis, '{test}');
-  const services = { records, store, newLease: () => new ContentLease(redis, '{test}') };
+  await using bench = await openPullBench();
+  const { records, store, create } = bench;
   const reference = 'localhost:1/app:latest';
   const pinned = async (content: string) => {
     const bytes = Buffer.from(content);
     const descriptor = { mediaType: 'a/b', digest: digestOf(bytes), size: bytes.length };
-    const id = await records.create({
-      ...{ reference, platform: 'linux/amd64', nodes: [], want: 'image' },
-    });
+    const id = await create(reference);
     await records.pin(id, descriptor);
     await records.plan(id, [], [{ descriptor, kind: 'manifest', existed: false }]);
     await putBytes(store.content, descriptor, bytes);
     await records.arrived(id, descriptor.digest, descriptor.size);
     // Each is pinned in a millisecond of its own.
-    await sleep(2);
+    await sleep(10);
     return { id, digest: descriptor.digest };
   };
   const first = await pinned('first');
   const second = await pinned('second');
-  await contentComplete(services, second.id);
-  await contentComplete(services, first.id);
+  await contentComplete(bench, second.id);
+  await contentComplete(bench, first.id);
   assert.equal(await records.state(first.id), 'ready');
   assert.equal((await store.images.get(reference))?.target.digest, second.digest);
   const third = await pinned('third');
-  await contentComplete(services, third.id);
+  await contentComplete(bench, third.id);
   assert.equal((await store.images.get(reference))?.target.digest, third.digest);
 });

@@ -2,28 +2,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pino } from 'pino';
 import { putBytes } from '../../../shared/content/blob.ts';
-import { openFolderStore } from '../../../shared/content/folder/store.ts';
-import { ContentLease } from '../../../shared/gc/lease.ts';
 import { digestOf } from '../../../shared/image/digest.ts';
 import type { PlannedBlob } from '../../../shared/pull/record.ts';
-import { PullRecords } from '../../../shared/pull/records.ts';
-import { JobQueues } from '../../../shared/queue/jobs.ts';
 import { fetchQueue } from '../../../shared/queue/names.ts';
 import { reconcile } from '../../../worker/fleet/reconcile.ts';
-import { startRedis } from '../../support/redis.ts';
 import { requireTool } from '../../support/requirements.ts';
-import { temporaryFolder } from '../agent/snapshot/agent-root.ts';
+import { openPullBench } from './pull-bench.ts';
 
-const prefix = '{test}';
+const log = pino({ level: 'silent' });
 
 test('a round asks the store, and enqueues a fetch, once for a blob that many pulls wait for', async (t) => {
   if (!requireTool(t, 'redis-server')) return;
-  await using folder = await temporaryFolder();
-  await using server = await startRedis();
-  await using store = await openFolderStore({ path: folder.path });
-  const redis = server.connect();
-  const records = new PullRecords(redis, prefix);
-  await using queues = new JobQueues(redis, prefix);
+  await using bench = await openPullBench();
+  const { records, queues, store, create } = bench;
   const bytes = [Buffer.from('stored'), Buffer.from('missing')];
   const blobs = bytes.map((content): PlannedBlob => {
     const digest = digestOf(content);
@@ -34,9 +25,7 @@ test('a round asks the store, and enqueues a fetch, once for a blob that many pu
   assert.ok(stored && missing);
   const ids: string[] = [];
   for (let i = 0; i < 20; i++) {
-    const wanted = { reference: `localhost:1/a${i}:b`, platform: 'linux/amd64', nodes: [] };
-    const priority = i === 7 ? 'high' : 'low';
-    const id = await records.create({ ...wanted, want: 'image', priority });
+    const id = await create(`localhost:1/a${i}:b`, { priority: i === 7 ? 'high' : 'low' });
     await records.plan(id, [], blobs);
     await records.lookAt(id, 1);
     ids.push(id);
@@ -51,10 +40,7 @@ test('a round asks the store, and enqueues a fetch, once for a blob that many pu
     },
   };
   await reconcile(
-    {
-      ...{ redis, records, queues, log: pino({ level: 'silent' }) },
-      ...{ store: { ...store, content }, newLease: () => new ContentLease(redis, prefix) },
-    },
+    { ...bench, log, store: { ...store, content } },
     { signal: AbortSignal.timeout(30_000) },
   );
   assert.deepEqual(asked.sort(), [stored.digest, missing.digest].sort());
@@ -69,27 +55,18 @@ test('a round asks the store, and enqueues a fetch, once for a blob that many pu
 
 test("a pull that can't be looked after keeps none of the others from their turn", async (t) => {
   if (!requireTool(t, 'redis-server')) return;
-  await using folder = await temporaryFolder();
-  await using server = await startRedis();
-  await using store = await openFolderStore({ path: folder.path });
-  const redis = server.connect();
-  const records = new PullRecords(redis, prefix);
-  await using queues = new JobQueues(redis, prefix);
+  await using bench = await openPullBench();
+  const { redis, records, create } = bench;
   const ids: string[] = [];
   for (let i = 0; i < 5; i++) {
-    const wanted = { reference: `localhost:1/a${i}:b`, platform: 'linux/amd64', nodes: [] };
-    const id = await records.create({ ...wanted, want: 'image' });
+    const id = await create(`localhost:1/a${i}:b`);
     await records.plan(id, [], []);
     await records.lookAt(id, 1);
     ids.push(id);
   }
   // As a later version, or somebody's hand, may leave it.
   for (const id of [ids[0], ids[2]]) await redis.hset(records.keys.pull(id ?? ''), 'images', '{');
-  const log = pino({ level: 'silent' });
-  await reconcile(
-    { redis, records, queues, log, store, newLease: () => new ContentLease(redis, prefix) },
-    { signal: AbortSignal.timeout(30_000) },
-  );
+  await reconcile({ ...bench, log }, { signal: AbortSignal.timeout(30_000) });
   const states = await Promise.all(ids.map((id) => records.state(id)));
   assert.deepEqual(states, ['fetching', 'ready', 'fetching', 'ready', 'ready']);
 });

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { DrayError } from '../../../shared/errors.ts';
 import type { Redis } from '../../../shared/queue/connection.ts';
 import { type Keys, keysOf } from '../../../shared/queue/names.ts';
+import { clock } from '../../../shared/queue/script.ts';
 
 /** Milliseconds after which a collector that died may be replaced. */
 const life = 10_000;
@@ -9,11 +10,6 @@ const renewal = 3_000;
 /** Milliseconds for which what is doomed is not relied on by anybody; and those within which it must be removed. */
 const doom = 10_000;
 const removalTime = 5_000;
-
-const clock = `
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-`;
 
 /** KEYS: run, doomed. ARGV: token, milliseconds. Returns when the run began, or false while another one goes on. */
 const beginScript = `${clock}

@@ -5,6 +5,16 @@ import { TerminalView } from '../../../../producer/cli/progress/tty.ts';
 import { blob, node, recorded, repeated, sink } from './recording.ts';
 
 const begun = () => performance.now() - 1_000;
+const first = recorded[0] ?? assert.fail();
+const last = recorded.at(-1) ?? assert.fail();
+
+/** A terminal on which a pull has begun to be drawn. */
+function draw() {
+  const stream = sink({ columns: 80 });
+  const view = new TerminalView({ stream, color: false, begun: begun(), localNode: node });
+  view.update(first);
+  return { stream, view };
+}
 
 function lastFrame(stream: ReturnType<typeof sink>): string[] {
   return stripVTControlCharacters(stream.last()).trimEnd().split('\n');
@@ -42,12 +52,7 @@ test('lines show bars, bytes and states', () => {
 });
 
 test('the next drawing begins where the one before began', () => {
-  const stream = sink({ columns: 80 });
-  const view = new TerminalView({ stream, color: false, begun: begun(), localNode: node });
-  const [first] = recorded;
-  const last = recorded.at(-1);
-  assert.ok(first !== undefined && last !== undefined);
-  view.update(first);
+  const { stream, view } = draw();
   view.finish(last);
   // One line for the reference, one for the summary.
   assert.ok(stream.last().startsWith('\r\x1b[2A'), JSON.stringify(stream.last().slice(0, 10)));
@@ -69,12 +74,7 @@ test('of a cancelled pull nothing is shown as if it went on', () => {
 });
 
 test('a line beside the pull stands above it, and stays', () => {
-  const stream = sink({ columns: 80 });
-  const view = new TerminalView({ stream, color: false, begun: begun(), localNode: node });
-  const [first] = recorded;
-  const last = recorded.at(-1);
-  assert.ok(first !== undefined && last !== undefined);
-  view.update(first);
+  const { stream, view } = draw();
   const before = stream.text().length;
   view.say('started worker again');
   assert.ok(
@@ -90,12 +90,8 @@ test('a line beside the pull stands above it, and stays', () => {
 });
 
 test('a terminal that became narrower has wrapped the lines above', () => {
-  const stream = sink({ columns: 80 });
-  using view = new TerminalView({ stream, color: false, begun: begun(), localNode: node });
-  const [first] = recorded;
-  const last = recorded.at(-1);
-  assert.ok(first !== undefined && last !== undefined);
-  view.update(first);
+  const { stream, view } = draw();
+  using _shown = view;
   const [reference = '', summary = ''] = lastFrame(stream);
   stream.columns = 30;
   view.finish(last);
