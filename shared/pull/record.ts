@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { EncodedError } from '../errors.ts';
+import { DrayError, type EncodedError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { type Digest, isDigest } from '../image/digest.ts';
 import { allPlatforms, platformNames } from '../image/platform.ts';
@@ -68,8 +68,22 @@ const descriptorSchema = z.looseObject({
   size: z.number().int().nonnegative(),
 });
 
-/** A record as Redis has it; undefined where there is none. */
+/**
+ * A record as Redis has it; undefined where there is none.
+ * @throws INTERNAL for one that was damaged, or is of a version that writes others
+ */
 export function decodeRecord(id: string, fields: Record<string, string>): PullRecord | undefined {
+  try {
+    return decodeFields(id, fields);
+  } catch (error) {
+    throw new DrayError('INTERNAL', `The record of the pull ${id} in Redis can't be read`, {
+      cause: error,
+      hint: `It was damaged or written by another version of drayage. To end the pull: dray pulls cancel ${id}`,
+    });
+  }
+}
+
+function decodeFields(id: string, fields: Record<string, string>): PullRecord | undefined {
   const { reference, platform, state, createdAt, finishedAt, note, desired } = fields;
   if (reference === undefined || platform === undefined || state === undefined) return undefined;
   const target = decodeDescriptor(fields.target);

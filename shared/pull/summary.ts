@@ -1,3 +1,4 @@
+import { DrayError } from '../errors.ts';
 import type { Redis } from '../queue/connection.ts';
 import { headOf } from './head.ts';
 import { PullRecords } from './records.ts';
@@ -41,7 +42,15 @@ export class PullSummaries {
   }
 
   async #all(ids: readonly string[]): Promise<PullSummary[]> {
-    const found = await Promise.all(ids.map((id) => this.#get(id)));
+    const found = await Promise.all(
+      ids.map((id) =>
+        this.#get(id).catch((error: unknown) => {
+          // Who asks for that one is told; the others are listed all the same.
+          if (error instanceof DrayError && error.code === 'INTERNAL') return undefined;
+          throw error;
+        }),
+      ),
+    );
     return found.filter((summary) => summary !== undefined);
   }
 

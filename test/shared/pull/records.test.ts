@@ -9,6 +9,7 @@ import { newPullId } from '../../../shared/pull/id.ts';
 import { waitingNodes } from '../../../shared/pull/pull-nodes.ts';
 import { Pulls } from '../../../shared/pull/pulls.ts';
 import { PullRecords } from '../../../shared/pull/records.ts';
+import { PullSummaries } from '../../../shared/pull/summary.ts';
 import type { Redis } from '../../../shared/queue/connection.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 
@@ -203,6 +204,23 @@ describe('pull records', () => {
     await records.plan(id, [], []);
     await records.named(id);
     assert.equal(await records.cancel(id), 'cancelled');
+  });
+
+  test('a record that can not be read is named, keeps no other from being listed, and can be cancelled', async () => {
+    const whole = await records.create({ ...request, nodes: [] });
+    const damaged = await records.create({ ...request, nodes: [] });
+    await redis.hset(records.keys.pull(damaged), 'images', '{');
+    await assert.rejects(pulls.get(damaged), {
+      code: 'INTERNAL',
+      message: new RegExp(damaged),
+    });
+    const listed = await new PullSummaries(redis, '{test}').list({ limit: 2 });
+    assert.deepEqual(
+      listed.map(({ id }) => id),
+      [whole],
+    );
+    assert.equal(await records.cancel(damaged), 'cancelled');
+    assert.ok(!(await records.open()).includes(damaged));
   });
 
   test('a second plan changes nothing', async () => {
