@@ -1,14 +1,10 @@
 import { readVerified } from '../../shared/content/blob.ts';
 import type { CallOptions, ImageRecord, Store } from '../../shared/content/store.ts';
 import { imagesUnder } from '../../shared/content/stored-image.ts';
+import { isImageConfigType, maxConfigBytes, parseImageConfig } from '../../shared/image/config.ts';
 import { type Descriptor, isIndexType } from '../../shared/image/descriptor.ts';
 import { type ChainID, chainIDs, type Digest } from '../../shared/image/digest.ts';
-import {
-  isImageConfigType,
-  type Manifest,
-  maxConfigBytes,
-  parseImageConfig,
-} from '../../shared/image/manifest.ts';
+import type { Manifest } from '../../shared/image/manifest.ts';
 import { readManifest, storedBytes } from '../image-names.ts';
 
 export interface ImageFact {

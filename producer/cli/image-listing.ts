@@ -1,13 +1,9 @@
 import { readVerified } from '../../shared/content/blob.ts';
 import type { ImageRecord, Store } from '../../shared/content/store.ts';
 import { DrayError } from '../../shared/errors.ts';
+import { isImageConfigType, maxConfigBytes, parseImageConfig } from '../../shared/image/config.ts';
 import { chainIDs } from '../../shared/image/digest.ts';
-import {
-  isImageConfigType,
-  type Manifest,
-  maxConfigBytes,
-  parseImageConfig,
-} from '../../shared/image/manifest.ts';
+import type { Manifest } from '../../shared/image/manifest.ts';
 import { findImages, imageUnknown, nameImage, readManifest, storedBytes } from '../image-names.ts';
 import type { Context } from './context.ts';
 import { formatAge, formatBytes, type ListOptions, printList } from './output.ts';

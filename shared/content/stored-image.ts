@@ -1,14 +1,16 @@
 import { DrayError } from '../errors.ts';
+import {
+  type ImageConfig,
+  isImageConfigType,
+  maxConfigBytes,
+  parseImageConfig,
+} from '../image/config.ts';
 import { type Descriptor, isIndexType } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import {
-  type ImageConfig,
   imageManifests,
-  isImageConfigType,
   type Manifest,
-  maxConfigBytes,
   maxManifestBytes,
-  parseImageConfig,
   parseIndexOrManifest,
   parseManifest,
   selectPlatform,

@@ -1,14 +1,12 @@
 import { z } from 'zod';
 import { DrayError } from '../errors.ts';
 import { type Descriptor, isIndexType, isManifestType, mediaTypes } from './descriptor.ts';
-import { type DiffID, type Digest, isDigest } from './digest.ts';
+import { type Digest, isDigest } from './digest.ts';
+import { checkDocument, parseDocument } from './document.ts';
 import { fallbacks, formatPlatform, type Platform, samePlatform } from './platform.ts';
 
 /** The largest manifest or index that is read (distribution-spec asks registries to take 4 MiB). */
 export const maxManifestBytes = 4 * 1024 * 1024;
-/** The largest image configuration that is read. */
-export const maxConfigBytes = 16 * 1024 * 1024;
-const maxDepth = 32;
 
 const digestSchema = z.custom<Digest>((v) => typeof v === 'string' && isDigest(v), 'not a digest');
 const sizeSchema = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
@@ -47,45 +45,6 @@ const manifestSchema = z.object({
   annotations: annotationsSchema.nullish(),
 });
 
-const stringList = z.array(z.string()).nullish();
-const configSchema = z.object({
-  os: z.string().min(1),
-  architecture: z.string().min(1),
-  variant: z.string().optional(),
-  'os.version': z.string().optional(),
-  created: z.string().nullish(),
-  config: z
-    .object({
-      User: z.string().nullish(),
-      ExposedPorts: z.record(z.string(), z.unknown()).nullish(),
-      Env: stringList,
-      Entrypoint: stringList,
-      Cmd: stringList,
-      Volumes: z.record(z.string(), z.unknown()).nullish(),
-      WorkingDir: z.string().nullish(),
-      Labels: z.record(z.string(), z.string()).nullish(),
-      StopSignal: z.string().nullish(),
-      /** Of Docker images; times in nanoseconds. */
-      Healthcheck: z
-        .object({
-          Test: stringList,
-          Interval: z.number().nullish(),
-          Timeout: z.number().nullish(),
-          StartPeriod: z.number().nullish(),
-          Retries: z.number().nullish(),
-        })
-        .nullish(),
-      ArgsEscaped: z.boolean().nullish(),
-    })
-    .nullish(),
-  rootfs: z.object({
-    type: z.literal('layers'),
-    diff_ids: z.array(
-      z.custom<DiffID>((v) => typeof v === 'string' && isDigest(v), 'not a digest'),
-    ),
-  }),
-});
-
 /** A list of manifests (image-spec, image-index.md). */
 export interface Index {
   mediaType: string;
@@ -100,9 +59,6 @@ export interface Manifest {
   layers: Descriptor[];
 }
 
-/** The image's JSON (image-spec, config.md). */
-export type ImageConfig = z.infer<typeof configSchema>;
-
 /**
  * Parses the bytes of an index or manifest whose digest was verified already.
  * @param mediaType as the registry's Content-Type or the descriptor has it
@@ -116,8 +72,8 @@ export function parseIndexOrManifest(
   if (bytes.length > maxManifestBytes) {
     throw invalid(source, `it has ${bytes.length} bytes, more than ${maxManifestBytes}`);
   }
-  const document = parseJSON(bytes, source);
-  const record = document as Record<string, unknown>;
+  const notValid = (why: string, cause?: unknown) => invalid(source, why, cause);
+  const record = parseDocument(bytes, notValid);
   if (record.schemaVersion === 1) throw schema1(source);
   if (mediaType === mediaTypes.dockerSchema1 || mediaType === mediaTypes.dockerSchema1Signed) {
     throw schema1(source);
@@ -130,11 +86,11 @@ export function parseIndexOrManifest(
     throw invalid(source, 'it has both "layers" and "manifests"');
   }
   if (isIndexType(mediaType)) {
-    const parsed = check(indexSchema, document, source);
+    const parsed = checkDocument(indexSchema, record, notValid);
     return { index: { mediaType, manifests: parsed.manifests.map(toDescriptor) } };
   }
   if (isManifestType(mediaType)) {
-    const parsed = check(manifestSchema, document, source);
+    const parsed = checkDocument(manifestSchema, record, notValid);
     return {
       manifest: {
         mediaType,
@@ -155,7 +111,7 @@ export function parseIndexOrManifest(
  * @throws MANIFEST_INVALID
  */
 export function sniffMediaType(bytes: Uint8Array, source: string): string {
-  const record = parseJSON(bytes, source) as Record<string, unknown>;
+  const record = parseDocument(bytes, (why, cause) => invalid(source, why, cause));
   if (typeof record.mediaType === 'string') return record.mediaType;
   if ('manifests' in record) return mediaTypes.ociIndex;
   if ('layers' in record) return mediaTypes.ociManifest;
@@ -167,43 +123,6 @@ export function parseManifest(bytes: Uint8Array, mediaType: string, source: stri
   const parsed = parseIndexOrManifest(bytes, mediaType, source);
   if ('manifest' in parsed) return parsed.manifest;
   throw invalid(source, 'it is an index where a manifest is needed');
-}
-
-/** Whether a config descriptor is an image's. Anything else is an artifact: fetched, never unpacked. */
-export function isImageConfigType(mediaType: string): boolean {
-  return mediaType === mediaTypes.ociConfig || mediaType === mediaTypes.dockerConfig;
-}
-
-/**
- * Parses an image configuration and checks it against its manifest: one diffID for each layer.
- * @throws CONFIG_INVALID
- */
-export function parseImageConfig(
-  bytes: Uint8Array,
-  manifest: Manifest,
-  source: string,
-): ImageConfig {
-  if (bytes.length > maxConfigBytes) {
-    throw new DrayError('CONFIG_INVALID', `The configuration of ${source} is too large`);
-  }
-  let config: ImageConfig;
-  try {
-    config = check(configSchema, parseJSON(bytes, source), source);
-  } catch (error) {
-    throw new DrayError('CONFIG_INVALID', `The configuration of ${source} is not valid`, {
-      cause: error,
-      hint: error instanceof Error ? error.message : '',
-    });
-  }
-  const { diff_ids } = config.rootfs;
-  if (diff_ids.length !== manifest.layers.length) {
-    throw new DrayError(
-      'CONFIG_INVALID',
-      `${source} has ${manifest.layers.length} layers, but its configuration has ${diff_ids.length} diffIDs`,
-      { hint: 'The image is broken. Build and push it again.' },
-    );
-  }
-  return config;
 }
 
 /**
@@ -262,45 +181,6 @@ function definedOnly(platform: z.infer<typeof platformSchema>): Platform {
     ...(variant === undefined ? {} : { variant }),
     ...(platform['os.version'] === undefined ? {} : { 'os.version': platform['os.version'] }),
   };
-}
-
-function check<T>(schema: z.ZodType<T>, document: unknown, source: string): T {
-  const result = schema.safeParse(document);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  throw invalid(source, `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}`);
-}
-
-function parseJSON(bytes: Uint8Array, source: string): object {
-  let document: unknown;
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    if (depthOf(text) > maxDepth) throw new Error(`nested deeper than ${maxDepth}`);
-    document = JSON.parse(text);
-  } catch (error) {
-    throw invalid(source, error instanceof Error ? error.message : 'not JSON', error);
-  }
-  if (typeof document !== 'object' || document === null || Array.isArray(document)) {
-    throw invalid(source, 'it is not a JSON object');
-  }
-  return document;
-}
-
-/** The nesting of a JSON text, counted without building anything. */
-function depthOf(text: string): number {
-  let depth = 0;
-  let deepest = 0;
-  let inString = false;
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    if (inString) {
-      if (c === 0x5c) i++;
-      else if (c === 0x22) inString = false;
-    } else if (c === 0x22) inString = true;
-    else if (c === 0x7b || c === 0x5b) deepest = Math.max(deepest, ++depth);
-    else if (c === 0x7d || c === 0x5d) depth--;
-  }
-  return deepest;
 }
 
 function invalid(source: string, why: string, cause?: unknown): DrayError {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { DrayError } from '../../shared/errors.ts';
+import { parseImageConfig } from '../../shared/image/config.ts';
 import { mediaTypes } from '../../shared/image/descriptor.ts';
 import { digestOf } from '../../shared/image/digest.ts';
 import {
-  parseImageConfig,
   parseIndexOrManifest,
   parseManifest,
   selectPlatform,

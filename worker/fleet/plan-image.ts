@@ -2,17 +2,19 @@ import { putBytes } from '../../shared/content/blob.ts';
 import type { ContentInfo } from '../../shared/content/store.ts';
 import { readJustStored, readStored } from '../../shared/content/stored.ts';
 import { DrayError, decodeError, encodeError } from '../../shared/errors.ts';
+import {
+  type ImageConfig,
+  isImageConfigType,
+  maxConfigBytes,
+  parseImageConfig,
+} from '../../shared/image/config.ts';
 import type { Descriptor } from '../../shared/image/descriptor.ts';
 import type { Digest } from '../../shared/image/digest.ts';
 import {
-  type ImageConfig,
   type Index,
   imageManifests,
-  isImageConfigType,
   type Manifest,
-  maxConfigBytes,
   maxManifestBytes,
-  parseImageConfig,
   parseIndexOrManifest,
   selectPlatform,
 } from '../../shared/image/manifest.ts';

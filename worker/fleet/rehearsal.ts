@@ -8,11 +8,10 @@ import path from 'node:path';
 import { putBytes } from '../../shared/content/blob.ts';
 import { openFolderStore } from '../../shared/content/folder/store.ts';
 import { readJustStored } from '../../shared/content/stored.ts';
+import { maxConfigBytes, parseImageConfig } from '../../shared/image/config.ts';
 import { type Descriptor, mediaTypes } from '../../shared/image/descriptor.ts';
 import { digestOf } from '../../shared/image/digest.ts';
 import {
-  maxConfigBytes,
-  parseImageConfig,
   parseIndexOrManifest,
   parseManifest,
   selectPlatform,

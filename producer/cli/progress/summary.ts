@@ -1,4 +1,4 @@
-import { isImageConfigType } from '../../../shared/image/manifest.ts';
+import { isImageConfigType } from '../../../shared/image/config.ts';
 import type { PullStatus } from '../../../shared/pull/status.ts';
 import { formatBytes, formatDuration } from '../output.ts';
 

@@ -1,9 +1,9 @@
 import type { CallOptions, ImageRecord, Store } from '../../../shared/content/store.ts';
 import { artifactError, imagesUnder, readImage } from '../../../shared/content/stored-image.ts';
 import { DrayError } from '../../../shared/errors.ts';
+import type { ImageConfig } from '../../../shared/image/config.ts';
 import { type Descriptor, isIndexType } from '../../../shared/image/descriptor.ts';
 import { type ChainID, chainIDs, type Digest, isDigest } from '../../../shared/image/digest.ts';
-import type { ImageConfig } from '../../../shared/image/manifest.ts';
 
 /** What a container is made from. */
 export interface ContainerImage {

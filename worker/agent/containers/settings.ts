@@ -7,7 +7,7 @@ import type {
   RunOptions,
 } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
-import type { ImageConfig } from '../../../shared/image/manifest.ts';
+import type { ImageConfig } from '../../../shared/image/config.ts';
 import type { ContainerSettings, Healthcheck } from './container.ts';
 
 type ProcessConfig = NonNullable<ImageConfig['config']>;

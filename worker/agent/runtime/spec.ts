@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
 import type { NetworkMode, RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
-import type { ImageConfig } from '../../../shared/image/manifest.ts';
+import type { ImageConfig } from '../../../shared/image/config.ts';
 import { apparmorFor } from './apparmor.ts';
 import { capabilitiesFor, mayRaiseLimits } from './capabilities.ts';
 import { devicesFor } from './devices.ts';

@@ -1,9 +1,10 @@
 import { setMaxListeners } from 'node:events';
 import type { ContentStore } from '../../../shared/content/store.ts';
 import { DrayError, errnoOf, messageOf } from '../../../shared/errors.ts';
+import type { ImageConfig } from '../../../shared/image/config.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import { type ChainID, chainIDs, type DiffID, type Digest } from '../../../shared/image/digest.ts';
-import type { ImageConfig, Manifest } from '../../../shared/image/manifest.ts';
+import type { Manifest } from '../../../shared/image/manifest.ts';
 import { bytes } from '../../../shared/telemetry/metrics.ts';
 import { traced } from '../../../shared/telemetry/trace.ts';
 import { type Applier, type LayerSnapshots, stageLayer } from './layer.ts';

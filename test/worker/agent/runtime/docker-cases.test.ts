@@ -4,7 +4,7 @@ import { cpus, tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { RunOptions } from '../../../../shared/agent/run-options.ts';
-import type { ImageConfig } from '../../../../shared/image/manifest.ts';
+import type { ImageConfig } from '../../../../shared/image/config.ts';
 import { decodeSpec, type Spec } from '../../../../worker/agent/runtime/runtime-spec.ts';
 import {
   imageName,

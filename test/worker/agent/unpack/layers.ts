@@ -3,9 +3,10 @@ import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
 import type { Verdict } from '../../../../shared/content/store.ts';
+import type { ImageConfig } from '../../../../shared/image/config.ts';
 import type { Descriptor } from '../../../../shared/image/descriptor.ts';
 import { type DiffID, type Digest, digestOf } from '../../../../shared/image/digest.ts';
-import type { ImageConfig, Manifest } from '../../../../shared/image/manifest.ts';
+import type { Manifest } from '../../../../shared/image/manifest.ts';
 import type { StoredContent } from '../../../../worker/agent/unpack/stored-layer.ts';
 
 export interface TestLayer {
