@@ -2,7 +2,7 @@ import { DrayError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
-import { clock, runScript } from '../queue/script.ts';
+import { clock, executed, runScript } from '../queue/script.ts';
 import type { Labels } from './labels.ts';
 
 /** The disk of a node's snapshots. */
@@ -147,7 +147,7 @@ function nodeUnknown(names: readonly string[], known: readonly string[]): DrayEr
       hint:
         known.length === 0
           ? 'No agent has registered yet. Start one with: dray agent --node NAME'
-          : `The nodes are: ${known.toSorted().slice(0, 20).join(', ')}${known.length > 20 ? ', …' : '.'}`,
+          : `The nodes are: ${known.toSorted(nameOrder.compare).slice(0, 20).join(', ')}${known.length > 20 ? ', …' : '.'}`,
     },
   );
 }
@@ -192,14 +192,17 @@ export async function removeNode(redis: Redis, prefix: string, name: string): Pr
   }
   const keys = keysOf(prefix);
   const held = await redis.smembers(keys.nodeImages(name));
-  await redis
-    .pipeline()
-    .hdel(keys.nodes, name)
-    .zrem(keys.nodesSeen, name)
-    .hdel(keys.nodeMarks, name)
-    .del(keys.nodeImages(name))
-    .exec();
+  // The node itself goes last: who dies before can ask for it again.
   for (const digest of held) await redis.srem(keys.imageNodes(digest as Digest), name);
+  await executed(
+    redis
+      .multi()
+      .del(keys.nodeImages(name))
+      .zrem(keys.nodesSeen, name)
+      .hdel(keys.nodeMarks, name)
+      .hdel(keys.nodes, name)
+      .exec(),
+  );
 }
 
 /** Redis's clock, in milliseconds. */
