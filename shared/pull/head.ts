@@ -23,8 +23,8 @@ interface Progress {
 export async function headOf(record: PullRecord, records: PullRecords): Promise<PullHead> {
   const { id } = record;
   const [blobs, missing, begun] = await Promise.all([
-    records.blobs(id),
-    records.missing(id),
+    records.blobs.planned(id),
+    records.blobs.missing(id),
     records.nodes.begun(id),
   ]);
   const transfers = await records.transfers.all(missing);

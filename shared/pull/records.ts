@@ -1,21 +1,18 @@
 import { DrayError, encodeError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
-import { type Digest, isDigest } from '../image/digest.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
 import { clock, runScript } from '../queue/script.ts';
 import { createPull, type NewPull } from './create.ts';
 import { newPullId } from './id.ts';
-import { highest, type Priority, priorities } from './priority.ts';
+import type { Priority } from './priority.ts';
+import { PullBlobs } from './pull-blobs.ts';
 import { PullNodes } from './pull-nodes.ts';
 import { decodeDescriptor, decodeRecord, type PlannedBlob, type PullRecord } from './record.ts';
 import {
-  arrivedScript,
   changedScript,
-  keepFinished,
   namedScript,
   planScript,
-  reopenScript,
   resolvingScript,
   resumeScript,
   settleScript,
@@ -32,12 +29,10 @@ end
 return redis.call('HGET', KEYS[1], 'target')
 `;
 
-/**
- * The records of pulls in Redis, and the joins: which blobs a pull waits for, and which pulls wait for a blob.
- * Every method can run twice and at the same time as itself.
- */
+/** The records of pulls in Redis. Every method can run twice and at the same time as itself. */
 export class PullRecords {
   readonly keys: Keys;
+  readonly blobs: PullBlobs;
   readonly nodes: PullNodes;
   readonly transfers: Transfers;
   readonly #redis: Redis;
@@ -45,6 +40,7 @@ export class PullRecords {
   constructor(redis: Redis, prefix: string) {
     this.#redis = redis;
     this.keys = keysOf(prefix);
+    this.blobs = new PullBlobs(redis, this.keys);
     this.nodes = new PullNodes(redis, this.keys);
     this.transfers = new Transfers(redis, this.keys);
   }
@@ -113,15 +109,6 @@ export class PullRecords {
     await this.#redis.hset(this.keys.pull(id), raised);
   }
 
-  /** The first of the priorities of the pulls that wait for a blob. */
-  async priorityOf(digest: Digest): Promise<Priority> {
-    const pulls = await this.waiting(digest);
-    const found = await Promise.all(
-      pulls.map((id) => this.#redis.hget(this.keys.pull(id), 'priority')),
-    );
-    return highest(priorities.filter((priority) => found.includes(priority)));
-  }
-
   /** Shows people that the reference is being resolved. */
   async resolving(id: string): Promise<void> {
     await this.#run(resolvingScript, id);
@@ -163,76 +150,6 @@ export class PullRecords {
     return outcome !== undefined;
   }
 
-  /** Makes a planned blob wanted again: it vanished from the store. Of a pull that has ended nothing is wanted. */
-  async reopenBlob(id: string, digest: Digest): Promise<void> {
-    const keys = [...this.keys.ofPull(id), this.keys.blobPulls(digest)];
-    await runScript(this.#redis, reopenScript, keys, [id, digest]);
-  }
-
-  /** Somebody found a blob of the store wrong who may not touch it: a worker looks at it before anybody relies on it again. */
-  async doubt(digest: Digest): Promise<void> {
-    await this.#redis.set(this.keys.blobDoubted(digest), '1', 'EX', keepFinished);
-  }
-
-  async isDoubted(digest: Digest): Promise<boolean> {
-    return (await this.#redis.exists(this.keys.blobDoubted(digest))) === 1;
-  }
-
-  /** A worker has looked: what is in the store now is right. */
-  async trust(digest: Digest): Promise<void> {
-    await this.#redis.del(this.keys.blobDoubted(digest));
-  }
-
-  /** The digests that a pull still waits for. */
-  async missing(id: string): Promise<Digest[]> {
-    return (await this.#redis.smembers(this.keys.pullMissing(id))).filter(isDigest);
-  }
-
-  /** The pulls that wait for a blob. */
-  async waiting(digest: Digest): Promise<string[]> {
-    return await this.#redis.smembers(this.keys.blobPulls(digest));
-  }
-
-  /** A pull that has ended waits for a blob no more. */
-  async leave(id: string, digest: Digest): Promise<void> {
-    await this.#redis.srem(this.keys.blobPulls(digest), id);
-  }
-
-  /** Whether a pull waits for a blob. */
-  async isWanted(digest: Digest): Promise<boolean> {
-    return (await this.#redis.exists(this.keys.blobPulls(digest))) === 1;
-  }
-
-  /** What a pull needs, in the order of its plan. */
-  async blobs(id: string): Promise<PlannedBlob[]> {
-    const values = await this.#redis.hvals(this.keys.pullBlobs(id));
-    return values
-      .map((value) => JSON.parse(value) as PlannedBlob & { order: number })
-      .sort((a, b) => a.order - b.order);
-  }
-
-  async blob(id: string, digest: Digest): Promise<PlannedBlob | undefined> {
-    const value = await this.#redis.hget(this.keys.pullBlobs(id), digest);
-    return value === null ? undefined : (JSON.parse(value) as PlannedBlob);
-  }
-
-  /**
-   * A blob is in the store with that many bytes: the pull waits for it no more.
-   * @returns `whole` when the pull's content is, and the image may get its name; `mismatch` when its manifest says
-   * another size: nothing was changed
-   */
-  async arrived(id: string, digest: Digest, size: number): Promise<'waits' | 'whole' | 'mismatch'> {
-    const keys = [...this.keys.ofPull(id), this.keys.blobPulls(digest)];
-    switch (await runScript(this.#redis, arrivedScript, keys, [id, digest, size])) {
-      case 1:
-        return 'whole';
-      case -1:
-        return 'mismatch';
-      default:
-        return 'waits';
-    }
-  }
-
   /** The image has its name (or gets none). */
   async named(id: string): Promise<PullState | undefined> {
     return (await this.#settling(namedScript, id))?.state;
@@ -244,7 +161,7 @@ export class PullRecords {
     if (state === undefined || isFinished(state)) return;
     // From here on the pull is over: who dies before the next line leaves the rest to the reconciler.
     await this.#redis.hsetnx(this.keys.pull(id), 'error', JSON.stringify(encodeError(error)));
-    await this.#waitsNoMore(id);
+    await this.blobs.leaveAll(id);
     await this.settle(id);
     // Nodes that are at work on it look.
     await this.#redis.publish(this.keys.ended, id);
@@ -265,11 +182,6 @@ export class PullRecords {
     return await this.state(id);
   }
 
-  async #waitsNoMore(id: string): Promise<void> {
-    const missing = await this.missing(id);
-    await Promise.all(missing.map((digest) => this.leave(id, digest)));
-  }
-
   /** Says to people why a pull waits; an empty note takes it back. */
   async note(id: string, note: string): Promise<void> {
     if (note === '') await this.#redis.hdel(this.keys.pull(id), 'note');
@@ -286,7 +198,7 @@ export class PullRecords {
   async movedAt(id: string, createdAt: Date): Promise<Date> {
     const [latest, digests] = await Promise.all([
       this.#redis.xrevrange(this.keys.pullEvents(id), '+', '-', 'COUNT', 1),
-      this.missing(id),
+      this.blobs.missing(id),
     ]);
     const moved = await Promise.all(
       digests.map((digest) => this.#redis.hget(this.keys.blob(digest), 'at')),

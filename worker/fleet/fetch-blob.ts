@@ -64,7 +64,7 @@ export async function fetchBlobJob(
     if (source === undefined) break;
     tried.add(sourceKey(source));
     try {
-      const isWanted = () => records.isWanted(digest);
+      const isWanted = () => records.blobs.isWanted(digest);
       const { priority, isPatient } = source;
       await askingFor({ ticket: digest, priority, isPatient }, () =>
         whileWanted(isWanted, options, (wanted) => transfer(source, services, wanted)),
@@ -93,10 +93,10 @@ async function settleDoubt(
   { records, store, log }: FleetServices,
   options: { signal: AbortSignal },
 ): Promise<void> {
-  if (!(await records.isDoubted(digest))) return;
+  if (!(await records.blobs.isDoubted(digest))) return;
   const verdict = await store.content.verify(digest, options);
   if (verdict === 'wrong') log.warn({ digest }, 'a wrong blob of the content store was set aside');
-  await records.trust(digest);
+  await records.blobs.trust(digest);
 }
 
 /** The job failed for good: so do all pulls that still wait for the blob. */
@@ -106,7 +106,7 @@ export async function fetchBlobGaveUp(
   error: DrayError,
 ): Promise<void> {
   const failure = withDigest(error, payload.digest);
-  const pulls = await services.records.waiting(payload.digest);
+  const pulls = await services.records.blobs.waiting(payload.digest);
   await Promise.all(pulls.map((pull) => services.records.fail(pull, failure)));
   await services.records.transfers.ended(payload.digest);
 }
@@ -193,7 +193,7 @@ async function tellWaiting(
   if (why !== undefined) log.warn({ err: why, digest }, 'bytes wait for the content store');
   const note = why === undefined ? '' : (noteOf(why) ?? '');
   try {
-    for (const pull of await records.waiting(digest)) await records.note(pull, note);
+    for (const pull of await records.blobs.waiting(digest)) await records.note(pull, note);
   } catch (error) {
     log.debug({ err: error, digest }, 'a note could not be written');
   }
@@ -218,11 +218,14 @@ async function sourcesOf(
 ): Promise<Source[]> {
   const sources = new Map<string, Source>();
   const { records } = services;
-  await forEachAtMost(concurrentLooks, await records.waiting(digest), async (pull) => {
-    const [record, planned] = await Promise.all([records.get(pull), records.blob(pull, digest)]);
+  await forEachAtMost(concurrentLooks, await records.blobs.waiting(digest), async (pull) => {
+    const [record, planned] = await Promise.all([
+      records.get(pull),
+      records.blobs.get(pull, digest),
+    ]);
     if (record === undefined || planned === undefined || isFinished(record.state)) {
       // It was ended by somebody who died before all of that was done.
-      await records.leave(pull, digest);
+      await records.blobs.leave(pull, digest);
       return;
     }
     const source: Source = {

@@ -23,17 +23,17 @@ export async function blobArrived(
 ): Promise<boolean> {
   const { records, store } = services;
   const info = await store.content.info(digest, options);
-  if (info === undefined || (await records.isDoubted(digest))) return false;
+  if (info === undefined || (await records.blobs.isDoubted(digest))) return false;
   const mismatched: string[] = [];
-  await forEachAtMost(concurrentPulls, await records.waiting(digest), async (pull) => {
-    const arrival = await records.arrived(pull, digest, info.size);
+  await forEachAtMost(concurrentPulls, await records.blobs.waiting(digest), async (pull) => {
+    const arrival = await records.blobs.arrived(pull, digest, info.size);
     if (arrival === 'mismatch') mismatched.push(pull);
     else if (arrival === 'whole') await contentComplete(services, pull, options);
   });
   if (mismatched.length === 0) return true;
   if ((await store.content.verify(digest, options)) !== 'right') return false;
   for (const pull of mismatched) {
-    const said = (await records.blob(pull, digest))?.descriptor.size;
+    const said = (await records.blobs.get(pull, digest))?.descriptor.size;
     await records.fail(
       pull,
       new DrayError(
@@ -94,11 +94,11 @@ async function lostSince(
   pull: string,
   options: { signal?: AbortSignal },
 ): Promise<boolean> {
-  const before = (await records.blobs(pull)).filter(({ existed }) => existed);
+  const before = (await records.blobs.planned(pull)).filter(({ existed }) => existed);
   const lost = await Promise.all(
     before.map(async ({ descriptor: { digest } }) => {
       if ((await store.content.info(digest, options)) !== undefined) return false;
-      await records.reopenBlob(pull, digest);
+      await records.blobs.reopen(pull, digest);
       return true;
     }),
   );

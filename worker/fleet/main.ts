@@ -86,12 +86,13 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
       retrying: async (payload, error, tries) => {
         const note = noteOf(error, tries);
         if (note === undefined) return;
-        for (const pull of await records.waiting(payload.digest)) await records.note(pull, note);
+        for (const pull of await records.blobs.waiting(payload.digest))
+          await records.note(pull, note);
       },
       // A pull may have begun to wait after the job had looked, and before another could be added.
       left: async ({ digest }) => {
-        if (!(await records.isWanted(digest))) return;
-        const priority = await records.priorityOf(digest);
+        if (!(await records.blobs.isWanted(digest))) return;
+        const priority = await records.blobs.priorityOf(digest);
         await queues.add([{ queue: 'fetch-blob', digest, priority }]);
       },
     },

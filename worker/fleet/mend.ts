@@ -147,7 +147,7 @@ async function ranOut(record: PullRecord, services: MendServices): Promise<boole
     return true;
   }
   if (noProgressMs === undefined) return false;
-  if (planned && (await records.missing(id)).length === 0) return false;
+  if (planned && (await records.blobs.missing(id)).length === 0) return false;
   const still = Date.now() - (await records.movedAt(id, createdAt)).getTime();
   if (still <= noProgressMs) return false;
   const what = planned ? 'its content' : 'resolving its reference';
@@ -162,7 +162,7 @@ async function giveUp(
   error: DrayError,
   { records }: MendServices,
 ): Promise<void> {
-  if (!planned || nodes.total === 0 || (await records.missing(id)).length > 0) {
+  if (!planned || nodes.total === 0 || (await records.blobs.missing(id)).length > 0) {
     await records.fail(id, error);
     return;
   }

@@ -81,7 +81,10 @@ export async function followUps(
   if (record === undefined || isFinished(record.state) || !record.planned) return [];
   const { priority } = record;
   const jobs: FollowUp[] = [];
-  const [blobs, missing] = await Promise.all([records.blobs(id), records.missing(id)]);
+  const [blobs, missing] = await Promise.all([
+    records.blobs.planned(id),
+    records.blobs.missing(id),
+  ]);
   // In the order of the plan, which is that in which people read it.
   const wanted = blobs.map(({ descriptor }) => descriptor.digest);
   const lacking = wanted.filter((digest) => missing.includes(digest));

@@ -84,13 +84,17 @@ describe('pull records', () => {
       ],
     );
     assert.equal(await records.state(id), 'fetching');
-    assert.deepEqual(await records.waiting(a.digest), [id]);
-    assert.equal(await records.arrived(id, a.digest, a.size), 'waits');
+    assert.deepEqual(await records.blobs.waiting(a.digest), [id]);
+    assert.equal(await records.blobs.arrived(id, a.digest, a.size), 'waits');
     // The same word twice is one word.
-    assert.equal(await records.arrived(id, a.digest, a.size), 'waits');
-    assert.equal(await records.arrived(id, b.digest, b.size + 1), 'mismatch');
-    assert.deepEqual(await records.missing(id), [b.digest], 'it waits for what its manifest says');
-    assert.equal(await records.arrived(id, b.digest, b.size), 'whole');
+    assert.equal(await records.blobs.arrived(id, a.digest, a.size), 'waits');
+    assert.equal(await records.blobs.arrived(id, b.digest, b.size + 1), 'mismatch');
+    assert.deepEqual(
+      await records.blobs.missing(id),
+      [b.digest],
+      'it waits for what its manifest says',
+    );
+    assert.equal(await records.blobs.arrived(id, b.digest, b.size), 'whole');
     assert.equal(await records.named(id), 'unpacking');
     assert.deepEqual(await records.nodes.admit(id), ['n1', 'n2']);
     await records.nodes.set(id, 'n1', { state: 'ready', layers: [] });
@@ -143,7 +147,7 @@ describe('pull records', () => {
     assert.equal(status?.state, 'failed');
     assert.equal(status?.error?.code, 'BLOB_UNKNOWN');
     assert.equal(status?.blobs[0]?.state, 'failed');
-    assert.deepEqual(await records.waiting(a.digest), []);
+    assert.deepEqual(await records.blobs.waiting(a.digest), []);
   });
 
   test('whoever watches sees each change and the end', async () => {
@@ -161,7 +165,7 @@ describe('pull records', () => {
     );
     await records.transfers.moved(a.digest, 1);
     assert.equal((await pulls.get(id))?.blobs[0]?.state, 'fetching');
-    await records.arrived(id, a.digest, a.size);
+    await records.blobs.arrived(id, a.digest, a.size);
     await records.named(id);
     await watching;
     assert.equal(seen.at(-1), 'ready');
@@ -231,12 +235,12 @@ describe('pull records', () => {
       [{ platform: 'linux/amd64', manifest: a, layers: [] }],
       [{ descriptor: a, kind: 'layer', existed: false }],
     );
-    await records.arrived(id, a.digest, a.size);
+    await records.blobs.arrived(id, a.digest, a.size);
     await records.plan(
       id,
       [{ platform: 'linux/amd64', manifest: a, layers: [] }],
       [{ descriptor: a, kind: 'layer', existed: false }],
     );
-    assert.deepEqual(await records.missing(id), []);
+    assert.deepEqual(await records.blobs.missing(id), []);
   });
 });

@@ -47,7 +47,7 @@ test('a pull whose end was left half done by a worker that died ends, and no reg
     return Object.values(counts).every((count) => count === 0);
   });
   for (const name of ['begun', 'settled']) {
-    assert.deepEqual(await records.waiting(digestOf(name)), []);
+    assert.deepEqual(await records.blobs.waiting(digestOf(name)), []);
   }
   const asked = registry.requests.filter(({ path }) => path.includes('/settled/'));
   assert.deepEqual(asked, []);

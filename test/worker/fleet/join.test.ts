@@ -34,7 +34,7 @@ test('a blob arrives for all pulls at once; one whose manifest lies of its size 
     /has 1 bytes, but it has 7/,
   );
   assert.equal((await store.images.list()).length, 39);
-  assert.deepEqual(await records.waiting(descriptor.digest), []);
+  assert.deepEqual(await records.blobs.waiting(descriptor.digest), []);
 });
 
 test('a tag that moved while a pull was under way is not moved back when that pull ends', async (t) => {
@@ -49,7 +49,7 @@ test('a tag that moved while a pull was under way is not moved back when that pu
     await records.pin(id, descriptor);
     await records.plan(id, [], [{ descriptor, kind: 'manifest', existed: false }]);
     await putBytes(store.content, descriptor, bytes);
-    await records.arrived(id, descriptor.digest, descriptor.size);
+    await records.blobs.arrived(id, descriptor.digest, descriptor.size);
     // Each is pinned in a millisecond of its own.
     await sleep(10);
     return { id, digest: descriptor.digest };

@@ -44,7 +44,7 @@ test('a round asks the store, and enqueues a fetch, once for a blob that many pu
     { signal: AbortSignal.timeout(30_000) },
   );
   assert.deepEqual(asked.sort(), [stored.digest, missing.digest].sort());
-  for (const id of ids) assert.deepEqual(await records.missing(id), [missing.digest]);
+  for (const id of ids) assert.deepEqual(await records.blobs.missing(id), [missing.digest]);
   const jobs = await queues.queue(fetchQueue).getJobs(['prioritized', 'wait']);
   assert.deepEqual(
     jobs.map(({ data, priority }) => [data.digest, priority]),

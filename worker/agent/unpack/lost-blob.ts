@@ -5,7 +5,9 @@ import type { Logger } from '../../../shared/logging.ts';
 import type { PullRecords } from '../../../shared/pull/records.ts';
 import { lostBlobs } from '../metrics.ts';
 
-type DoubtRecords = Pick<PullRecords, 'reopenBlob' | 'note' | 'doubt' | 'isDoubted'>;
+type DoubtRecords = Pick<PullRecords, 'note'> & {
+  blobs: Pick<PullRecords['blobs'], 'reopen' | 'doubt' | 'isDoubted'>;
+};
 
 /** Milliseconds between two looks whether a worker has looked. */
 const poll = 200;
@@ -22,11 +24,11 @@ export async function refetchBlob(
   { signal }: { signal: AbortSignal },
 ): Promise<void> {
   lostBlobs.inc();
-  await records.doubt(digest);
+  await records.blobs.doubt(digest);
   log.warn({ digest, pull }, `a blob of the content store ${why}; it is fetched again`);
-  await records.reopenBlob(pull, digest);
+  await records.blobs.reopen(pull, digest);
   await records.note(pull, `the content store's ${digest} ${why}: it is fetched again`);
-  while (await records.isDoubted(digest)) await sleep(poll, undefined, { signal });
+  while (await records.blobs.isDoubted(digest)) await sleep(poll, undefined, { signal });
 }
 
 /** The blob that an error says the store lacks. */

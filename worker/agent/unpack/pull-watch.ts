@@ -75,7 +75,7 @@ export class PullWatch implements AsyncDisposable {
       this.#lastLook = { movedAt: progress.movedAt, bytes: 0, changedAt: progress.movedAt };
       return;
     }
-    const missing = await records.missing(this.#pull);
+    const missing = await records.blobs.missing(this.#pull);
     const transfers = await records.transfers.all(missing);
     const bytes = [...transfers.values()].reduce((sum, each) => sum + each.bytes, missing.length);
     if (bytes !== this.#lastLook.bytes) {

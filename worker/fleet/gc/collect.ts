@@ -183,7 +183,8 @@ async function mark(
     for (const descriptor of [pull?.target, pull?.manifest]) {
       if (descriptor !== undefined) await marks.keep(descriptor, options);
     }
-    for (const { descriptor } of await records.blobs(id)) await marks.keep(descriptor, options);
+    for (const { descriptor } of await records.blobs.planned(id))
+      await marks.keep(descriptor, options);
   }
   for (const set of await desiredSets(store, signal)) {
     for (const version of retainedVersions(set)) {

@@ -314,7 +314,7 @@ describe('garbage of the content store', () => {
       if (random.once(2)) await sleep(random.below(10));
       // Nothing but what was missing: what existed must still be there.
       await putImage({ content: onlyOf(store.content, missing) }, image, layers);
-      for (const { digest, size } of missing) await records.arrived(id, digest, size);
+      for (const { digest, size } of missing) await records.blobs.arrived(id, digest, size);
       await contentComplete({ store, records, newLease }, id);
       assert.ok(await store.images.get(reference), 'nothing of it was lost on the way');
     }
