@@ -27,6 +27,8 @@ export interface AttachOptions extends FollowOptions {
   signals: boolean;
   /** It was just started. */
   started?: StartedContainer;
+  /** Called once signals are heard here. */
+  onListening?: () => void;
   /** Aborted when it is left; what of its output is read already must end then. */
   leave?: AbortController;
 }
@@ -45,7 +47,8 @@ export async function attachTo(id: string, options: AttachOptions): Promise<numb
   await output.next();
   using stack = new DisposableStack();
   if (options.stdin) stack.use(passInput(id, follow, options.terminal, leave));
-  if (options.signals && !options.terminal) {
+  // Keys of a terminal that is lent are no signals here.
+  if (options.signals && !(options.terminal && options.stdin)) {
     stack.use(
       passSignals(id, {
         ...options,
@@ -53,6 +56,7 @@ export async function attachTo(id: string, options: AttachOptions): Promise<numb
       }),
     );
   }
+  options.onListening?.();
   try {
     for await (const chunk of output) {
       if (chunk === undefined) continue;

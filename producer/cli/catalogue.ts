@@ -131,6 +131,11 @@ export const catalogue: readonly CatalogueGroup[] = [
         load: () => import('./commands/run.ts'),
       },
       {
+        name: 'create',
+        summary: 'make a container that does not run yet',
+        load: () => import('./commands/create.ts'),
+      },
+      {
         name: 'start',
         summary: 'start containers that have ended',
         load: () => import('./commands/start.ts'),

@@ -6,7 +6,7 @@ import { DrayError } from '../../shared/errors.ts';
 import { openContext } from './context.ts';
 import { commandFailed, exitCodes } from './errors.ts';
 import { writeOut } from './foreground.ts';
-import { parseEnv } from './run/environment.ts';
+import { parseEnv, parseWorkdir } from './run/environment.ts';
 import { lendTerminal, ownTerminalSize, sendInput, sendSignals } from './terminal.ts';
 
 export interface ExecOptions {
@@ -41,7 +41,7 @@ function requestOf(args: string[], options: ExecOptions): ExecRequest {
   return {
     args,
     ...(env === undefined ? {} : { env: parseEnv(env, process.env) }),
-    ...(workdir === undefined ? {} : { workingDirectory: workdir }),
+    ...(workdir === undefined ? {} : { workingDirectory: parseWorkdir(workdir) }),
     ...(user === undefined ? {} : { user }),
     ...(detach === true
       ? { detach }

@@ -49,6 +49,8 @@ function logRequest(flags: LogFlags, now: Date): LogRequest {
 export function parseSince(text: string, now: Date): Date {
   const ago = parseDuration(text);
   if (ago !== undefined) return new Date(now.getTime() - ago);
+  // As date +%s has it.
+  if (/^\d{9,11}(\.\d{1,9})?$/.test(text)) return new Date(Number(text) * 1000);
   const moment = new Date(text);
   if (/^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(moment.getTime())) return moment;
   throw new DrayError('USAGE', `"${text}" is no time`, {

@@ -33,10 +33,11 @@ export function credentialOption(): Option {
   );
 }
 
-export function pullPolicyOption(usual: string): Option {
+/** @param more further words that it takes */
+export function pullPolicyOption(usual: string, more = ''): Option {
   return new Option(
     '--pull <when>',
-    'ask the registry for a tag that is there: always, missing (never), or if-stale=DURATION, as in if-stale=12h',
+    `ask the registry for a tag that is there: always, missing (never), or if-stale=DURATION, as in if-stale=12h${more}`,
   ).default(usual);
 }
 

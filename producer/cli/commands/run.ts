@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
-import { pullPolicyOption } from '../options.ts';
-import { addRunFlags, type RunFlags } from '../run/flags.ts';
+import { addRunFlags, containerCommand, type RunFlags } from '../run/flags.ts';
 
 interface Options extends RunFlags {
   name?: string;
@@ -14,17 +13,11 @@ interface Options extends RunFlags {
 export function register(program: Command): void {
   // The container's command has options of its own.
   program.enablePositionalOptions();
-  const command = program
-    .command('run')
-    .description('Run a command in a new container. The image is pulled when it is not there.')
-    .argument('<reference>', 'the image')
-    .argument('[command...]', "instead of the image's own; its entrypoint stays in front")
-    .passThroughOptions()
-    .option('--id, --name <id>', "the container's id (default: twelve random digits)")
-    .addOption(pullPolicyOption('missing'))
-    .option('--platform <os/arch>', "of an index (default: this machine's)")
-    .option('--rm', 'remove the container once it has ended')
-    .option('-d, --detach', 'print the id and leave it running');
+  const command = containerCommand(
+    program
+      .command('run')
+      .description('Run a command in a new container. The image is pulled when it is not there.'),
+  ).option('-d, --detach', 'print the id and leave it running');
   addRunFlags(command)
     .addHelpText(
       'after',

@@ -1,13 +1,28 @@
 import type { Command } from 'commander';
 
+interface Options {
+  attach?: boolean;
+  interactive?: boolean;
+}
+
 /** `dray start`: runs containers that were made, or have ended. */
 export function register(program: Command): void {
   program
     .command('start')
     .description('Run the command of containers that have ended, or never ran.')
     .argument('<id...>', 'the containers')
-    .addHelpText('after', '\nExamples:\n  dray start web\n  dray start $(dray ps -a -q)')
-    .action(async (ids: string[], _options: object, command: Command) => {
+    .option('-a, --attach', 'show the output of one, pass signals on, and end with its exit code')
+    .option('-i, --interactive', 'pass input on as well, where it was made with -i')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  dray start web\n  dray start $(dray ps -a -q)\n  dray start -ai shell',
+    )
+    .action(async (ids: string[], options: Options, command: Command) => {
+      if (options.attach === true || options.interactive === true) {
+        const { startAttached } = await import('../start.ts');
+        process.exitCode = await startAttached(command, ids, options);
+        return;
+      }
       const { eachContainer } = await import('../each-container.ts');
       await eachContainer(command, ids, async (client, id) => {
         await client.containers.start(id);

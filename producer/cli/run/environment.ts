@@ -50,6 +50,14 @@ export async function readEnvFile(file: string, own: NodeJS.ProcessEnv): Promise
     });
 }
 
+/** The folder of `--workdir`. @throws USAGE */
+export function parseWorkdir(text: string): string {
+  if (text.startsWith('/')) return text;
+  throw new DrayError('USAGE', `--workdir "${text}" is not absolute`, {
+    hint: `It is a folder of the container: --workdir /${text}`,
+  });
+}
+
 /** `KEY=VALUE` pairs, where KEY alone has an empty value. @throws USAGE */
 export function parsePairs(option: string, entries: readonly string[]): Record<string, string> {
   const pairs = entries.map((entry): [string, string] => {

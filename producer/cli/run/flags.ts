@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { collect } from '../options.ts';
+import { collect, pullPolicyOption } from '../options.ts';
 
 /** The options of `dray run` that become a container's {@link RunOptions}, as they were written. */
 export interface RunFlags {
@@ -48,6 +48,18 @@ export interface RunFlags {
   healthRetries?: string;
   /** False with --no-healthcheck. */
   healthcheck: boolean;
+}
+
+/** Adds the image, its command, and how the container is made. */
+export function containerCommand(command: Command): Command {
+  return command
+    .argument('<reference>', 'the image')
+    .argument('[command...]', "instead of the image's own; its entrypoint stays in front")
+    .passThroughOptions()
+    .option('--id, --name <id>', "the container's id (default: twelve random digits)")
+    .addOption(pullPolicyOption('missing', '; never: fail where the image is not there'))
+    .option('--platform <os/arch>', "of an index (default: this machine's)")
+    .option('--rm', 'remove the container once it has ended');
 }
 
 /** Adds the options of a container to a command, by the names that the field has for them. */

@@ -61,6 +61,9 @@ export function parseMount(text: string): MountRequest {
   return { type, target, ...readonly, ...tmpfsOf('tmpfs-size of --mount', size, mode) };
 }
 
+/** Modes that people write for docker, and that ask for nothing here: labels of SELinux, and macOS. */
+const needless = new Set(['z', 'Z', 'cached', 'consistent', 'delegated']);
+
 /**
  * Parses `--volume`: `[SOURCE:]TARGET[:ro|rw]`, where SOURCE is a path of the node or the name of a volume,
  * and without it the volume goes with the container.
@@ -74,7 +77,7 @@ export function parseVolume(text: string): BindMountRequest | VolumeMountRequest
   };
   const parts = text.split(':');
   const modes = parts.length === 3 ? (parts.pop() ?? '').split(',') : [];
-  const unknown = modes.find((mode) => !['ro', 'rw'].includes(mode));
+  const unknown = modes.find((mode) => !['ro', 'rw'].includes(mode) && !needless.has(mode));
   if (unknown !== undefined) refuse(`has an unknown mode "${unknown}"`);
   const [target = '', given] = parts.toReversed();
   // As a shell has it, a path that begins with a dot starts here.

@@ -1,6 +1,6 @@
 import { networkModes, type RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
-import { parseEnv, parsePairs, readEnvFile } from './environment.ts';
+import { parseEnv, parsePairs, parseWorkdir, readEnvFile } from './environment.ts';
 import type { RunFlags } from './flags.ts';
 import { healthcheckOf } from './health.ts';
 import { parseRestart, parseUlimit, resourcesOf } from './limits.ts';
@@ -34,7 +34,7 @@ export async function runOptionsOf(
     entrypoint: entrypoint === undefined ? undefined : entrypoint === '' ? [] : [entrypoint],
     args: args.length === 0 ? undefined : [...args],
     env: env.length === 0 ? undefined : env,
-    workingDirectory: flags.workdir,
+    workingDirectory: flags.workdir === undefined ? undefined : parseWorkdir(flags.workdir),
     user: flags.user,
     groups: flags.groupAdd,
     labels: flags.label === undefined ? undefined : parsePairs('--label', flags.label),

@@ -13,12 +13,13 @@ import { type Context, openContext } from '../context.ts';
 import { commandFailed } from '../errors.ts';
 import { ownTerminalSize } from '../terminal.ts';
 import type { RunFlags } from './flags.ts';
+import { HeldSignals } from './held-signals.ts';
 import { runOptionsOf } from './options.ts';
 
 export interface RunRequest extends RunFlags {
   reference: string;
   args: string[];
-  /** When the registry is asked for a tag that is there: `always`, `missing` or `if-stale=DURATION`. */
+  /** When the registry is asked for a tag that is there: `always`, `missing`, `if-stale=DURATION` or `never`. */
   pull: string;
   name?: string;
   platform?: string;
@@ -26,13 +27,17 @@ export interface RunRequest extends RunFlags {
   detach?: boolean;
 }
 
+/** Of `--pull`: what is not there is an error. */
+const never = 'never';
+
 /** `dray run`. @returns the exit code of the command, see its help */
 export async function runImage(command: Command, asked: RunRequest): Promise<number> {
   try {
-    parsePullPolicy(asked.pull);
+    if (asked.pull !== never) parsePullPolicy(asked.pull);
     const context = await openContext(command);
     const request = await withWholeDigest(asked, context);
     const create = await createRequest(request);
+    using held = request.detach === true ? undefined : new HeldSignals();
     const leave = new AbortController();
     const starting = withImage(context, request, create, (agent, create) =>
       agent.containers.run(create, { signal: leave.signal }),
@@ -48,18 +53,35 @@ export async function runImage(command: Command, asked: RunRequest): Promise<num
     // What is needed once it runs is loaded while the agent starts it.
     const [started, { attachTo }] = await Promise.all([starting, import('../attach.ts')]);
     warn(started.warnings);
+    const { terminal = false, stdin = false } = create.options ?? {};
     return await attachTo(started.id, {
       started,
       leave,
       connect: () => context.agent(),
       say: (message: string) => process.stderr.write(`${message}\n`),
-      terminal: create.options?.terminal === true,
-      stdin: create.options?.stdin === true,
+      terminal,
+      stdin,
       signals: true,
+      onListening: () => held?.pass({ keys: terminal && stdin }),
     });
   } catch (error) {
     throw commandFailed(error);
   }
+}
+
+/** `dray create`: prints the id of a container that does not run yet. */
+export async function createFromImage(command: Command, asked: RunRequest): Promise<void> {
+  if (asked.pull !== never) parsePullPolicy(asked.pull);
+  const context = await openContext(command);
+  const request = await withWholeDigest({ ...asked, detach: true }, context);
+  const { options = {}, ...rest } = await createRequest(request);
+  // It ends with the first who attaches, as that of dray run.
+  const create = { ...rest, options: { ...options, stdinOnce: options.stdin === true } };
+  const { id, warnings } = await withImage(context, request, create, (agent, create) =>
+    agent.containers.create(create),
+  );
+  warn(warnings ?? []);
+  process.stdout.write(`${id}\n`);
 }
 
 /** Of a digest, the first digits are enough where the image is there. */
@@ -112,6 +134,7 @@ async function withImage<T>(
   create: CreateContainerRequest,
   use: (agent: AgentClient, create: CreateContainerRequest) => Promise<T>,
 ): Promise<T> {
+  if (policy === never) return await use(await context.agent(), create);
   if (policy === 'missing' || isDigest(reference)) {
     try {
       return await use(await context.agent(), create);

@@ -14,6 +14,29 @@ import { runOptionsOf } from '../../../../producer/cli/run/options.ts';
 import { parsePublish } from '../../../../producer/cli/run/ports.ts';
 import { parseBytes, parseTime } from '../../../../producer/cli/run/quantities.ts';
 import { parseDevice, parseSecurity, parseUserns } from '../../../../producer/cli/run/security.ts';
+import type { ContainerStatus } from '../../../../shared/agent/containers.ts';
+import type { PortMapping } from '../../../../shared/agent/run-options.ts';
+
+const ended: ContainerStatus = {
+  id: 'a',
+  state: 'exited',
+  image: 'localhost/x:1',
+  manifest: 'sha256:0',
+  args: ['evil\u001b[2J'],
+  stopSignal: 'SIGTERM',
+  autoRemove: false,
+  labels: {},
+  terminal: false,
+  stdin: false,
+  restart: { name: 'no' },
+  restarts: 0,
+  oomKilled: false,
+  network: { mode: 'host', addresses: [], ports: [], exposedPorts: [] },
+  mounts: [],
+  createdAt: '2026-01-01T00:00:00Z',
+  finishedAt: '2026-01-01T00:01:00Z',
+  exitCode: 3,
+};
 
 describe('options of dray run', () => {
   test('--env', () => {
@@ -80,6 +103,7 @@ describe('options of dray run', () => {
       ['/data', { type: 'volume', target: '/data' }],
       ['name:/data', { type: 'volume', source: 'name', target: '/data' }],
       ['/a:/b:ro', { type: 'bind', source: '/a', target: '/b', readonly: true }],
+      ['name:/data:Z,ro', { type: 'volume', source: 'name', target: '/data', readonly: true }],
       ['./a:/b:rw', { type: 'bind', source: path.resolve('a'), target: '/b' }],
     ];
     for (const [text, wanted] of volumes) assert.deepEqual(parseVolume(text), wanted, text);
@@ -230,35 +254,32 @@ describe('options of dray run', () => {
     });
     const plain = addRunFlags(new Command()).parse([], { from: 'user' });
     assert.deepEqual(await runOptionsOf(plain.opts(), [], {}), {});
+    const relative = addRunFlags(new Command()).parse(['-w', 'here'], { from: 'user' });
+    await assert.rejects(runOptionsOf(relative.opts(), [], {}), { code: 'USAGE' });
     const none = addRunFlags(new Command()).parse(['--no-healthcheck'], { from: 'user' });
     const { healthcheck } = await runOptionsOf(none.opts(), [], {});
     assert.deepEqual(healthcheck, { test: ['NONE'] });
   });
 
+  test('dray ps: health, and ports with those in a row as one', () => {
+    const ports = [8000, 8001, 8002, 53].map((port): PortMapping => {
+      const protocol = port === 53 ? 'udp' : 'tcp';
+      return { hostIP: '::1', hostPort: port, containerPort: port - 1, protocol };
+    });
+    const row = containerColumns('table', new Date('2026-01-01T02:00:00Z')).row({
+      ...ended,
+      state: 'running',
+      startedAt: '2026-01-01T00:00:00Z',
+      health: { state: 'healthy', failures: 0 },
+      network: { ...ended.network, ports },
+    });
+    assert.equal(row[3], 'running 2 h (health: healthy)');
+    assert.equal(row[5], '[::1]:8000-8002->7999-8001/tcp, [::1]:53->52/udp');
+  });
+
   test('a command of an image can not paint on the terminal', () => {
     const table = formatList(
-      [
-        {
-          id: 'a',
-          state: 'exited',
-          image: 'localhost/x:1',
-          manifest: 'sha256:0',
-          args: ['evil\u001b[2J'],
-          stopSignal: 'SIGTERM',
-          autoRemove: false,
-          labels: {},
-          terminal: false,
-          stdin: false,
-          restart: { name: 'no' },
-          restarts: 0,
-          oomKilled: false,
-          network: { mode: 'host', addresses: [], ports: [], exposedPorts: [] },
-          mounts: [],
-          createdAt: '2026-01-01T00:00:00Z',
-          finishedAt: '2026-01-01T00:01:00Z',
-          exitCode: 3,
-        },
-      ],
+      [ended],
       { output: 'table' },
       containerColumns('table', new Date('2026-01-01T02:00:00Z')),
       undefined,

@@ -12,9 +12,13 @@ export interface HeldRuntime {
   letGo: () => Promise<void>;
 }
 
-/** @param folder where its files are made @param command as `start` or `kill` */
-export async function heldRuntime(folder: string, command: string): Promise<HeldRuntime> {
-  const own = path.join(folder, `held-${command}`);
+/** @param folder where its files are made @param command as `start` or `kill` @param name of its own, where there are several */
+export async function heldRuntime(
+  folder: string,
+  command: string,
+  name = command,
+): Promise<HeldRuntime> {
+  const own = path.join(folder, `held-${name}`);
   const [program, called, go] = ['runc', 'called', 'go'].map((name) => path.join(own, name));
   await mkdir(own);
   const script = `#!/bin/sh

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { text } from 'node:stream/consumers';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import { startDray, type TestDray } from '../support/dray.ts';
+import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { requireRoot, requireTool } from '../support/requirements.ts';
+import { pushShellImage } from '../support/shell-image.ts';
+import { startOnTerminal } from '../support/terminal.ts';
+import { until } from '../support/until.ts';
+import { heldRuntime } from '../worker/agent/containers/held-runtime.ts';
+
+const launcher = path.resolve(import.meta.dirname, '../../producer/cli/dray');
+
+describe('what people are used to from docker', { concurrency: false }, () => {
+  let registry: TestRegistry;
+  let cli: TestDray;
+  let image: string;
+  const canRun = process.getuid?.() === 0;
+  before(async () => {
+    if (!canRun) return;
+    registry = await startRegistry();
+    cli = await startDray();
+    image = (await pushShellImage(registry.host)).reference;
+    await cli.dray('pull', image);
+  });
+  after(async () => {
+    if (!canRun) return;
+    await cli[Symbol.asyncDispose]();
+    await registry[Symbol.asyncDispose]();
+  });
+  const requireAll = (t: TestContext) =>
+    requireRoot(t) && requireTool(t, 'runc', 'conmon', 'busybox', 'redis-server');
+  const ids = async () => (await cli.dray('ps', '-aq')).stdout.split('\n').filter(Boolean);
+
+  test('create, cp, start -a and -ai, volume create, rm -fv of what is not there', async (t) => {
+    if (!requireAll(t)) return;
+    const line = 'echo begun; cat; exit 4';
+    await cli.dray('create', '-i', '--name', 'job', '-v', 'data:/data:z', image, 'sh', '-c', line);
+    assert.match((await cli.dray('ps', '-a')).stdout, /^job .* created /m);
+    const copied = await cli.dray('cp', 'job:/etc/group', '-');
+    assert.match(copied.stdout, /extra:x:1500:alice/);
+    for (const input of ['one\n', 'two\n']) {
+      const child = spawn(launcher, ['start', '-ai', 'job'], { env: cli.env });
+      child.stdin.end(input);
+      const [stdout] = await Promise.all([text(child.stdout), once(child, 'close')]);
+      assert.deepEqual([stdout, child.exitCode], [`begun\n${input}`, 4]);
+    }
+    assert.equal((await cli.dray('logs', 'job')).stdout, 'begun\none\nbegun\ntwo\n');
+    const several = await cli.tryDray('start', '-a', 'job', 'job');
+    assert.equal(several.exitCode, 2);
+    assert.equal((await cli.dray('volume', 'create', 'data')).stdout, 'data\n');
+    await cli.dray('rm', '-fv', 'job');
+    const gone = await cli.dray('rm', '-f', 'job');
+    assert.match(gone.stderr, /There is no container job/);
+    await cli.dray('volume', 'rm', 'data');
+    assert.equal((await cli.tryDray('rm', 'job')).exitCode, 1);
+  });
+
+  test('run --pull never takes what is there, and asks no registry for what is not', async (t) => {
+    if (!requireAll(t)) return;
+    await cli.dray('run', '--rm', '--pull', 'never', image, 'true');
+    const before = (await registry.accessLog()).length;
+    const missing = await cli.tryDray('run', '--pull', 'never', `${registry.host}/other:v1`);
+    assert.deepEqual([missing.exitCode, (await registry.accessLog()).length], [125, before]);
+    assert.match(missing.stderr, /There is no image/);
+  });
+
+  test('Ctrl-C while a container starts is passed on once it runs; a second one ends dray run, and nothing runs', async (t) => {
+    if (!requireAll(t)) return;
+    for (const name of ['once', 'twice']) {
+      const held = await heldRuntime(cli.state, 'start', name);
+      const options = ['--rm', '--name', name, '--runtime', held.program];
+      // It ignores SIGINT, as the first process of a container.
+      const args = ['run', ...options, image, 'sh', '-c', 'echo ready; exec sleep 1000'];
+      using screen = startOnTerminal(launcher, args, { env: cli.env });
+      await held.reached();
+      screen.type('\x03');
+      await screen.shows(/\^C/);
+      if (name === 'twice') {
+        screen.type('\x03');
+        assert.equal(await screen.ended, 130);
+        await held.letGo();
+      } else {
+        await held.letGo();
+        await screen.shows(/ready/);
+        screen.type('\x03');
+        assert.equal(await screen.ended, 137, 'it is the second that was passed on, which kills');
+      }
+      await until('that it is gone', async () => (await ids()).length === 0);
+    }
+  });
+
+  test('run -t without -i passes Ctrl-C on', async (t) => {
+    if (!requireAll(t)) return;
+    const line = 'trap "echo interrupted; exit 7" INT; echo ready; while :; do sleep 0.05; done';
+    const args = ['run', '-t', '--rm', image, 'sh', '-c', line];
+    using screen = startOnTerminal(launcher, args, { env: cli.env });
+    await screen.shows(/ready/);
+    screen.type('\x03');
+    await screen.shows(/interrupted/);
+    assert.equal(await screen.ended, 7);
+  });
+});
