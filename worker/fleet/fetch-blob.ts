@@ -60,8 +60,12 @@ export async function fetchBlobJob(
   let passing: DrayError | undefined;
   for (;;) {
     if (await blobArrived(services, digest, options)) return [];
-    const source = (await sourcesOf(digest, services)).find((s) => !tried.has(sourceKey(s)));
-    if (source === undefined) break;
+    const { sources, unreadable } = await sourcesOf(digest, services);
+    const source = sources.find((s) => !tried.has(sourceKey(s)));
+    if (source === undefined) {
+      passing ??= unreadable;
+      break;
+    }
     tried.add(sourceKey(source));
     try {
       const isWanted = () => records.blobs.isWanted(digest);
@@ -212,48 +216,65 @@ function wrongBytes(error: DrayError, { registry, repository }: Reference): Dray
   );
 }
 
+/**
+ * Where the pulls that wait for a blob have it.
+ * @returns also what is wrong with one that can't be read: a worker of the version that wrote it may take the job
+ */
 async function sourcesOf(
   digest: Digest,
   services: Pick<FleetServices, 'records'>,
-): Promise<Source[]> {
+): Promise<{ sources: Source[]; unreadable?: DrayError }> {
   const sources = new Map<string, Source>();
-  const { records } = services;
-  await forEachAtMost(concurrentLooks, await records.blobs.waiting(digest), async (pull) => {
-    const [record, planned] = await Promise.all([
-      records.get(pull),
-      records.blobs.get(pull, digest),
-    ]);
-    if (record === undefined || planned === undefined || isFinished(record.state)) {
-      // It was ended by somebody who died before all of that was done.
-      await records.blobs.leave(pull, digest);
-      return;
-    }
-    const source: Source = {
-      reference: parseReference(record.reference),
-      descriptor: planned.descriptor,
-      credential: record.credential,
-      pulls: [pull],
-      priority: record.priority,
-      isPatient: !isWaitedFor(record),
-    };
-    const known = sources.get(sourceKey(source));
-    if (known === undefined) sources.set(sourceKey(source), source);
-    else {
-      known.pulls.push(pull);
-      known.priority = highest([known.priority, record.priority]);
-      known.isPatient &&= source.isPatient;
+  let unreadable: DrayError | undefined;
+  const waiting = await services.records.blobs.waiting(digest);
+  await forEachAtMost(concurrentLooks, waiting, async (pull) => {
+    try {
+      const source = await sourceOf(pull, digest, services);
+      if (source === undefined) return;
+      const known = sources.get(sourceKey(source));
+      if (known === undefined) sources.set(sourceKey(source), source);
+      else {
+        known.pulls.push(pull);
+        known.priority = highest([known.priority, source.priority]);
+        known.isPatient &&= source.isPatient;
+      }
+    } catch (error) {
+      if (!(error instanceof DrayError)) throw error;
+      unreadable = withDigest(error, digest, true);
     }
   });
-  return [...sources.values()];
+  return { sources: [...sources.values()], ...(unreadable && { unreadable }) };
+}
+
+/** @throws a DrayError for a record that can't be read */
+async function sourceOf(
+  pull: string,
+  digest: Digest,
+  { records }: Pick<FleetServices, 'records'>,
+): Promise<Source | undefined> {
+  const [record, planned] = await Promise.all([records.get(pull), records.blobs.get(pull, digest)]);
+  if (record === undefined || planned === undefined || isFinished(record.state)) {
+    // It was ended by somebody who died before all of that was done.
+    await records.blobs.leave(pull, digest);
+    return undefined;
+  }
+  return {
+    reference: parseReference(record.reference),
+    descriptor: planned.descriptor,
+    credential: record.credential,
+    pulls: [pull],
+    priority: record.priority,
+    isPatient: !isWaitedFor(record),
+  };
 }
 
 function sourceKey({ reference, descriptor, credential = '' }: Source): string {
   return `${reference.registry}/${reference.repository} ${descriptor.size} ${credential}`;
 }
 
-function withDigest(error: DrayError, digest: Digest): DrayError {
+function withDigest(error: DrayError, digest: Digest, retryable = error.retryable): DrayError {
   return new DrayError(error.code, error.message, {
-    retryable: error.retryable,
+    retryable,
     cause: error.cause,
     context: { ...error.context, digest },
     ...(error.hint === undefined ? {} : { hint: error.hint }),

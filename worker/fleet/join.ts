@@ -25,11 +25,16 @@ export async function blobArrived(
   const info = await store.content.info(digest, options);
   if (info === undefined || (await records.blobs.isDoubted(digest))) return false;
   const mismatched: string[] = [];
+  const failures: unknown[] = [];
   await forEachAtMost(concurrentPulls, await records.blobs.waiting(digest), async (pull) => {
     const arrival = await records.blobs.arrived(pull, digest, info.size);
     if (arrival === 'mismatch') mismatched.push(pull);
-    else if (arrival === 'whole') await contentComplete(services, pull, options);
+    else if (arrival === 'whole') {
+      // One that can't go on keeps none of the others waiting: the reconciler looks after it.
+      await contentComplete(services, pull, options).catch((error) => failures.push(error));
+    }
   });
+  if (failures.length > 0) throw failures[0];
   if (mismatched.length === 0) return true;
   if ((await store.content.verify(digest, options)) !== 'right') return false;
   for (const pull of mismatched) {

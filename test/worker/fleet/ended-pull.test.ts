@@ -52,3 +52,28 @@ test('a pull whose end was left half done by a worker that died ends, and no reg
   const asked = registry.requests.filter(({ path }) => path.includes('/settled/'));
   assert.deepEqual(asked, []);
 });
+
+test('a pull whose record can not be read keeps no other from the blob that both wait for', async (t) => {
+  if (!requireTool(t, 'redis-server')) return;
+  await using registry = await startHostileRegistry();
+  await using fleet = await startFleet();
+  const records = new PullRecords(fleet.redis, fleet.config.redis.prefix);
+  const bytes = Buffer.from('shared');
+  const digest = digestOf(bytes);
+  const descriptor = { mediaType: mediaTypes.ociManifest, digest, size: bytes.length };
+  registry.serve(`/v2/whole/manifests/${digest}`, bytes);
+  registry.serve(`/v2/whole/blobs/${digest}`, bytes);
+  const create = async (name: string) => {
+    const reference = `${registry.host}/${name}:v1`;
+    const wanted = { reference, platform: 'linux/amd64', nodes: [] };
+    const id = await records.create({ ...wanted, want: 'object' });
+    await records.plan(id, [], [{ descriptor, kind: 'layer', existed: false }]);
+    return id;
+  };
+  const [damaged, whole] = [await create('damaged'), await create('whole')];
+  await fleet.redis.hset(records.keys.pull(damaged), 'images', '{');
+  await fleet.startWorker('w1');
+  assert.equal((await fleet.ended(whole)).state, 'ready');
+  await records.cancel(damaged);
+  assert.equal(await records.state(damaged), 'cancelled');
+});

@@ -64,3 +64,23 @@ test('a tag that moved while a pull was under way is not moved back when that pu
   await contentComplete(bench, third.id);
   assert.equal((await store.images.get(reference))?.target.digest, third.digest);
 });
+
+test('a pull that can not go on when a blob arrives keeps none of the others waiting', async (t) => {
+  if (!requireTool(t, 'redis-server')) return;
+  await using bench = await openPullBench();
+  const { redis, records, store, create } = bench;
+  const bytes = Buffer.from('shared');
+  const descriptor = { mediaType: 'a/b', digest: digestOf(bytes), size: bytes.length };
+  const ids = await Promise.all(
+    Array.from({ length: 30 }, (_, i) => create(`localhost:1/a${i}:b`)),
+  );
+  for (const id of ids) {
+    await records.pin(id, descriptor);
+    await records.plan(id, [], [{ descriptor, kind: 'layer', existed: false }]);
+  }
+  const [damaged = '', ...others] = ids;
+  await redis.hset(records.keys.pull(damaged), 'images', '{');
+  await putBytes(store.content, descriptor, bytes);
+  await assert.rejects(blobArrived(bench, descriptor.digest), { message: new RegExp(damaged) });
+  for (const id of others) assert.equal(await records.state(id), 'ready');
+});
