@@ -62,28 +62,30 @@ export async function readInRoot(
     throw new DrayError('CONFIG_INVALID', `${path} in the image is a circle of symlinks`);
   }
   try {
-    if (!fstatSync(named).isFile()) {
+    const stat = fstatSync(named);
+    if (!stat.isFile()) {
       throw new DrayError('CONFIG_INVALID', `${path} in the image is not a regular file`, {
         hint: 'The image is broken, or hostile: its users can not be looked up.',
       });
     }
+    if (stat.size > maxBytes) {
+      throw new DrayError('CONFIG_INVALID', `${path} in the image has more than ${maxBytes} bytes`);
+    }
     await using file = await open(`/proc/self/fd/${named}`, constants.O_RDONLY);
-    return await readCapped(file, path, maxBytes);
+    return await readWhole(file, stat.size);
   } finally {
     closeSync(named);
   }
 }
 
-async function readCapped(file: FileHandle, path: string, maxBytes: number): Promise<string> {
-  const buffer = Buffer.alloc(maxBytes + 1);
+/** Each start reads two files: with buffers of megabytes for them each start had the whole heap collected. */
+async function readWhole(file: FileHandle, size: number): Promise<string> {
+  const buffer = Buffer.allocUnsafe(size);
   let length = 0;
-  for (;;) {
-    const { bytesRead } = await file.read(buffer, length, buffer.length - length);
+  while (length < size) {
+    const { bytesRead } = await file.read(buffer, length, size - length);
     if (bytesRead === 0) break;
     length += bytesRead;
-    if (length > maxBytes) {
-      throw new DrayError('CONFIG_INVALID', `${path} in the image has more than ${maxBytes} bytes`);
-    }
   }
   return buffer.toString('utf8', 0, length);
 }

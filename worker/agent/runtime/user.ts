@@ -48,14 +48,17 @@ export async function lookupUser(
   }
   const { groups: further = [], ...call } = options;
   const limits = { maxBytes: maxFileBytes, ...call };
-  const passwd = parsePasswd((await readInRoot(root, '/etc/passwd', limits)) ?? '');
+  const [passwdFile = '', groupFile = ''] = await Promise.all(
+    ['/etc/passwd', '/etc/group'].map((file) => readInRoot(root, file, limits)),
+  );
+  const passwd = parsePasswd(passwdFile);
+  const groups = parseGroup(groupFile);
   const wanted = userText === '' ? '0' : userText;
   const number = parseID(wanted, text);
   const entry = passwd.find(({ name }) => name === wanted) ?? passwd.find((e) => e.uid === number);
   const uid = entry?.uid ?? number;
   if (uid === undefined) throw unknown('user', wanted, '/etc/passwd');
 
-  const groups = parseGroup((await readInRoot(root, '/etc/group', limits)) ?? '');
   const gid = groupText === '' ? (entry?.gid ?? 0) : findGroup(groups, groupText, text);
   const supplementary =
     groupText === '' && entry !== undefined
