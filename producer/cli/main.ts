@@ -23,12 +23,16 @@ Exit codes:
 /** Output could not be written, and that is being said. */
 let leaving: Promise<never> | undefined;
 
-const exitCode = await main(process.argv.slice(2));
-// Streams tell of a failed write a little later.
-await setImmediate();
-await leaving;
-// What is over ends at once, whatever a connection that was dropped still waits for.
-process.exit(exitCode);
+void leaveWith(main(process.argv.slice(2)));
+
+async function leaveWith(running: Promise<number>): Promise<void> {
+  const exitCode = await running;
+  // Streams tell of a failed write a little later.
+  await setImmediate();
+  await leaving;
+  // What is over ends at once, whatever a connection that was dropped still waits for.
+  process.exit(exitCode);
+}
 
 async function main(args: string[]): Promise<number> {
   leaveWhenNobodyReads();
