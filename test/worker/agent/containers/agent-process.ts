@@ -10,6 +10,8 @@ const refuse = async () => {
   throw new DrayError('INTERNAL', 'this agent has no layers');
 };
 const node = await openNode(root);
+// As the real one does.
+await node.snapshots.sweep({ isClaimed: (target) => node.containers.isClaimed(target) });
 const server = createAgentServer({
   node: 'test',
   version: '0',
