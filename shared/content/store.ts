@@ -28,10 +28,10 @@ export interface Ingest extends AsyncDisposable {
   /** Bytes that are in the ingest already and were hashed: where the next {@link write} goes on. */
   readonly offset: number;
   /**
-   * Appends a chunk. Resolves when the caller may go on (back pressure) and do what it likes with the chunk.
-   * @throws SIZE_MISMATCH past the descriptor's size, STORE_UNAVAILABLE, NO_SPACE
+   * Appends a chunk. The promise, where there is one, resolves when the caller may go on (back pressure) and do what
+   * it likes with the chunk; it rejects with SIZE_MISMATCH past the descriptor's size, STORE_UNAVAILABLE, NO_SPACE.
    */
-  write(chunk: Uint8Array): Promise<void>;
+  write(chunk: Uint8Array): Promise<void> | undefined;
   /** Drops everything that was written, so that the next write starts at 0. */
   reset(options?: CallOptions): Promise<void>;
   /**

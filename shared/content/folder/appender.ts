@@ -43,19 +43,35 @@ export class Appender {
     return this.#position;
   }
 
-  /** Takes a chunk, which may be changed after. Resolves when more may come. */
-  async append(chunk: Uint8Array): Promise<void> {
-    for (let rest = chunk; rest.length > 0; ) {
-      const slot = this.#filling ?? (await this.#acquire());
-      this.#filling = slot;
+  /** Takes a chunk, which may be changed after; a promise says when that is, and when more may come. */
+  append(chunk: Uint8Array): Promise<void> | undefined {
+    this.#throwFailure();
+    const rest = this.#fill(chunk);
+    return rest.length === 0 ? undefined : this.#appendLater(rest);
+  }
+
+  async #appendLater(chunk: Uint8Array): Promise<void> {
+    for (let rest = chunk; rest.length > 0; rest = this.#fill(rest)) {
+      this.#filling = await this.#acquire();
+    }
+    this.#throwFailure();
+  }
+
+  /** Takes as much as there is room for. @returns the rest */
+  #fill(chunk: Uint8Array): Uint8Array {
+    let rest = chunk;
+    while (rest.length > 0) {
+      this.#filling ??= this.#spareSlot();
+      const slot = this.#filling;
+      if (slot === undefined) return rest;
       const taken = Math.min(rest.length, slot.length - this.#filled);
       slot.set(rest.subarray(0, taken), this.#filled);
       this.#filled += taken;
       rest = rest.subarray(taken);
       if (this.#filled === slot.length) this.#send();
     }
-    this.#throwFailure();
     if (this.#filled > 0) this.#timer ??= setTimeout(() => this.#send(), waitingTime);
+    return rest;
   }
 
   /** Takes `length` bytes that are in the file already: they are read and digested. @returns whether they were all there */
@@ -125,14 +141,17 @@ export class Appender {
   async #acquire(): Promise<Buffer> {
     for (;;) {
       this.#throwFailure();
-      const slot = this.#spare.pop();
+      const slot = this.#spareSlot();
       if (slot !== undefined) return slot;
-      if (this.#slots < mostSlots) {
-        this.#slots++;
-        return Buffer.from(new SharedArrayBuffer(this.#slotSize));
-      }
       await Promise.race(this.#underWay);
     }
+  }
+
+  #spareSlot(): Buffer | undefined {
+    const slot = this.#spare.pop();
+    if (slot !== undefined || this.#slots === mostSlots) return slot;
+    this.#slots++;
+    return Buffer.from(new SharedArrayBuffer(this.#slotSize));
   }
 
   /** Has the filled bytes written and digested beside; their slot is free after. */

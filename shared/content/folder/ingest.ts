@@ -144,15 +144,20 @@ class FolderIngest implements Ingest {
     if (isCertain(left.writer)) await rm(left.file, { force: true });
   }
 
-  async write(chunk: Uint8Array): Promise<void> {
-    this.#signal?.throwIfAborted();
-    this.#requireOpen();
-    if (chunk.length === 0) return;
-    if (this.#offset + chunk.length > this.#descriptor.size) {
-      throw sizeMismatch(this.#descriptor, `more than ${this.#descriptor.size}`);
+  write(chunk: Uint8Array): Promise<void> | undefined {
+    try {
+      this.#signal?.throwIfAborted();
+      this.#requireOpen();
+      if (chunk.length === 0) return undefined;
+      if (this.#offset + chunk.length > this.#descriptor.size) {
+        throw sizeMismatch(this.#descriptor, `more than ${this.#descriptor.size}`);
+      }
+      this.#offset += chunk.length;
+      const waiting = this.#appender.append(chunk);
+      return waiting && inFolder(this.#layout.root, () => waiting);
+    } catch (error) {
+      return Promise.reject(folderError(error, this.#layout.root));
     }
-    this.#offset += chunk.length;
-    await inFolder(this.#layout.root, () => this.#appender.append(chunk));
   }
 
   async reset(options: CallOptions = {}): Promise<void> {

@@ -106,7 +106,7 @@ export function storeConformance(name: string, prepare: () => Promise<StoreUnder
           await using ingest = await content.ingest(descriptor);
           assert.equal(ingest.offset, 0);
           await ingest.write(bytes.subarray(0, size - 1));
-          await rejects('SIZE_MISMATCH', ingest.write(Buffer.alloc(2)));
+          await rejects('SIZE_MISMATCH', ingest.write(Buffer.alloc(2)) ?? Promise.resolve());
           await ingest.reset();
         }
         assert.equal(await content.info(descriptor.digest), undefined);
@@ -276,7 +276,7 @@ export function storeConformance(name: string, prepare: () => Promise<StoreUnder
       await using ingest = await content.ingest(descriptor, { signal: controller.signal });
       await ingest.write(bytes.subarray(0, 500));
       controller.abort();
-      await assert.rejects(ingest.write(bytes.subarray(500)), aborted);
+      await assert.rejects(ingest.write(bytes.subarray(500)) ?? Promise.resolve(), aborted);
     });
 
     withStore('blobs and ingests are listed, removed and swept', async ({ content }) => {

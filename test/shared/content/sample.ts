@@ -16,7 +16,7 @@ export function describeBytes(bytes: Buffer, algorithm: DigestAlgorithm = 'sha25
 
 /** Writes `bytes` from `start` on, in pieces as a network brings them. */
 export async function writeFrom(
-  ingest: { write(chunk: Uint8Array): Promise<void> },
+  ingest: { write(chunk: Uint8Array): Promise<void> | undefined },
   bytes: Buffer,
   start: number,
   end = bytes.length,

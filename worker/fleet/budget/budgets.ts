@@ -7,7 +7,13 @@ import type { Redis } from '../../../shared/queue/connection.ts';
 import { type Keys, keysOf } from '../../../shared/queue/names.ts';
 import { type FleetLimits, RegistryLimits } from '../../../shared/registry/limits.ts';
 import { throttles } from '../metrics.ts';
-import type { Entered, EnterOptions, ExchangeBudget, Quota } from '../registry/exchange-budget.ts';
+import type {
+  Entered,
+  EnterOptions,
+  ExchangeBudget,
+  Pace,
+  Quota,
+} from '../registry/exchange-budget.ts';
 import { exhaustedMs } from '../registry/rate-limit.ts';
 import { type Asking, whoAsks } from './asking.ts';
 import {
@@ -32,6 +38,8 @@ const quotaAge = 5 * 60_000;
 const longestQuotaAge = 24 * 3600_000;
 /** Milliseconds for which limits are not read again while bytes flow. */
 const limitsAge = 1_000;
+/** Where they are not known there may be some. */
+const unknownLimits: FleetLimits = { bytesPerSecond: 0 };
 const mostSeen = 1_000;
 /** Part of a second's bytes that is taken at once. */
 const quantum = 0.1;
@@ -113,17 +121,14 @@ export class RegistryBudgets implements ExchangeBudget, Disposable {
     );
   }
 
-  async *throttled(
-    registry: string,
-    body: AsyncIterable<Uint8Array>,
-    signal: AbortSignal | undefined,
-  ): AsyncIterable<Uint8Array> {
+  pace(registry: string, signal: AbortSignal | undefined): Pace {
     const options = signal === undefined ? {} : { signal };
+    /** Bytes that were taken from the registry's and did not come yet. */
     let spare = 0;
-    for await (const chunk of body) {
+    const slowly = async (bytes: number) => {
       const { bytesPerSecond, workerBytesPerSecond } = await this.#limitsOf(registry);
       let wait = 0;
-      spare = bytesPerSecond === undefined ? 0 : spare - chunk.length;
+      spare = bytesPerSecond === undefined ? 0 : spare - bytes;
       if (bytesPerSecond !== undefined && spare < 0) {
         const taken = Math.ceil(Math.max(-spare, bytesPerSecond * quantum));
         const { state } = this.#keys.budget(registry);
@@ -133,18 +138,29 @@ export class RegistryBudgets implements ExchangeBudget, Disposable {
       if (workerBytesPerSecond !== undefined) {
         const now = performance.now();
         const from = Math.max(now, this.#nextBytes.get(registry) ?? 0);
-        this.#nextBytes.set(registry, from + (chunk.length * 1000) / workerBytesPerSecond);
+        this.#nextBytes.set(registry, from + (bytes * 1000) / workerBytesPerSecond);
         wait = Math.max(wait, from - now);
       }
       if (wait > 0) await sleep(wait, undefined, options);
-      yield chunk;
-    }
+    };
+    return (bytes) => {
+      const { bytesPerSecond, workerBytesPerSecond } = this.#knownLimits(registry) ?? unknownLimits;
+      if (bytesPerSecond !== undefined || workerBytesPerSecond !== undefined) return slowly(bytes);
+      spare = 0;
+      return undefined;
+    };
   }
 
-  /** The limits as they were a second ago at most. */
-  async #limitsOf(registry: string): Promise<FleetLimits> {
+  /** The limits as they were a second ago at most, where they are known. */
+  #knownLimits(registry: string): FleetLimits | undefined {
     const seen = this.#seen.get(registry);
-    if (seen !== undefined && performance.now() - seen.at < limitsAge) return seen.limits;
+    return seen !== undefined && performance.now() - seen.at < limitsAge ? seen.limits : undefined;
+  }
+
+  /** The same, read where they are not known. */
+  async #limitsOf(registry: string): Promise<FleetLimits> {
+    const known = this.#knownLimits(registry);
+    if (known !== undefined) return known;
     const limits = await this.#limits.get(registry);
     if (this.#seen.size >= mostSeen) this.#seen.clear();
     this.#seen.set(registry, { limits, at: performance.now() });

@@ -57,7 +57,7 @@ export function encodingOf(answer: Answer): string | undefined {
 }
 
 /** The body without its Content-Encoding. Whoever reads it stops at the size that he expects. */
-export function decodedBody(answer: Answer): AsyncIterable<Uint8Array> {
+export function decodedBody(answer: Answer): Readable {
   const encoding = encodingOf(answer);
   if (encoding === undefined) return answer.body;
   const decoder = decoderOf(encoding);
@@ -65,9 +65,8 @@ export function decodedBody(answer: Answer): AsyncIterable<Uint8Array> {
     answer.body.on('error', () => {}).destroy();
     throw protocolError(answer, `in the unknown Content-Encoding "${printable(encoding)}"`);
   }
-  // An error of either end comes out of the decoder's iteration.
-  pipeline(answer.body, decoder, () => {});
-  return decoder as Readable;
+  // An error of either end comes out of the decoder.
+  return pipeline(answer.body, decoder, () => {});
 }
 
 function decoderOf(encoding: string) {

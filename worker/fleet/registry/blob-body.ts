@@ -1,7 +1,10 @@
 import { DrayError } from '../../../shared/errors.ts';
 import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import { type Answer, decodedBody, encodingOf, lengthOf, protocolError } from './answer.ts';
+import type { Pace } from './exchange-budget.ts';
+import { flow, type Take } from './flow.ts';
 import { headerOf } from './header.ts';
+import { networkError } from './network-error.ts';
 
 /** A blob on its way. */
 export interface BlobBody {
@@ -9,10 +12,15 @@ export interface BlobBody {
   offset: number;
   /** Whether it is a range, as it was asked for, and not the whole blob. */
   ranged: boolean;
-  /** May end early, or never: whoever reads it counts. */
-  body: AsyncIterable<Uint8Array>;
   /** Who sends it. */
   url: URL;
+  /**
+   * Gives all bytes to `take`, once. They may end early, or never: whoever takes them counts.
+   * @throws what `take` threw; REGISTRY_UNAVAILABLE, REGISTRY_PROTOCOL, and the signal's reason
+   */
+  read(take: Take): Promise<void>;
+  /** Breaks off what was not read. */
+  [Symbol.dispose](): void;
 }
 
 /** Whether a range that was asked for can't be had: not satisfiable, or of a form that was encoded. */
@@ -33,8 +41,17 @@ export function rangeHeader({ offset, end }: Asked): { range?: string } {
   return { range: `bytes=${offset}-${end === undefined ? '' : end - 1}` };
 }
 
-/** Checks what the headers say of a blob, and gives its body. @throws REGISTRY_PROTOCOL, SIZE_MISMATCH */
-export function toBlobBody(answer: Answer, descriptor: Descriptor, asked: Asked): BlobBody {
+/**
+ * Checks what the headers say of a blob, and gives its body.
+ * @param options.pace says of so many bytes whether they are to be waited for, and how long
+ * @throws REGISTRY_PROTOCOL, SIZE_MISMATCH
+ */
+export function toBlobBody(
+  answer: Answer,
+  descriptor: Descriptor,
+  asked: Asked,
+  options: { pace: Pace; signal: AbortSignal | undefined },
+): BlobBody {
   try {
     const ranged = answer.status === 206;
     const offset = ranged ? asked.offset : 0;
@@ -52,11 +69,42 @@ export function toBlobBody(answer: Answer, descriptor: Descriptor, asked: Asked)
         },
       );
     }
-    return { offset, ranged, body: decodedBody(answer), url: answer.url };
+    return bodyOf(answer, descriptor, { offset, ranged, ...options });
   } catch (error) {
     answer.body.on('error', () => {}).destroy();
     throw error;
   }
+}
+
+function bodyOf(
+  answer: Answer,
+  { digest }: Descriptor,
+  options: { offset: number; ranged: boolean; pace: Pace; signal: AbortSignal | undefined },
+): BlobBody {
+  const { offset, ranged, pace, signal } = options;
+  const { url } = answer;
+  const body = decodedBody(answer);
+  let position = offset;
+  return {
+    ...{ offset, ranged, url },
+    read: async (take) => {
+      const failed = (error: unknown) =>
+        networkError(error, `GET of ${digest}, at byte ${position}`, url, signal);
+      const takeInTime: Take = (chunk) => {
+        position += chunk.length;
+        const waiting = pace(chunk.length);
+        if (waiting === undefined) return take(chunk);
+        return waiting.then(
+          () => take(chunk),
+          (error: unknown) => Promise.reject(failed(error)),
+        );
+      };
+      await flow(body, takeInTime, failed);
+    },
+    [Symbol.dispose]: () => {
+      body.on('error', () => {}).destroy();
+    },
+  };
 }
 
 /** The bytes that a 206 holds, which begin where they shall (RFC 9110, section 14.4). */

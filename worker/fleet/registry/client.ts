@@ -246,9 +246,9 @@ export class RegistryClient {
         asked = { offset: 0 };
         answer = await ask(asked, true);
       }
-      const blob = toBlobBody(answer, descriptor, asked);
-      const { registry } = endpoint;
-      return { ...blob, body: this.#budget.throttled(registry, blob.body, options.signal) };
+      const { signal } = options;
+      const pace = this.#budget.pace(endpoint.registry, signal);
+      return toBlobBody(answer, descriptor, asked, { pace, signal });
     });
   }
 

@@ -29,13 +29,12 @@ export interface ExchangeBudget {
    * @returns milliseconds until it may be asked again
    */
   pause(registry: string, ms: number | undefined): Promise<number>;
-  /** Gives the bytes of a blob no faster than they may come. */
-  throttled(
-    registry: string,
-    body: AsyncIterable<Uint8Array>,
-    signal: AbortSignal | undefined,
-  ): AsyncIterable<Uint8Array>;
+  /** For the bytes of one blob. @throws what a pace throws: the signal's reason */
+  pace(registry: string, signal: AbortSignal | undefined): Pace;
 }
+
+/** Takes into account that so many bytes have come. A promise says when they may be used, and more may come. */
+export type Pace = (bytes: number) => Promise<void> | undefined;
 
 export interface EnterOptions {
   /** The request goes on with one that was let in: it counts, and does not wait. */
@@ -49,5 +48,5 @@ export interface EnterOptions {
 export const noBudget: ExchangeBudget = {
   enter: async () => ({ answered: async () => {}, [Symbol.dispose]: () => {} }),
   pause: async (_registry, ms = 1_000) => ms,
-  throttled: (_registry, body) => body,
+  pace: () => () => undefined,
 };

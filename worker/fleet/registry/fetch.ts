@@ -3,7 +3,6 @@ import type { Descriptor } from '../../../shared/image/descriptor.ts';
 import type { Reference } from '../../../shared/image/reference.ts';
 import { backoff } from './backoff.ts';
 import type { Asked, BlobBody } from './blob-body.ts';
-import { networkError } from './network-error.ts';
 import { Part } from './part.ts';
 import type { Lanes, Ranges } from './ranges.ts';
 import { RateWatch } from './rate-watch.ts';
@@ -204,46 +203,25 @@ async function transfer(task: Task, sink: BlobSink, span: Span): Promise<void> {
   const { credential } = options;
   const { mirrors } = span;
   const partly = span.end < size || span.answered !== undefined;
-  const blob = await source.blob(reference, descriptor, {
+  using blob = await source.blob(reference, descriptor, {
     ...{ offset: sink.offset, signal, credential, mirrors },
     ...(partly ? { end: span.end } : {}),
   });
   const { host } = blob.url;
   const end = blob.ranged ? span.end : size;
-  const body = blob.body[Symbol.asyncIterator]();
-  try {
-    span.answered?.(blob.ranged);
-    if (blob.offset !== sink.offset) await sink.reset();
-    for (;;) {
-      let next: IteratorResult<Uint8Array>;
-      watch.begin();
-      try {
-        next = await body.next();
-      } catch (error) {
-        throw networkError(error, `GET of ${digest}, at byte ${sink.offset}`, blob.url, signal);
-      }
-      signal.throwIfAborted();
-      if (next.done) break;
-      const chunk = next.value;
-      watch.end(chunk.length);
-      if (chunk.length === 0) continue;
-      if (sink.offset + chunk.length > end) {
-        await sink.reset();
-        throw new DrayError(
-          'SIZE_MISMATCH',
-          `${host} sends more than the ${size} bytes of ${digest}`,
-          {
-            context: { host, digest },
-            hint: 'The image or the registry is broken. Push the image again.',
-          },
-        );
-      }
-      await sink.write(chunk);
+  span.answered?.(blob.ranged);
+  if (blob.offset !== sink.offset) await watch.pausedFor(sink.reset());
+  await blob.read((chunk) => {
+    signal.throwIfAborted();
+    watch.received(chunk.length);
+    if (sink.offset + chunk.length > end) return tooMuch(sink, host, descriptor);
+    const writing = sink.write(chunk);
+    if (writing === undefined) {
       options.onProgress?.(sink.offset);
+      return undefined;
     }
-  } finally {
-    await body.return?.().catch(() => {});
-  }
+    return watch.pausedFor(writing.then(() => options.onProgress?.(sink.offset)));
+  });
   if (sink.offset < end) {
     throw new DrayError(
       'SIZE_MISMATCH',
@@ -255,6 +233,14 @@ async function transfer(task: Task, sink: BlobSink, span: Span): Promise<void> {
       },
     );
   }
+}
+
+async function tooMuch(sink: BlobSink, host: string, { size, digest }: Descriptor): Promise<void> {
+  await sink.reset();
+  throw new DrayError('SIZE_MISMATCH', `${host} sends more than the ${size} bytes of ${digest}`, {
+    context: { host, digest },
+    hint: 'The image or the registry is broken. Push the image again.',
+  });
 }
 
 /** Whether another connection may bring what this one did not. A registry's limit is for the queue to wait out. */

@@ -34,7 +34,7 @@ export class Part implements BlobSink {
     return this.#start + this.#filled;
   }
 
-  async write(chunk: Uint8Array): Promise<void> {
+  write(chunk: Uint8Array): undefined {
     this.buffer.set(chunk, this.#filled);
     this.#filled += chunk.length;
     this.#wake.resolve();

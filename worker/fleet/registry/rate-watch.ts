@@ -5,17 +5,14 @@ export interface MinRate {
   windowMs: number;
 }
 
-/**
- * Notices a sender that trickles. Only the time between {@link begin} and {@link end} counts, so that a slow
- * reader is not taken for one.
- */
+/** Notices a sender that trickles. The time while it is held back does not count. */
 export class RateWatch implements Disposable {
   readonly #min: MinRate;
   readonly #what: string;
   readonly #stop = new AbortController();
   readonly #timer: NodeJS.Timeout;
   #waited = 0;
-  #waitingSince: number | undefined;
+  #waitingSince: number | undefined = performance.now();
   #bytes = 0;
 
   /** @param what who sends what, for the message */
@@ -30,14 +27,19 @@ export class RateWatch implements Disposable {
     return this.#stop.signal;
   }
 
-  begin(): void {
-    this.#waitingSince = performance.now();
+  received(bytes: number): void {
+    this.#bytes += bytes;
   }
 
-  end(bytes: number): void {
+  /** While `work` lasts, the sender is held back. */
+  async pausedFor(work: Promise<void>): Promise<void> {
     this.#count(performance.now());
     this.#waitingSince = undefined;
-    this.#bytes += bytes;
+    try {
+      await work;
+    } finally {
+      this.#waitingSince = performance.now();
+    }
   }
 
   [Symbol.dispose](): void {

@@ -2,7 +2,8 @@
 export interface BlobSink {
   /** Bytes that it has. */
   readonly offset: number;
-  write(chunk: Uint8Array): Promise<void>;
+  /** A promise says when the next one may come, and that the chunk is in use until then. */
+  write(chunk: Uint8Array): Promise<void> | undefined;
   /** Starts again at 0. */
   reset(): Promise<void>;
 }

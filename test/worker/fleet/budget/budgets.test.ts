@@ -298,15 +298,12 @@ describe('budgets of registries', () => {
   });
 
   test('bandwidth: of all workers, and of each', async () => {
-    const bytes = new Uint8Array(65_536);
-    async function* body() {
-      for (let n = 0; n < 8; n++) yield bytes;
-    }
     async function timeOf(host: string): Promise<number> {
       const begun = performance.now();
       await Promise.all(
         workers.map(async (worker) => {
-          for await (const _ of worker.throttled(host, body(), undefined));
+          const pace = worker.pace(host, undefined);
+          for (let n = 0; n < 8; n++) await pace(65_536);
         }),
       );
       return performance.now() - begun;
@@ -324,10 +321,7 @@ describe('budgets of registries', () => {
 
   test('while the bandwidth is used, further blobs wait in the queue, and manifests do not', async () => {
     const host = await limited({ bytesPerSecond: 65_536 });
-    async function* body() {
-      yield new Uint8Array(20 * 65_536);
-    }
-    for await (const _ of workers[0].throttled(host, body(), undefined));
+    await workers[0].pace(host, undefined)(20 * 65_536);
     assert.ok(Number(await ask(host, 'blob', { isBlob: true })) > 5_000);
     assert.equal(typeof (await ask(host, 'manifest')), 'object');
   });

@@ -147,8 +147,7 @@ describe('tokens', () => {
       },
     });
     const used = async (options: object = {}) => {
-      const { body } = await client.blob(registry.reference, descriptor, options);
-      await body[Symbol.asyncIterator]().next();
+      using _blob = await client.blob(registry.reference, descriptor, options);
       return registry.requests.at(-1)?.headers.authorization;
     };
     assert.equal(await used(), 'Bearer of-one');
