@@ -3,7 +3,14 @@ import { createHash, type Hash } from 'node:crypto';
 import { writeSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { errnoOf, messageOf } from '../errors.ts';
+import { startWriteback } from '../linux/write-back.ts';
 import type { DigestReply, DigestRequest } from './digester.ts';
+
+/**
+ * Bytes of a file after which the disk is asked to begin with them: where many blobs end together, nothing of them is
+ * left to do at their commits.
+ */
+const writebackSize = 4 << 20;
 
 if (parentPort === null) throw new Error('this module runs as a worker thread');
 const port = parentPort;
@@ -44,4 +51,7 @@ function write(
   for (let done = 0; done < bytes.length; ) {
     done += writeSync(descriptor, bytes, done, bytes.length - done, position + done);
   }
+  const begun = position - (position % writebackSize);
+  const whole = position + bytes.length - begun;
+  if (whole >= writebackSize) startWriteback(descriptor, begun, whole - (whole % writebackSize));
 }

@@ -1,6 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { Digester } from '../digester.ts';
-import { DiskSync } from './disk-sync.ts';
 
 /** Bytes that are written at once at most. */
 const slotBytes = 256 << 10;
@@ -17,7 +16,6 @@ const waitingTime = 25;
 export class Appender {
   readonly #handle: FileHandle;
   readonly #slotSize: number;
-  readonly #sync: DiskSync;
   #digester: Digester;
   #spare: Buffer[] = [];
   #slots = 0;
@@ -35,7 +33,6 @@ export class Appender {
     this.#handle = handle;
     this.#digester = digester;
     this.#slotSize = Math.max(1, Math.min(slotBytes, size));
-    this.#sync = new DiskSync(handle);
   }
 
   /** Bytes that are in the file. */
@@ -105,7 +102,7 @@ export class Appender {
   /** Resolves when everything is on the disk. */
   async sync(): Promise<void> {
     await this.flush();
-    await this.#sync.finish();
+    await this.#handle.datasync();
   }
 
   /** Drops everything, what failed too, and begins again with another digester. */
@@ -115,7 +112,6 @@ export class Appender {
     await this.#handle.truncate(0);
     this.#position = 0;
     this.#sent = 0;
-    this.#sync.restart();
     this.#digester.close();
     this.#digester = digester;
   }
@@ -134,7 +130,6 @@ export class Appender {
     this.#filling = undefined;
     this.#filled = 0;
     await Promise.all(this.#underWay);
-    await this.#sync.settled();
   }
 
   /** A slot to fill, once there is one. */
@@ -168,7 +163,6 @@ export class Appender {
     this.#take(slot, async () => {
       await this.#digester.update(bytes, { handle: this.#handle, position });
       this.#position = position + bytes.length;
-      this.#sync.advanced(this.#position);
     });
   }
 

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { DrayError, errnoOf, messageOf } from '../../../shared/errors.ts';
+import { startWriteback } from '../../../shared/linux/write-back.ts';
 import {
   changeMode,
   changeModeAt,
@@ -9,7 +10,6 @@ import {
   FileType,
   setTimes,
   setTimesAt,
-  startWriteback,
   truncate,
   writeAll,
   writeAllAt,

@@ -30,9 +30,6 @@ const cFutimens = libc.func('int futimens(int fd, const void *times)');
 const cWrite = libc.func('long write(int fd, const void *data, unsigned long size)');
 const cPwrite = libc.func('long pwrite(int fd, const void *data, unsigned long size, long offset)');
 const cFtruncate = libc.func('int ftruncate(int fd, long size)');
-const cSyncFileRange = libc.func(
-  'int sync_file_range(int fd, long offset, long size, uint32_t flags)',
-);
 const cClose = libc.func('int close(int fd)');
 
 export const FileType = { fifo: 0o010000, char: 0o020000, block: 0o060000 } as const;
@@ -122,17 +119,6 @@ export function writeAllAt(fd: number, data: Uint8Array, offset: number, path: s
 
 export function truncate(fd: number, size: number, path: string): void {
   check(cFtruncate(fd, size), 'ftruncate', path);
-}
-
-/** SYNC_FILE_RANGE_WRITE. */
-const startWriting = 2;
-
-/**
- * Lets the disk begin with a part of a file, and does not wait (sync_file_range(2)). That it fails says nothing:
- * the file system is synced later.
- */
-export function startWriteback(fd: number, offset: number, size: number): void {
-  cSyncFileRange(fd, offset, size, startWriting);
 }
 
 export function changeOwner(fd: number, uid: number, gid: number, path: string): void {

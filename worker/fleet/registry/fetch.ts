@@ -210,7 +210,8 @@ async function transfer(task: Task, sink: BlobSink, span: Span): Promise<void> {
   const { host } = blob.url;
   const end = blob.ranged ? span.end : size;
   span.answered?.(blob.ranged);
-  if (blob.offset !== sink.offset) await watch.pausedFor(sink.reset());
+  if (blob.offset !== sink.offset) await sink.reset();
+  watch.begin();
   await blob.read((chunk) => {
     signal.throwIfAborted();
     watch.received(chunk.length);

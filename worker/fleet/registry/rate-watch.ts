@@ -5,14 +5,14 @@ export interface MinRate {
   windowMs: number;
 }
 
-/** Notices a sender that trickles. The time while it is held back does not count. */
+/** Notices a sender that trickles. The time before it begins, and while it is held back, does not count. */
 export class RateWatch implements Disposable {
   readonly #min: MinRate;
   readonly #what: string;
   readonly #stop = new AbortController();
   readonly #timer: NodeJS.Timeout;
   #waited = 0;
-  #waitingSince: number | undefined = performance.now();
+  #waitingSince: number | undefined;
   #bytes = 0;
 
   /** @param what who sends what, for the message */
@@ -25,6 +25,10 @@ export class RateWatch implements Disposable {
   /** Aborts, with the error as its reason, when a window brought too little. */
   get signal(): AbortSignal {
     return this.#stop.signal;
+  }
+
+  begin(): void {
+    this.#waitingSince = performance.now();
   }
 
   received(bytes: number): void {

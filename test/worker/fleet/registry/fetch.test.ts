@@ -164,6 +164,15 @@ describe('fetchBlob', () => {
     assert.equal(ranges().length, 1);
   });
 
+  test('6. one that takes its time to answer, and then does not trickle, is waited for', async (t) => {
+    const { registry, sink, run } = await setUp(t);
+    registry.on(place, (request, response) => {
+      setTimeout(() => cutting(blob.length)(request, response), 1_000);
+    });
+    await run({ minRate: { bytesPerSecond: 1_000, windowMs: 500 } });
+    assert.ok(sink.bytes.equals(blob));
+  });
+
   test('18. 5xx that flaps: tried again', async (t) => {
     const { registry, sink, run } = await setUp(t);
     let calls = 0;
