@@ -102,16 +102,17 @@ async function askRegistry(
     ...options,
     onLogin: (shown) => (login = shown),
   });
-  await access.granted(reference, login, options);
   if (!isIndexType(descriptor.mediaType) && !isManifestType(descriptor.mediaType)) {
     // Throws what is wrong with it, before it gets into the store.
     parseIndexOrManifest(bytes, descriptor.mediaType, record.reference);
   }
   const existed = (await store.content.info(descriptor.digest, options)) !== undefined;
-  if (!existed) {
-    fetched.inc({ source: 'registry' }, descriptor.size);
-    await putBytes(store.content, descriptor, bytes, options);
-  }
+  if (!existed) fetched.inc({ source: 'registry' }, descriptor.size);
+  // Beside each other: both wait for the store.
+  await Promise.all([
+    access.granted(reference, login, options),
+    existed ? undefined : putBytes(store.content, descriptor, bytes, options),
+  ]);
   return { target: await records.pin(record.id, descriptor), existed };
 }
 
