@@ -45,6 +45,8 @@ export class TokenFile {
   readonly #file: string;
   #isThere: boolean;
   #byDigest = new Map<string, TokenRecord>();
+  /** Those of them that were shown since the file was read, by themselves: a digest takes longer than a look. */
+  #byToken = new Map<string, TokenRecord>();
   #read = { at: Number.NEGATIVE_INFINITY, version: '' };
   #looking: Promise<void> | undefined;
 
@@ -71,11 +73,15 @@ export class TokenFile {
   ): Promise<TokenRecord | undefined> {
     if (!this.isThere) return undefined;
     if (token === undefined) throw missing();
-    const digest = digestOfToken(token);
     if (performance.now() - this.#read.at >= lookInterval) await this.#look();
-    // It may have been made just now.
-    if (!this.#byDigest.has(digest)) await this.#look();
-    const record = this.#byDigest.get(digest);
+    let record = this.#byToken.get(token);
+    if (record === undefined) {
+      const digest = digestOfToken(token);
+      // It may have been made just now.
+      if (!this.#byDigest.has(digest)) await this.#look();
+      record = this.#byDigest.get(digest);
+      if (record !== undefined) this.#byToken.set(token, record);
+    }
     if (record === undefined) {
       throw unauthorized(
         'The token is not known here',
@@ -109,6 +115,7 @@ export class TokenFile {
     if (version !== this.#read.version) {
       const records = info === undefined ? [] : await readTokens(this.#file);
       this.#byDigest = new Map(records.map((record) => [record.digest, record]));
+      this.#byToken = new Map();
     }
     this.#read = { at, version };
   }

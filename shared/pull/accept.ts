@@ -68,6 +68,8 @@ export async function acceptPull(
   request: PullRequest,
   options: AcceptOptions = {},
 ): Promise<{ id: string; created?: PullStatus }> {
+  const { queues } = options;
+  if (queues === undefined) return await acceptByOwnQueues(config, redis, request, options);
   const reference = formatReference(parseReference(request.reference));
   const selector = request.selector === undefined ? undefined : parseSelector(request.selector);
   if (request.platform !== undefined) parsePlatforms(request.platform);
@@ -96,20 +98,27 @@ export async function acceptPull(
       ...(request.webhook === undefined ? {} : { webhook: request.webhook }),
     };
     const id = reserved ?? options.id ?? newPullId();
-    await using own = options.queues === undefined ? new JobQueues(redis, prefix) : undefined;
-    const queues = options.queues ?? (own as JobQueues);
-    // Sent one after the other and waited for together. A job that came before its record would do nothing, and the
-    // reconciler would enqueue it again.
-    const [record] = await Promise.all([
-      createPull(redis, keys, whole, id),
-      queues.add([{ queue: 'resolve', pull: id, priority, isNew: true }]),
-    ]);
+    const enqueue = () => queues.add([{ queue: 'resolve', pull: id, priority, isNew: true }]);
+    // Sent one after the other and waited for together.
+    const [{ record, isLate }] = await Promise.all([createPull(redis, keys, whole, id), enqueue()]);
+    // The job may have come before its record, and have found nothing to do.
+    if (isLate) await enqueue();
     return record === undefined
       ? { id }
       : { id, created: { ...headOfNew(record), nodes: waitingNodes(nodes, platformOf) } };
   } catch (error) {
     throw queueError(error, config.redis, redis);
   }
+}
+
+async function acceptByOwnQueues(
+  config: Config,
+  redis: Redis,
+  request: PullRequest,
+  options: AcceptOptions,
+): ReturnType<typeof acceptPull> {
+  await using queues = new JobQueues(redis, config.redis.prefix);
+  return await acceptPull(config, redis, request, { ...options, queues });
 }
 
 /** Where a pull brings its image. */
@@ -133,6 +142,7 @@ export async function placesOf(
 ): Promise<Places> {
   const { selector } = request;
   const asked = request.platform === undefined ? undefined : normalized(request.platform);
+  if (selector === undefined && request.nodes.length === 0) return placesFor([], asked);
   const names = [...new Set(request.nodes)];
   if (selector === undefined) {
     const named = await getNodes(redis, config.redis.prefix, names);
@@ -174,12 +184,14 @@ function normalized(platforms: string): string {
  * @throws USAGE for a node of none of several platforms that were asked for
  */
 export function placesFor(chosen: readonly NodeInfo[], asked: string | undefined): Places {
+  if (chosen.length === 0) {
+    return { nodes: [], platform: asked ?? formatPlatform(hostPlatform()) };
+  }
   const nodes = chosen.map(({ name }) => name);
   const own = [...new Set(chosen.map(({ platform }) => platform))].toSorted();
   const wanted = asked === undefined || asked === allPlatforms ? own : platformNames(asked);
-  const platform = asked ?? (own.length === 0 ? formatPlatform(hostPlatform()) : own.join(','));
-  const isOne = asked !== allPlatforms && wanted.length <= 1;
-  if (isOne || nodes.length === 0) return { nodes, platform };
+  const platform = asked ?? own.join(',');
+  if (asked !== allPlatforms && wanted.length <= 1) return { nodes, platform };
   const stranger = chosen.find((node) => !wanted.includes(node.platform));
   if (stranger !== undefined) {
     throw new DrayError('USAGE', `${stranger.name} is ${stranger.platform}, not ${asked}`, {

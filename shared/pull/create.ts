@@ -1,5 +1,6 @@
 import type { Redis } from '../queue/connection.ts';
 import type { Keys } from '../queue/names.ts';
+import { runInOrder } from '../queue/script.ts';
 import { decodeRecord, type PullRecord } from './record.ts';
 import { createScript } from './scripts.ts';
 import type { PullRequest, PullState, Want } from './status.ts';
@@ -22,16 +23,34 @@ function isListed(want: Want): boolean {
 
 /**
  * Creates the record of a pull, unless it is there. It is accepted once its resolve job is enqueued too.
- * @returns the record; undefined when it was there
+ * @returns the record, undefined when it was there; and whether it came later than what was sent after it
  */
 export async function createPull(
   redis: Redis,
   keys: Keys,
   request: NewPull,
   id: string,
-): Promise<PullRecord | undefined> {
-  const { reference, platform, nodes, want, desired, given } = request;
+): Promise<{ record: PullRecord | undefined; isLate: boolean }> {
+  const { nodes, platformOf = {}, want, desired } = request;
   const now = Date.now();
+  const fields = fieldsOf(request, now);
+  const names = [
+    ...[keys.pull(id), keys.pullPending(id), keys.open, keys.pulls],
+    keys.pullPlatforms(id),
+  ];
+  const whole = JSON.stringify({ fields, nodes, platformOf });
+  const args = [id, now, now + firstLook, Number(isListed(want)), whole];
+  const creating = runInOrder(redis, createScript, names, args);
+  if (desired !== undefined) {
+    await Promise.all([creating, redis.sadd(keys.desiredPulls(desired), id)]);
+  }
+  const { result, isLate } = await creating;
+  return { record: result === 1 ? decodeRecord(id, fields) : undefined, isLate };
+}
+
+/** The record of a new pull as Redis has it. */
+function fieldsOf(request: NewPull, now: number): Record<string, string> {
+  const { reference, platform, nodes, want, given } = request;
   const fields: Record<string, string> = {
     ...{ reference, platform, want, total: String(nodes.length), createdAt: String(now) },
     state: 'queued' satisfies PullState,
@@ -50,21 +69,5 @@ export async function createPull(
   for (const [name, value] of Object.entries(request.pace ?? {})) {
     if (value !== undefined) fields[name] = String(value);
   }
-  const names = [
-    ...[keys.pull(id), keys.pullPending(id), keys.open, keys.pulls],
-    keys.pullPlatforms(id),
-  ];
-  const [isNew] = await Promise.all([
-    // With its text: what the caller sends next comes after it also in a Redis that did not know the script.
-    redis.eval(
-      createScript,
-      names.length,
-      ...names,
-      ...[id, now, now + firstLook, JSON.stringify(nodes), Number(isListed(want))],
-      JSON.stringify(request.platformOf ?? {}),
-      JSON.stringify(fields),
-    ),
-    desired === undefined ? undefined : redis.sadd(keys.desiredPulls(desired), id),
-  ]);
-  return isNew === 1 ? decodeRecord(id, fields) : undefined;
+  return fields;
 }

@@ -159,8 +159,11 @@ const paceFields = ['parallelism', 'canary', 'maxFailures', 'timeoutMs', 'noProg
 
 /** Each a field of its own: the steps of a pull read them. */
 function decodePace(fields: Record<string, string>): Pace {
-  const set = paceFields.filter((name) => fields[name] !== undefined);
-  return Object.fromEntries(set.map((name) => [name, Number(fields[name])]));
+  const pace: Pace = {};
+  for (const name of paceFields) {
+    if (fields[name] !== undefined) pace[name] = Number(fields[name]);
+  }
+  return pace;
 }
 
 /** A descriptor as Redis has it; undefined where there is none. */

@@ -165,21 +165,22 @@ redis.call('SADD', KEYS[12], ARGV[1])
 
 /**
  * Creates a pull unless it is there, and lists it; the list shows as far back as finished pulls are kept.
- * KEYS: the pull, its pending, open, pulls, its platforms. ARGV: id, now, when somebody looks after it, its nodes as
- * JSON, whether it is listed, the platforms of nodes and its fields as JSON. Returns 1; 0 when it was there.
+ * KEYS: the pull, its pending, open, pulls, its platforms. ARGV: id, now, when somebody looks after it, whether it is
+ * listed, and as JSON its fields, its nodes and their platforms. Returns 1; 0 when it was there.
  */
 export const createScript = `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local whole = cjson.decode(ARGV[5])
 local fields = {}
-for name, value in pairs(cjson.decode(ARGV[7])) do
+for name, value in pairs(whole.fields) do
   fields[#fields + 1] = name
   fields[#fields + 1] = value
 end
 redis.call('HSET', KEYS[1], unpack(fields))
-for _, node in ipairs(cjson.decode(ARGV[4])) do redis.call('RPUSH', KEYS[2], node) end
-for node, platform in pairs(cjson.decode(ARGV[6])) do redis.call('HSET', KEYS[5], node, platform) end
+for _, node in ipairs(whole.nodes) do redis.call('RPUSH', KEYS[2], node) end
+for node, platform in pairs(whole.platformOf) do redis.call('HSET', KEYS[5], node, platform) end
 redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
-if ARGV[5] == '1' then redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1]) end
+if ARGV[4] == '1' then redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1]) end
 redis.call('ZREMRANGEBYSCORE', KEYS[4], 0, ARGV[2] - ${keepFinished * 1_000})
 return 1
 `;

@@ -17,6 +17,40 @@ export async function runScript(
   keys: readonly string[],
   args: readonly (string | number)[],
 ): Promise<unknown> {
+  return (await runKnown(redis, script, keys, args)).result;
+}
+
+/** Connections over which a script was sent with its text. */
+const sentOver = new WeakMap<Redis, Set<string>>();
+
+/**
+ * As {@link runScript}, for what other commands shall come after that are sent at once: the first time over a
+ * connection the script goes with its text.
+ * @returns also whether the order was lost: Redis had forgotten the script since, and got its text in a second try
+ */
+export async function runInOrder(
+  redis: Redis,
+  script: string,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<{ result: unknown; isLate: boolean }> {
+  let sent = sentOver.get(redis);
+  if (sent === undefined) {
+    sent = new Set();
+    sentOver.set(redis, sent);
+  }
+  if (sent.has(script)) return await runKnown(redis, script, keys, args);
+  const result = await redis.eval(script, keys.length, ...keys, ...args);
+  sent.add(script);
+  return { result, isLate: false };
+}
+
+async function runKnown(
+  redis: Redis,
+  script: string,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<{ result: unknown; isLate: boolean }> {
   let digest = digests.get(script);
   if (digest === undefined) {
     // What Redis knows scripts by.
@@ -24,10 +58,12 @@ export async function runScript(
     digests.set(script, digest);
   }
   try {
-    return await redis.evalsha(digest, keys.length, ...keys, ...args);
+    const result = await redis.evalsha(digest, keys.length, ...keys, ...args);
+    return { result, isLate: false };
   } catch (error) {
     if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
-    return await redis.eval(script, keys.length, ...keys, ...args);
+    const result = await redis.eval(script, keys.length, ...keys, ...args);
+    return { result, isLate: true };
   }
 }
 

@@ -56,7 +56,7 @@ describe('pull records', () => {
       given: { target: descriptor('given'), askedAt: new Date(1_000) },
     } as const satisfies NewPull;
     const id = newPullId();
-    const record = await createPull(redis, records.keys, wanted, id);
+    const { record } = await createPull(redis, records.keys, wanted, id);
     assert(record !== undefined);
     const told = { ...headOfNew(record), nodes: waitingNodes(wanted.nodes) };
     assert.deepEqual(told, await pulls.get(id));
@@ -65,7 +65,8 @@ describe('pull records', () => {
       ['n9', 'n10'],
     );
     assert.equal(
-      await createPull(redis, records.keys, { ...wanted, reference: 'localhost:1/c:d' }, id),
+      (await createPull(redis, records.keys, { ...wanted, reference: 'localhost:1/c:d' }, id))
+        .record,
       undefined,
     );
     assert.equal((await pulls.get(id))?.reference, request.reference);
