@@ -135,7 +135,7 @@ case $version in
 esac
 
 # The command starts sooner from one file; without it, it runs its sources.
-"$node" producer/cli/bundle/build.ts || fail "the command could not be bundled" "Its message stands above."
+quietly "$node" producer/cli/bundle/build.ts || say "the command could not be put into one file (above), and runs its sources"
 
 missing=()
 packages=()
