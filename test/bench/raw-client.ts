@@ -50,8 +50,15 @@ export class RawClient implements Disposable {
     return new RawClient(socket, Buffer.concat([Buffer.from(lines.join('\r\n') + end), body]));
   }
 
-  /** Sends the request. One at a time. */
+  /** Whether nothing can be sent any more. */
+  get isClosed(): boolean {
+    return this.#socket.destroyed;
+  }
+
+  /** Sends the request. One at a time. @throws when the connection is closed, before or meanwhile */
   async send(): Promise<RawAnswer> {
+    // What is written to such a socket is dropped, and nothing is said of it.
+    if (this.isClosed) throw new Error('the connection was closed');
     const waiting = Promise.withResolvers<RawAnswer>();
     this.#waiting = waiting;
     this.#socket.write(this.#request);
@@ -71,6 +78,7 @@ export class RawClient implements Disposable {
     const length = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1]);
     const waiting = this.#waiting;
     if (Number.isNaN(length)) {
+      this.#socket.destroy();
       waiting?.reject(new Error(`an answer without Content-Length: ${head}`));
       return;
     }
