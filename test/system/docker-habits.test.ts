@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, type TestContext, test } from 'node:test';
@@ -57,6 +58,20 @@ describe('what people are used to from docker', { concurrency: false }, () => {
     assert.match(gone.stderr, /There is no container job/);
     await cli.dray('volume', 'rm', 'data');
     assert.equal((await cli.tryDray('rm', 'job')).exitCode, 1);
+  });
+
+  test('--env-file is for the container alone, also what Node would take for its own', async (t) => {
+    if (!requireAll(t)) return;
+    const file = path.join(cli.state, 'env');
+    await writeFile(file, 'NODE_OPTIONS=--require ./not-there.js\nDRAY_STATE=/elsewhere\n');
+    const { stdout } = await cli.dray('run', '--rm', '--env-file', file, image, 'env');
+    assert.match(stdout, /^NODE_OPTIONS=--require \.\/not-there\.js\nDRAY_STATE=\/elsewhere$/m);
+    const missing = await cli.tryDray('run', '--env-file', `${file}-none`, image, 'env');
+    assert.equal(missing.exitCode, 125);
+    assert.match(missing.stderr, /--env-file .*-none can't be read/);
+    const hosts = ['--add-host', 'one:1.2.3.4', '--add-host=two=5.6.7.8'];
+    const found = await cli.dray('run', '--rm', ...hosts, image, 'cat', '/etc/hosts');
+    assert.match(found.stdout, /^1\.2\.3\.4\tone\n5\.6\.7\.8\ttwo$/m);
   });
 
   test('run --pull never takes what is there, and asks no registry for what is not', async (t) => {

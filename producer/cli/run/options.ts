@@ -51,7 +51,8 @@ export async function runOptionsOf(
     network: flags.network === undefined ? undefined : parseNetwork(flags.network),
     ports: flags.publish?.flatMap(parsePublish),
     hostname: flags.hostname,
-    hosts: flags.addHost,
+    // docker takes either.
+    hosts: flags.addHost?.map((entry) => entry.replace(/^([^:=]+)=/, '$1:')),
     dns: flags.dns,
     resources: Object.keys(resources).length === 0 ? undefined : resources,
     ulimits: flags.ulimit?.map(parseUlimit),
