@@ -6,7 +6,7 @@ import { DrayError } from '../../shared/errors.ts';
 import { openContext } from './context.ts';
 import { commandFailed, exitCodes } from './errors.ts';
 import { writeOut } from './foreground.ts';
-import { parseEnv, parseWorkdir } from './run/environment.ts';
+import { environmentOf, parseWorkdir } from './run/environment.ts';
 import { lendTerminal, ownTerminalSize, sendInput, sendSignals } from './terminal.ts';
 
 export interface ExecOptions {
@@ -14,6 +14,7 @@ export interface ExecOptions {
   tty?: boolean;
   detach?: boolean;
   env?: string[];
+  envFile?: string[];
   workdir?: string;
   user?: string;
 }
@@ -26,7 +27,7 @@ export async function execCommand(
   options: ExecOptions,
 ): Promise<number> {
   try {
-    const request = requestOf(args, options);
+    const request = await requestOf(args, options);
     const client = await (await openContext(command)).agent();
     const input = new PassThrough();
     const frames = await client.containers.exec(id, request, input);
@@ -36,11 +37,12 @@ export async function execCommand(
   }
 }
 
-function requestOf(args: string[], options: ExecOptions): ExecRequest {
-  const { interactive, tty, detach, env, workdir, user } = options;
+async function requestOf(args: string[], options: ExecOptions): Promise<ExecRequest> {
+  const { interactive, tty, detach, workdir, user } = options;
+  const env = await environmentOf(options, process.env);
   return {
     args,
-    ...(env === undefined ? {} : { env: parseEnv(env, process.env) }),
+    ...(env.length === 0 ? {} : { env }),
     ...(workdir === undefined ? {} : { workingDirectory: parseWorkdir(workdir) }),
     ...(user === undefined ? {} : { user }),
     ...(detach === true

@@ -66,6 +66,10 @@ describe('what people are used to from docker', { concurrency: false }, () => {
     await writeFile(file, 'NODE_OPTIONS=--require ./not-there.js\nDRAY_STATE=/elsewhere\n');
     const { stdout } = await cli.dray('run', '--rm', '--env-file', file, image, 'env');
     assert.match(stdout, /^NODE_OPTIONS=--require \.\/not-there\.js\nDRAY_STATE=\/elsewhere$/m);
+    await cli.dray('run', '-d', '--name', 'env', image, 'sleep', '1000');
+    const inside = ['-e', 'DRAY_STATE=here', '--env-file', file, 'env', 'env'];
+    assert.match((await cli.dray('exec', ...inside)).stdout, /^DRAY_STATE=here$/m);
+    await cli.dray('rm', '-f', 'env');
     const missing = await cli.tryDray('run', '--env-file', `${file}-none`, image, 'env');
     assert.equal(missing.exitCode, 125);
     assert.match(missing.stderr, /--env-file .*-none can't be read/);

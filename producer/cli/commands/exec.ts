@@ -16,6 +16,7 @@ export function register(program: Command): void {
     .option('-t, --tty', 'give it this terminal')
     .option('-d, --detach', 'leave it running, with no streams')
     .option('-e, --env <KEY=VALUE>', 'set a variable; KEY alone takes the value from here', collect)
+    .option('--env-file <file>', 'variables, a line each; --env comes after them', collect)
     .option('-w, --workdir <folder>', "where the command starts (default: the container's)")
     .option('-u, --user <user[:group]>', "names or numbers (default: the container's)")
     .addHelpText(

@@ -50,6 +50,15 @@ export async function readEnvFile(file: string, own: NodeJS.ProcessEnv): Promise
     });
 }
 
+/** The variables of `--env-file`, and those of `--env` behind them. @throws USAGE */
+export async function environmentOf(
+  flags: { env?: string[]; envFile?: string[] },
+  own: NodeJS.ProcessEnv,
+): Promise<string[]> {
+  const files = await Promise.all((flags.envFile ?? []).map((file) => readEnvFile(file, own)));
+  return [...files.flat(), ...parseEnv(flags.env ?? [], own)];
+}
+
 /** The folder of `--workdir`. @throws USAGE */
 export function parseWorkdir(text: string): string {
   if (text.startsWith('/')) return text;

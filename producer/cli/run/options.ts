@@ -1,6 +1,6 @@
 import { networkModes, type RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
-import { parseEnv, parsePairs, parseWorkdir, readEnvFile } from './environment.ts';
+import { environmentOf, parsePairs, parseWorkdir } from './environment.ts';
 import type { RunFlags } from './flags.ts';
 import { healthcheckOf } from './health.ts';
 import { parseRestart, parseUlimit, resourcesOf } from './limits.ts';
@@ -70,11 +70,6 @@ export async function runOptionsOf(
     runtime: flags.runtime,
     healthcheck,
   });
-}
-
-async function environmentOf(flags: RunFlags, own: NodeJS.ProcessEnv): Promise<string[]> {
-  const files = await Promise.all((flags.envFile ?? []).map((file) => readEnvFile(file, own)));
-  return [...files.flat(), ...parseEnv(flags.env ?? [], own)];
 }
 
 function parseNetwork(text: string): RunOptions['network'] {
