@@ -55,6 +55,16 @@ export function limitRate(server: FastifyInstance, perSecond: number): void {
 export function within<T>(ms: number, work: Promise<T>, late: () => Error): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(late()), ms);
-    work.finally(() => clearTimeout(timer)).then(resolve, reject);
+    // Each request comes through here, and finally() makes three promises of one.
+    work.then(
+      (value) => {
+        clearTimeout(timer);
+        resolve(value);
+      },
+      (error: unknown) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
   });
 }
