@@ -19,10 +19,14 @@ export async function reserveId(
 ): Promise<string> {
   const id = newPullId();
   const name = keys.idempotency(key);
-  const mine = JSON.stringify({ id, request: digestOf(Buffer.from(request)) });
-  await redis.set(name, mine, 'EX', kept, 'NX');
-  const known = JSON.parse((await redis.get(name)) ?? mine) as { id: string; request: string };
-  if (known.request === digestOf(Buffer.from(request))) return known.id;
+  const digest = digestOf(Buffer.from(request));
+  const asked = { id, request: digest };
+  const mine = JSON.stringify(asked);
+  // Sent one after the other and waited for together.
+  const [, stored] = await Promise.all([redis.set(name, mine, 'EX', kept, 'NX'), redis.get(name)]);
+  // A Cluster that moves keys may have answered the second first.
+  const known = JSON.parse(stored ?? (await redis.get(name)) ?? mine) as typeof asked;
+  if (known.request === digest) return known.id;
   throw new DrayError('CONFLICT', 'The Idempotency-Key was used for another request', {
     hint: 'Choose a new key for a new request.',
   });
