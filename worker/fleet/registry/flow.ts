@@ -7,7 +7,8 @@ export type Take = (chunk: Uint8Array) => Promise<void> | undefined;
 /**
  * Gives each chunk of a body to `take` at once when it comes in, and holds the body back while `take` asks for it.
  * An iteration, with its promises for each chunk, costs as much CPU as receiving the bytes does.
- * @throws what `take` threw, and `failed` of what broke the body off; `take` is not at work any more by then
+ * Ends when nothing is in use any more.
+ * @throws what `take` threw, and `failed` of what broke the body off
  */
 export async function flow(
   body: Readable,
@@ -41,10 +42,12 @@ export async function flow(
       refuse(error);
     }
   });
-  try {
-    await ended.promise;
-  } catch (error) {
-    await pending;
-    throw refused === undefined ? error : refused.error;
-  }
+  const broken = await ended.promise.then(
+    () => undefined,
+    (error: unknown) => ({ error }),
+  );
+  // A body may end while its last chunk is in use.
+  await pending;
+  const failure = refused ?? broken;
+  if (failure !== undefined) throw failure.error;
 }

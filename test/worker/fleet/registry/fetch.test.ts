@@ -173,6 +173,19 @@ describe('fetchBlob', () => {
     assert.ok(sink.bytes.equals(blob));
   });
 
+  test('a sink that is slow with the last bytes, too, is waited for', async (t) => {
+    const { registry, sink, run, ranges } = await setUp(t);
+    registry.serve(place, blob);
+    const write = sink.write.bind(sink);
+    sink.write = async (chunk) => {
+      await new Promise((done) => setTimeout(done, 20));
+      await write(chunk);
+    };
+    await run();
+    assert.ok(sink.bytes.equals(blob));
+    assert.equal(ranges().length, 1);
+  });
+
   test('18. 5xx that flaps: tried again', async (t) => {
     const { registry, sink, run } = await setUp(t);
     let calls = 0;

@@ -58,6 +58,28 @@ describe('flow', () => {
     assert.deepEqual(taken, ['first', 'second']);
   });
 
+  test('a body that has ended is waited for until its last chunk is used, or refused', async () => {
+    for (const refused of [false, true]) {
+      const body = quietBody();
+      // It stands there whole before anybody reads it: the end follows on the last chunk, paused or not.
+      body.push('last');
+      body.push(null);
+      const gate = Promise.withResolvers<void>();
+      let settled = false;
+      const flowing = flow(body, () => gate.promise, unchanged).finally(() => {
+        settled = true;
+      });
+      flowing.catch(() => {});
+      await once(body, 'close');
+      for (let n = 0; n < 10; n++) await turn();
+      assert.equal(settled, false);
+      if (refused) gate.reject(new Error('full'));
+      else gate.resolve();
+      if (refused) await assert.rejects(flowing, { message: 'full' });
+      else await flowing;
+    }
+  });
+
   test('what the taker throws, at once or later, ends the body', async () => {
     const full = new Error('full');
     const takers: Take[] = [
