@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import {
   logStartHeader,
@@ -18,6 +17,7 @@ import {
   signalOf,
   stopBody,
 } from './requests.ts';
+import { streamAnswer } from './stream-answer.ts';
 
 /** Large enough for an environment that is too large, which gets its own answer. */
 const createBodyLimit = 4 * 1024 * 1024;
@@ -35,11 +35,8 @@ export function containerRoutes(server: FastifyInstance, containers: Containers)
   server.post('/v1/containers/run', { bodyLimit: createBodyLimit }, async (request, reply) => {
     const body = parse(createContainerBody, request.body);
     const running = await containers.run(body, { signal: signalOf(reply) });
-    return reply
-      .code(201)
-      .header(logStartHeader, running.log.from)
-      .type('application/octet-stream')
-      .send(Readable.from(runFrames(running), { objectMode: false }));
+    reply.code(201).header(logStartHeader, running.log.from);
+    return streamAnswer(reply, runFrames(running), running.log);
   });
 
   server.get('/v1/containers/:id', (request) => containers.inspect(containerID(request)));
@@ -83,11 +80,9 @@ export function containerRoutes(server: FastifyInstance, containers: Containers)
   server.get('/v1/containers/:id/logs', async (request, reply) => {
     const query = parse(logsQuery, request.query);
     const signal = signalOf(reply);
-    const { from, output } = await containers.logs(containerID(request), { ...query, signal });
-    return reply
-      .header(logStartHeader, from)
-      .type('application/octet-stream')
-      .send(Readable.from(frames(output), { objectMode: false }));
+    const log = await containers.logs(containerID(request), { ...query, signal });
+    reply.header(logStartHeader, log.from);
+    return streamAnswer(reply, frames(log.output), log);
   });
 }
 

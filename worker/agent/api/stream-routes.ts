@@ -15,6 +15,7 @@ import type { ContainerInput } from '../containers/input.ts';
 import type { ExecSession } from '../runtime/exec.ts';
 import { parseSignal } from '../runtime/signals.ts';
 import { callerMessage, containerID, execMessage, parse, signalOf } from './requests.ts';
+import { streamAnswer } from './stream-answer.ts';
 
 /** Milliseconds in which a caller ends its request once the process has ended. */
 const inputBound = 5_000;
@@ -44,9 +45,7 @@ export function streamRoutes(server: FastifyInstance, containers: Containers): v
     const input = containers.input(id);
     const ended = containers.wait(id, { signal });
     ended.catch(() => {});
-    return reply
-      .type('application/octet-stream')
-      .send(Readable.from(passOn(input, framesOf(request), ended), { objectMode: false }));
+    return streamAnswer(reply, passOn(input, framesOf(request), ended), input);
   });
 }
 
