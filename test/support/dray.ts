@@ -6,6 +6,7 @@ import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { AgentClient } from '../../producer/agent/client.ts';
+import { removeRunFolder } from './run-folder.ts';
 
 const run = promisify(execFile);
 const launcher = path.resolve(import.meta.dirname, '../../producer/cli/dray');
@@ -93,6 +94,7 @@ export async function startDray(
     },
     async [Symbol.asyncDispose]() {
       await dray('down');
+      await removeRunFolder(path.join(state, 'node'));
       if (options.folder === undefined) await rm(folder, { recursive: true, force: true });
     },
   };

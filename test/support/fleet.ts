@@ -9,6 +9,7 @@ import type { PullRequest, PullStatus } from '../../shared/pull/status.ts';
 import { connectRedis, type Redis } from '../../shared/queue/connection.ts';
 import { startAgent, startWorker, type TestProgram } from './programs.ts';
 import { startRedis, type TestRedis } from './redis.ts';
+import { removeRunFolder } from './run-folder.ts';
 
 /** A fleet of real processes on this machine: one Redis, one store, any workers and nodes. */
 export interface TestFleet extends AsyncDisposable {
@@ -44,6 +45,7 @@ export async function startFleet(
   const redis = connectRedis(config.redis, { name: 'test', patient: true });
   const pulls = new Pulls(redis, config.redis.prefix);
   const programs: Promise<TestProgram>[] = [];
+  const nodes = new Set<string>();
   const state = (name: string) => path.join(folder, name);
   const add = (starting: Promise<TestProgram>) => {
     programs.push(starting);
@@ -61,6 +63,7 @@ export async function startFleet(
         startWorker({ state: state(name), env: { ...env, ...own }, ...(network && { network }) }),
       ),
     startAgent: (node, own, network) => {
+      nodes.add(node);
       const options = { state: state(node), env: { ...env, DRAY_NODE: node, ...own } };
       return add(startAgent({ ...options, ...(network && { network }) }));
     },
@@ -83,6 +86,7 @@ export async function startFleet(
           if (program.status === 'fulfilled') await program.value[Symbol.asyncDispose]();
         }),
       );
+      for (const node of nodes) await removeRunFolder(path.join(state(node), 'node'));
       redis.disconnect();
       await server[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });

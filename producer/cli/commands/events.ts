@@ -27,8 +27,8 @@ export function register(program: Command): void {
       'after',
       `
 The node keeps its last 10000 events: create, start, pause, unpause, oom, die,
-health and remove. Each has an id, with which a program goes on where it
-stopped.
+health and remove; a start by a restart policy says how many there were. Each
+has an id, with which a program goes on where it stopped.
 
 Examples:
   dray events --since 1h --no-follow
