@@ -13,7 +13,7 @@ const sqliteCorrupt = 11;
 
 /**
  * What the node knows of itself: one SQLite file in the agent's root folder, written ahead and flushed
- * at each commit, so that a torn write or a power cut leaves the state before or after a transaction.
+ * at each commit but {@link note}s', so that a torn write or a power cut leaves the state before or after a transaction.
  * It is opened once and held alone: a second agent on the same root is refused.
  */
 export class NodeDatabase implements Disposable {
@@ -101,6 +101,21 @@ export class NodeDatabase implements Disposable {
       return Number(this.#prepare(sql).run(...values).changes);
     } catch (error) {
       throw writing(error, this.path);
+    }
+  }
+
+  /**
+   * Changes rows without waiting for the disk: a power cut may undo it, with all that came after it. The next change
+   * that is waited for takes it along. The end of this process undoes nothing.
+   */
+  note<T>(work: () => T): T {
+    // Within a transaction its own commit decides.
+    if (this.#database.isTransaction) return work();
+    this.#database.exec('PRAGMA synchronous = NORMAL');
+    try {
+      return work();
+    } finally {
+      this.#database.exec('PRAGMA synchronous = FULL');
     }
   }
 

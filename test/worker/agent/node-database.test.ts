@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { NodeDatabase } from '../../../worker/agent/node-database.ts';
+import { requireTool } from '../../support/requirements.ts';
 
+const run = promisify(execFile);
 const steps = ['CREATE TABLE things (name TEXT PRIMARY KEY) STRICT'];
 
 describe('NodeDatabase', () => {
@@ -39,6 +42,36 @@ describe('NodeDatabase', () => {
     assert.equal((await stat(database.path)).mode & 0o777, 0o600);
     assert.equal(database.get('PRAGMA journal_mode')?.journal_mode, 'wal');
     assert.equal(database.get('PRAGMA synchronous')?.synchronous, 2);
+  });
+
+  test('waits for the disk at each change, but for those that are only noted', async (t) => {
+    if (!requireTool(t, 'strace')) return;
+    const module = fileURLToPath(
+      new URL('../../../worker/agent/node-database.ts', import.meta.url),
+    );
+    const script = `import { writeSync } from 'node:fs';
+      import { NodeDatabase } from ${JSON.stringify(module)};
+      const database = NodeDatabase.open(${JSON.stringify(join(root, 'agent'))});
+      database.migrate('things', ${JSON.stringify(steps)});
+      const add = (name) => database.run('INSERT INTO things VALUES (?)', name);
+      const say = (what) => writeSync(1, what);
+      say('noted'); database.note(() => add('a'));
+      say('noted together'); database.note(() => database.transaction(() => { add('b'); add('c'); }));
+      say('failed'); try { database.note(() => add(Symbol())); } catch {}
+      say('run'); add('d');
+      say('in a transaction'); database.transaction(() => database.note(() => add('e')));
+      say('over');`;
+    const log = join(root, 'strace.log');
+    const command = ['-e', 'trace=fsync,fdatasync,write', '-o', log, process.execPath];
+    await run('strace', [...command, '--input-type=module', '-e', script]);
+    const trace = await readFile(log, 'utf8');
+    const flushes = (from: string, to: string) => {
+      const between = trace.slice(trace.indexOf(`"${from}"`), trace.indexOf(`"${to}"`));
+      return between.match(/ *f(data)?sync\(/g)?.length ?? 0;
+    };
+    assert.equal(flushes('noted', 'run'), 0);
+    assert.equal(flushes('run', 'in a transaction'), 1);
+    assert.equal(flushes('in a transaction', 'over'), 1);
   });
 
   test('is held by one agent: another in this process or elsewhere gets CONFLICT', async () => {

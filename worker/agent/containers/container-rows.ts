@@ -67,29 +67,39 @@ export class ContainerRows {
     return row === undefined ? undefined : fromRow(row);
   }
 
-  /** @throws CONFLICT when the id is taken */
+  /** Notes one that is being made: what of it a power cut leaves without its row is swept. @throws CONFLICT when the id is taken */
   insert(container: Container): void {
-    const inserted = this.#database.run(
-      `INSERT INTO containers
-        (id, instance, state, image, manifest, options, args, stop_signal, auto_remove,
-          created_at, settings)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-      container.id,
-      container.instance,
-      container.state,
-      container.image,
-      container.manifest,
-      JSON.stringify(container.options),
-      JSON.stringify(container.args),
-      container.stopSignal,
-      container.autoRemove ? 1 : 0,
-      container.createdAt.getTime(),
-      JSON.stringify(container.settings),
+    const inserted = this.#database.note(() =>
+      this.#database.run(
+        `INSERT INTO containers
+          (id, instance, state, image, manifest, options, args, stop_signal, auto_remove,
+            created_at, settings)
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+        container.id,
+        container.instance,
+        container.state,
+        container.image,
+        container.manifest,
+        JSON.stringify(container.options),
+        JSON.stringify(container.args),
+        container.stopSignal,
+        container.autoRemove ? 1 : 0,
+        container.createdAt.getTime(),
+        JSON.stringify(container.settings),
+      ),
     );
     if (inserted === 1) return;
     throw new DrayError('CONFLICT', `There is a container ${container.id} already`, {
       hint: `Choose another id, or remove it: dray rm ${container.id}`,
     });
+  }
+
+  /**
+   * As {@link update}, for what is written again before anybody is told of it: after a power cut the container is as it
+   * was before, and nothing runs.
+   */
+  note(container: Container): void {
+    this.#database.note(() => this.update(container));
   }
 
   /** Writes what changes in a container's life, but for its health. */
@@ -126,12 +136,17 @@ export class ContainerRows {
     );
   }
 
-  /** Writes how a container ended, for who follows the events, and removes it, both or neither. */
+  /**
+   * Writes how a container ended, for who follows the events, and removes it, both or neither. After a power cut that
+   * undid it, it is one that ended with the node, and goes then.
+   */
   deleteEnded(container: Container): void {
-    this.#database.transaction(() => {
-      this.update(container);
-      this.delete(container.instance);
-    });
+    this.#database.note(() =>
+      this.#database.transaction(() => {
+        this.update(container);
+        this.delete(container.instance);
+      }),
+    );
   }
 
   delete(instance: string): void {

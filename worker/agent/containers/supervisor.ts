@@ -78,7 +78,7 @@ export class Supervisor implements AsyncDisposable {
     const { killAt: _killAt, ...rest } = kept;
     if (rest.settings.healthcheck !== undefined) rows.setHealth(container.instance, unknownHealth);
     const starting: Container = { ...rest, state: 'starting' };
-    rows.update(starting);
+    rows.note(starting);
     try {
       const running = await launch(this.#services, starting);
       this.#health.watch(running);

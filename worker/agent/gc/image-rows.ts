@@ -49,6 +49,11 @@ export class ImageRows {
     );
   }
 
+  /** As {@link used}, by something that is written later: after a power cut neither has happened. */
+  noteUse(image: Parameters<ImageRows['used']>[0]): void {
+    this.#database.note(() => this.used(image));
+  }
+
   /** Those used longest ago first. */
   list(): NodeImage[] {
     const images = new Map<string, NodeImage>();
@@ -84,11 +89,11 @@ export class ImageRows {
 }
 
 /** Images as they are, whose use is recorded: whoever looks one up makes a container or a snapshot of it. */
-export function usedImages(images: ImageSource, rows: Pick<ImageRows, 'used'>): ImageSource {
+export function usedImages(images: ImageSource, rows: Pick<ImageRows, 'noteUse'>): ImageSource {
   return {
     find: async (nameOrDigest, options) => {
       const image = await images.find(nameOrDigest, options);
-      rows.used(image);
+      rows.noteUse(image);
       return image;
     },
   };

@@ -123,16 +123,21 @@ export class SnapshotRows {
     return rows.map((row) => String(row.target));
   }
 
+  /** No mount outlives a power cut. */
   recordMount(target: string, id: number): void {
-    this.#database.run(
-      'INSERT INTO snapshot_mounts (target, snapshot) VALUES (?, ?) ON CONFLICT (target) DO UPDATE SET snapshot = excluded.snapshot',
-      target,
-      id,
+    this.#database.note(() =>
+      this.#database.run(
+        'INSERT INTO snapshot_mounts (target, snapshot) VALUES (?, ?) ON CONFLICT (target) DO UPDATE SET snapshot = excluded.snapshot',
+        target,
+        id,
+      ),
     );
   }
 
   forgetMount(target: string): void {
-    this.#database.run('DELETE FROM snapshot_mounts WHERE target = ?', target);
+    this.#database.note(() =>
+      this.#database.run('DELETE FROM snapshot_mounts WHERE target = ?', target),
+    );
   }
 }
 
