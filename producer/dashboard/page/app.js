@@ -44,10 +44,7 @@ class App extends HTMLElement {
   }
 
   #draw() {
-    const [path = '', id = ''] = location.hash
-      .replace(/^#\/?/, '')
-      .split('/')
-      .map(decodeURIComponent);
+    const [path = '', id = ''] = location.hash.replace(/^#\/?/, '').split('/').map(decoded);
     const page = pages.find((each) => each.path === path) ?? pages[0];
     document.title =
       id !== ''
@@ -148,6 +145,15 @@ class App extends HTMLElement {
         '.',
       ),
     );
+  }
+}
+
+/** A part of an address; as it stands where it is no right one. @param {string} part */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
   }
 }
 

@@ -42,12 +42,13 @@ export class LiveView extends HTMLElement {
     while (!signal.aborted) {
       if (!document.hidden || this.data === undefined) await this.refresh();
       await new Promise((resolve) => {
-        const timer = setTimeout(resolve, this.interval);
-        const stop = () => {
+        const end = () => {
           clearTimeout(timer);
+          signal.removeEventListener('abort', end);
           resolve(undefined);
         };
-        signal.addEventListener('abort', stop, { once: true });
+        const timer = setTimeout(end, this.interval);
+        signal.addEventListener('abort', end);
       });
     }
   }

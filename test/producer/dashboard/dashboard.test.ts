@@ -54,6 +54,13 @@ describe('the dashboard, in Chromium', () => {
     await page.context().close();
   });
 
+  test('an address that is no right one leads to the overview', async () => {
+    const { page, faults } = await open('#/%E0%A4');
+    assert.match(await page.innerText('main'), /All quiet/);
+    assert.deepEqual(faults, []);
+    await page.context().close();
+  });
+
   test('a pull is shown as it goes on, with its blobs, nodes and layers, and is what the API says of it', async () => {
     await Promise.all([fleet.startWorker('w1'), fleet.startAgent('node-a')]);
     const layers = [randomBytes(300_000), randomBytes(2_000_000)];
@@ -220,7 +227,7 @@ describe('the dashboard, in Chromium', () => {
   });
 
   test('while the API is away, what it said stays, with a word about it', async () => {
-    const other = await startApi(fleet.env);
+    await using other = await startApi(fleet.env);
     const { page } = await browser.open(`${other.url}/#/images`);
     await page.waitForSelector('[data-image]');
     await other[Symbol.asyncDispose]();
