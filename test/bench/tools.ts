@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { partsOf, runningPart } from '../../producer/embedded/parts.ts';
 import { loadConfig } from '../../shared/config/load.ts';
@@ -12,6 +13,9 @@ const run = promisify(execFile);
 
 export const peerName = 'containerd';
 export const floorName = 'floor';
+
+/** Milliseconds for which servers rest that have just started: those of a node have been up for long. */
+const rest = 1_000;
 
 /** One way to bring an image onto an empty disk. */
 export interface Tool {
@@ -29,6 +33,7 @@ const drayage: Tool = {
     const parts = partsOf(loadConfig({ env: fleet.env }));
     const servers = parts.flatMap((part) => runningPart(part)?.pid ?? []);
     if (servers.length !== parts.length) throw new Error('the embedded fleet is not up');
+    await sleep(rest);
     return await measure(
       servers,
       async () => void (await fleet.dray('pull', '--progress', 'none', reference)),
@@ -42,6 +47,7 @@ const containerd: Tool = {
   name: peerName,
   async pull(reference, folder, options) {
     await using server = await startContainerd({ folder });
+    await sleep(rest);
     return await measure([server.pid], () => server.pull(reference), options);
   },
 };

@@ -1,6 +1,7 @@
 /** The program `dray agent`: makes one node hold images unpacked, and runs containers on it. Needs root. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { compactHeap } from '../../shared/compact-heap.ts';
 import { loadConfig } from '../../shared/config/load.ts';
 import { openStore } from '../../shared/content/open.ts';
 import {
@@ -134,8 +135,8 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
     applier,
     { folder: path.join(root, 'rehearsal'), layersAtOnce: applyThreads },
     { signal: stopping },
-  ).catch((error: unknown) => {
-    log.debug({ err: error }, 'no rehearsal');
-  });
+  )
+    .catch((error: unknown) => log.debug({ err: error }, 'no rehearsal'))
+    .then(compactHeap);
   return { isAlive: () => isConsuming(unpacking, redis), isReady: () => redis.status === 'ready' };
 });

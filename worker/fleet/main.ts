@@ -1,4 +1,6 @@
 /** The program `dray worker`: takes resolve and fetch-blob jobs. Stateless; any number may run. */
+
+import { compactHeap } from '../../shared/compact-heap.ts';
 import { loadConfig } from '../../shared/config/load.ts';
 import { openStore } from '../../shared/content/open.ts';
 import { DesiredSets } from '../../shared/desired/desired-sets.ts';
@@ -123,9 +125,9 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
   await collectGarbage(config.gc, { ...services, ...ends, cleanUp });
   log.info({ store: store.describe() }, 'worker takes jobs');
   // The first pull need not wait for what is loaded when it is needed first.
-  rehearse({ signal: stopping }).catch((error: unknown) => {
-    log.debug({ err: error }, 'no rehearsal');
-  });
+  rehearse({ signal: stopping })
+    .catch((error: unknown) => log.debug({ err: error }, 'no rehearsal'))
+    .then(compactHeap);
   return {
     isAlive: () => taking.every((worker) => isConsuming(worker, redis)),
     isReady: () => redis.status === 'ready',

@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import type { Digester } from '../digester.ts';
 
 /** Bytes that are written at once at most. */
-const slotBytes = 256 << 10;
+const slotBytes = 128 << 10;
 /** Slots of one file: one fills while the others are written and digested. */
 const mostSlots = 3;
 /** Milliseconds that bytes may wait for more before they are written, so that followers see them. */
