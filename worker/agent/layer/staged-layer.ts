@@ -27,6 +27,8 @@ export class StagedLayer {
   /** Where links will stand. */
   readonly #links: ReadonlySet<string>;
   readonly #hides = new Map<string, boolean>();
+  /** Found to be folders: none of them becomes something else. */
+  readonly #real = new Set(['']);
 
   constructor(
     dir: string,
@@ -45,8 +47,9 @@ export class StagedLayer {
     return within(this.#dir, path);
   }
 
+  /** What the layer itself has at a path, through real folders only: a symlink on the way leads out of it. */
   stats(path: string): BigIntStats | undefined {
-    return statsOf(this.at(path));
+    return this.#isFolder(parentOf(path)) ? statsOf(this.at(path)) : undefined;
   }
 
   /** What the layers below have there, unless this one hides it by an opaque folder. */
@@ -151,6 +154,13 @@ export class StagedLayer {
 
   removeFile(path: string): void {
     unlinkSync(this.at(path));
+  }
+
+  #isFolder(path: string): boolean {
+    if (this.#real.has(path)) return true;
+    if (!this.stats(path)?.isDirectory()) return false;
+    this.#real.add(path);
+    return true;
   }
 
   /** The target of a symlink in a path. */

@@ -24,16 +24,19 @@ describe('hard links to what lower layers have', () => {
 
   test('keep the file when its old name, or a folder above it, is deleted or replaced', async (t) => {
     if (!requireRoot(t)) return;
-    const base = [folder('d'), file('d/old')];
+    const base = [folder('d'), file('d/hostname')];
     for (const [gone, rest] of [
-      [whiteout('d/old'), ['d/', 'new']],
+      [whiteout('d/hostname'), ['d/', 'new']],
       [whiteout('d'), ['new']],
       [opaque('d'), ['d/', 'new']],
       [file('d'), ['d', 'new']],
+      // Neither of them is followed: not round and round, nor out of the layer, where there is a hostname.
+      [symlink('d', 'd'), ['d -> d', 'new']],
+      [symlink('d', '/etc'), ['d -> /etc', 'new']],
     ] as const) {
       for (const entries of [
-        [link('new', 'd/old'), gone],
-        [gone, link('new', 'd/old')],
+        [link('new', 'd/hostname'), gone],
+        [gone, link('new', 'd/hostname')],
       ]) {
         // A later link does not find what the layer has put a file in the way of.
         if (gone.path === 'd' && entries[0] === gone) continue;
