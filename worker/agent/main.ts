@@ -136,7 +136,7 @@ await runProgram(config, 'agent', async ({ log, stopping, cleanUp }) => {
     { folder: path.join(root, 'rehearsal'), layersAtOnce: applyThreads },
     { signal: stopping },
   )
-    .catch((error: unknown) => log.debug({ err: error }, 'no rehearsal'))
-    .then(compactHeap);
+    .finally(compactHeap)
+    .catch((error: unknown) => log.debug({ err: error }, 'no rehearsal'));
   return { isAlive: () => isConsuming(unpacking, redis), isReady: () => redis.status === 'ready' };
 });

@@ -126,8 +126,8 @@ await runProgram(config, 'worker', async ({ log, stopping, cleanUp }) => {
   log.info({ store: store.describe() }, 'worker takes jobs');
   // The first pull need not wait for what is loaded when it is needed first.
   rehearse({ signal: stopping })
-    .catch((error: unknown) => log.debug({ err: error }, 'no rehearsal'))
-    .then(compactHeap);
+    .finally(compactHeap)
+    .catch((error: unknown) => log.debug({ err: error }, 'no rehearsal'));
   return {
     isAlive: () => taking.every((worker) => isConsuming(worker, redis)),
     isReady: () => redis.status === 'ready',
