@@ -5,32 +5,28 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, type TestContext, test } from 'node:test';
-import { startDray, type TestDray } from '../support/dray.ts';
-import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import type { TestDray } from '../support/dray.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
-import { pushShellImage } from '../support/shell-image.ts';
 import { startOnTerminal } from '../support/terminal.ts';
 import { until } from '../support/until.ts';
 import { heldRuntime } from '../worker/agent/containers/held-runtime.ts';
+import { type ShellFleet, startShellFleet } from './shell-fleet.ts';
 
 const launcher = path.resolve(import.meta.dirname, '../../producer/cli/dray');
 
 describe('what people are used to from docker', { concurrency: false }, () => {
-  let registry: TestRegistry;
+  let fleet: ShellFleet;
   let cli: TestDray;
   let image: string;
   const canRun = process.getuid?.() === 0;
   before(async () => {
     if (!canRun) return;
-    registry = await startRegistry();
-    cli = await startDray();
-    image = (await pushShellImage(registry.host)).reference;
-    await cli.dray('pull', image);
+    fleet = await startShellFleet();
+    ({ cli, image } = fleet);
   });
   after(async () => {
     if (!canRun) return;
-    await cli[Symbol.asyncDispose]();
-    await registry[Symbol.asyncDispose]();
+    await fleet[Symbol.asyncDispose]();
   });
   const requireAll = (t: TestContext) =>
     requireRoot(t) && requireTool(t, 'runc', 'conmon', 'busybox', 'redis-server');
@@ -81,6 +77,7 @@ describe('what people are used to from docker', { concurrency: false }, () => {
   test('run --pull never takes what is there, and asks no registry for what is not', async (t) => {
     if (!requireAll(t)) return;
     await cli.dray('run', '--rm', '--pull', 'never', image, 'true');
+    const { registry } = fleet;
     const before = (await registry.accessLog()).length;
     const missing = await cli.tryDray('run', '--pull', 'never', `${registry.host}/other:v1`);
     assert.deepEqual([missing.exitCode, (await registry.accessLog()).length], [125, before]);

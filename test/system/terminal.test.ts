@@ -6,35 +6,31 @@ import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startDray, type TestDray } from '../support/dray.ts';
-import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import type { TestDray } from '../support/dray.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
-import { pushShellImage } from '../support/shell-image.ts';
 import { startOnTerminal, type TestTerminal } from '../support/terminal.ts';
 import { until } from '../support/until.ts';
 import { counting, followCounting } from './counting.ts';
+import { type ShellFleet, startShellFleet } from './shell-fleet.ts';
 
 const launcher = path.resolve(import.meta.dirname, '../../producer/cli/dray');
 const canRun = process.getuid?.() === 0;
 
 describe('containers on a real terminal', { concurrency: false }, () => {
-  let registry: TestRegistry;
+  let fleet: ShellFleet;
   let cli: TestDray;
   let image: string;
   before(async () => {
     if (!canRun) return;
-    registry = await startRegistry();
-    cli = await startDray();
-    image = (await pushShellImage(registry.host)).reference;
-    await cli.dray('pull', image);
+    fleet = await startShellFleet();
+    ({ cli, image } = fleet);
   });
   after(async () => {
     if (!canRun) return;
     const { stdout } = await cli.dray('ps', '-aq');
     const ids = stdout.split('\n').filter(Boolean);
     if (ids.length > 0) await cli.dray('rm', '-f', ...ids);
-    await cli[Symbol.asyncDispose]();
-    await registry[Symbol.asyncDispose]();
+    await fleet[Symbol.asyncDispose]();
   });
   const requireAll = (t: Parameters<typeof requireRoot>[0]) =>
     requireRoot(t) && requireTool(t, 'runc', 'conmon', 'busybox', 'redis-server');
