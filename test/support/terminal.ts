@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { spawn } from '@lydell/node-pty';
 
-const controlSequence = new RegExp(`${String.fromCharCode(27)}\\[[\\d;?]*[a-zA-Z]`, 'g');
+const escapeKey = String.fromCharCode(27);
+const controlSequence = new RegExp(`${escapeKey}\\[[\\d;?]*[a-zA-Z]`, 'g');
+/** Of one whose end has not come yet. */
+const begunSequence = new RegExp(`${escapeKey}(\\[[\\d;?]*)?$`);
 
 /** A program on a terminal of its own, and somebody who types. */
 export interface TestTerminal extends Disposable {
@@ -23,8 +26,12 @@ export function startOnTerminal(
   const { env, columns = 80, rows = 24 } = options;
   const child = spawn(program, args, { cols: columns, rows, env: { ...env, TERM: 'xterm' } });
   let text = '';
+  let begun = '';
   child.onData((data) => {
-    text += data.replaceAll(controlSequence, '');
+    // A sequence may come in two pieces.
+    const plain = (begun + data).replaceAll(controlSequence, '');
+    begun = begunSequence.exec(plain)?.[0] ?? '';
+    text += plain.slice(0, plain.length - begun.length);
   });
   const ended = new Promise<number>((resolve) => {
     child.onExit(({ exitCode, signal }) => resolve(signal ? 128 + signal : exitCode));

@@ -74,6 +74,20 @@ describe('what people are used to from docker', { concurrency: false }, () => {
     assert.match(found.stdout, /^1\.2\.3\.4\tone\n5\.6\.7\.8\ttwo$/m);
   });
 
+  test('a limit that is too low for the runtime itself is an error that says so', async (t) => {
+    if (!requireAll(t)) return;
+    for (const limit of ['nofile=1', 'as=100000']) {
+      const refused = await cli.tryDray('run', '--rm', '--ulimit', limit, image, 'true');
+      assert.equal(refused.exitCode, 125);
+      const said = new RegExp(
+        `its limit ${limit} is too low for the runtime.*\n  hint: Raise --ulimit`,
+      );
+      assert.match(refused.stderr, said);
+    }
+    const enough = ['--ulimit', 'nofile=64', image, 'sh', '-c', 'ulimit -n'];
+    assert.equal((await cli.dray('run', '--rm', ...enough)).stdout, '64\n');
+  });
+
   test('run --pull never takes what is there, and asks no registry for what is not', async (t) => {
     if (!requireAll(t)) return;
     await cli.dray('run', '--rm', '--pull', 'never', image, 'true');

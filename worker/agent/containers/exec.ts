@@ -6,6 +6,7 @@ import { openInRoot } from '../linux/open-in-root.ts';
 import { createCommand, mergeEnvironment } from '../runtime/environment.ts';
 import { type ExecSession, startExec } from '../runtime/exec.ts';
 import type { SpecProcess } from '../runtime/runtime-spec.ts';
+import { consoleSizeOf } from '../runtime/spec.ts';
 import { lookupUser } from '../runtime/user.ts';
 import { readSpec } from './bundle.ts';
 import type { Container } from './container.ts';
@@ -42,7 +43,7 @@ export async function execInContainer(
     ...(request.terminal === undefined ? {} : { terminal: request.terminal }),
     stdin: request.stdin === true,
     detach: request.detach === true,
-    folder: bundleOf(services.layout, instance).bundle,
+    bundle: bundleOf(services.layout, instance).bundle,
   });
 }
 
@@ -54,12 +55,15 @@ async function processOf(
 ): Promise<SpecProcess> {
   const { args, env = [], user: userText, workingDirectory, terminal } = request;
   const user = userText === undefined ? undefined : await lookupUser(root.path, userText, options);
+  const { consoleSize: _size, ...rest } = first;
   const { capabilities } = first;
   const own =
     user === undefined ? capabilities.effective : user.uid === 0 ? capabilities.bounding : [];
   return {
-    ...first,
+    ...rest,
     terminal: terminal !== undefined,
+    // The runtime hands the size on by itself too, once the process may have asked for it.
+    ...consoleSizeOf(terminal),
     args: createCommand({ entrypoint: [], cmd: [], args }),
     cwd: workingDirectory === undefined ? first.cwd : checkFolder(root, workingDirectory),
     env: mergeEnvironment(first.env, [

@@ -81,8 +81,8 @@ export class HealthChecks implements AsyncDisposable {
     const at = new Date().toISOString();
     try {
       const { runc } = await this.#services.tools(options.runtime);
-      const { bundle: folder } = bundleOf(this.#services.layout, instance);
-      const request = { instance, command, timeoutMs: timeout, maxBytes: keptOutput, folder };
+      const { bundle } = bundleOf(this.#services.layout, instance);
+      const request = { instance, command, timeoutMs: timeout, maxBytes: keptOutput, bundle };
       return { at, ...(await probe(runc, { ...request, signal })) };
     } catch (error) {
       signal.throwIfAborted();

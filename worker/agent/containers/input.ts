@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TerminalSize } from '../../../shared/agent/exec.ts';
 import { DrayError, errnoOf } from '../../../shared/errors.ts';
+import { bytesInPipe } from '../linux/pipe.ts';
 import { PacketWriter } from '../linux/seqpacket.ts';
 import type { Container } from './container.ts';
 import { bundleOf } from './layout.ts';
@@ -12,8 +13,10 @@ import type { ContainerServices } from './services.ts';
 /** What a monitor reads at once; of a longer packet it loses the rest. */
 const maxPacketBytes = 8192;
 
-/** Milliseconds between two lines for a monitor: of those that it reads at once it obeys the first. */
-const controlPause = 20;
+/** Milliseconds between two looks whether a monitor has read a line: of those that it reads at once it obeys the first. */
+const controlPause = 5;
+/** Milliseconds for which it is waited for. */
+const controlBound = 10_000;
 
 /** A way into the standard input of a container's first process, through its monitor. Ends when disposed. */
 export interface ContainerInput extends Disposable {
@@ -66,7 +69,7 @@ function resizer(control: string): (size: TerminalSize) => void {
   let next: TerminalSize | undefined;
   let isBusy = false;
   const work = async () => {
-    for (; next !== undefined; await sleep(controlPause)) {
+    while (next !== undefined) {
       const size = next;
       next = undefined;
       await resize(control, size);
@@ -84,11 +87,13 @@ function resizer(control: string): (size: TerminalSize) => void {
   };
 }
 
-/** Tells the monitor, by its control file. One that has ended reads none. */
+/** Tells the monitor, by its control file, and waits until it has heard. One that has ended reads none. */
 async function resize(control: string, { columns, rows }: TerminalSize): Promise<void> {
   try {
     await using file = await open(control, constants.O_WRONLY | constants.O_NONBLOCK);
     await file.write(`1 ${rows} ${columns}\n`);
+    const end = performance.now() + controlBound;
+    while (bytesInPipe(file.fd) > 0 && performance.now() < end) await sleep(controlPause);
   } catch (error) {
     if (errnoOf(error) !== 'ENXIO' && errnoOf(error) !== 'ENOENT') throw error;
   }

@@ -54,6 +54,7 @@ export async function launch(
       terminal: options.terminal ?? false,
       stdin: options.stdin ?? false,
       stdinOnce: options.stdinOnce ?? false,
+      ...(options.ulimits === undefined ? {} : { ulimits: options.ulimits }),
     });
     const addresses = settings.network === 'bridge' ? await attach(services, container, pid) : [];
     await tools.runc.start(instance);

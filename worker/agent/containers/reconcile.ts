@@ -1,5 +1,6 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { sweepExecFolders } from '../runtime/exec-folder.ts';
 import { exitCodes } from '../runtime/exit-codes.ts';
 import { isMonitorAlive } from '../runtime/monitor.ts';
 import { removeBundle } from './bundle.ts';
@@ -24,6 +25,7 @@ export async function reconcile(
     options.signal?.throwIfAborted();
     try {
       await reconcileOne(services, container);
+      await sweepExecFolders(bundleOf(services.layout, container.instance).bundle);
     } catch (error) {
       // One that can't be mended must not keep the agent from serving the others.
       log.error({ err: error, container: container.id }, 'a container could not be mended');

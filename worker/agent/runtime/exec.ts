@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync } from 'node:fs';
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough, type Readable, type Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,7 +12,9 @@ import { makePipe } from '../linux/pipe.ts';
 import { openRawPty, resizePty } from '../linux/pty.ts';
 import type { SpawnRequest } from '../linux/spawn.ts';
 import { type RunningProgram, readEnd, startProgram, writeEnd } from '../linux/start-program.ts';
+import { makeExecFolder } from './exec-folder.ts';
 import { execError, refusedCommand } from './exit-codes.ts';
+import { asUlimit } from './rlimits.ts';
 import { type Runc, runtimeMessage } from './runc.ts';
 import { encodeSpec, type SpecProcess } from './runtime-spec.ts';
 
@@ -80,8 +81,8 @@ export interface ExecStart {
   stdin: boolean;
   /** The process has no streams: the session ends when it runs. */
   detach: boolean;
-  /** Holds the files of this call while it starts; removed then. */
-  folder: string;
+  /** Holds the files of this call while it starts. */
+  bundle: string;
 }
 
 /**
@@ -92,34 +93,31 @@ export interface ExecStart {
  */
 export async function startExec(runc: Runc, request: ExecStart): Promise<ExecSession> {
   const { id, instance, process, terminal, detach } = request;
-  const folder = join(request.folder, `exec-${randomBytes(6).toString('hex')}`);
+  await using made = await makeExecFolder(request.bundle);
+  const { folder } = made;
   const files = { process: join(folder, 'process.json'), pid: join(folder, 'pid') };
   const log = join(folder, 'log');
-  await mkdir(folder, { mode: 0o700 });
-  try {
-    await writeFile(files.process, encodeSpec(process), { mode: 0o600 });
-    const args = [
-      ...['--log', log, 'exec'],
-      ...['--process', files.process, '--pid-file', files.pid],
-      ...(detach ? ['--detach', instance] : [instance]),
-    ];
-    const streams =
-      terminal === undefined || detach
-        ? startPlain(runc, args, request)
-        : startOnTerminal(runc, args, terminal);
-    const { ended } = streams.program;
-    // Node throws away what nobody listens to when a process ends.
-    const running = session(streams, ended);
-    await Promise.race([ended, appears(files.pid, ended)]);
-    if (!(await exists(files.pid))) {
-      running.leave();
-      await ended;
-      throw execError(id, runtimeMessage(await readFile(log, 'utf8').catch(() => '')));
-    }
-    return running;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
+  await writeFile(files.process, encodeSpec(process), { mode: 0o600 });
+  const args = [
+    ...['--log', log, 'exec'],
+    ...['--process', files.process, '--pid-file', files.pid],
+    ...(detach ? ['--detach', instance] : [instance]),
+  ];
+  const streams =
+    terminal === undefined || detach
+      ? startPlain(runc, args, request)
+      : startOnTerminal(runc, args, terminal);
+  const { ended } = streams.program;
+  // Node throws away what nobody listens to when a process ends.
+  const running = session(streams, ended);
+  await Promise.race([ended, appears(files.pid, ended)]);
+  if (!(await exists(files.pid))) {
+    running.leave();
+    await ended;
+    const message = runtimeMessage(await readFile(log, 'utf8').catch(() => ''));
+    throw execError(id, message, process.rlimits.map(asUlimit));
   }
+  return running;
 }
 
 /** A runtime's process with the ends of its streams that are the agent's. */

@@ -1,4 +1,6 @@
+import type { Ulimit } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
+import { lowLimits } from './low-limits.ts';
 
 /** The exit codes of the field for a container whose own command did not run. */
 export const exitCodes = {
@@ -15,22 +17,32 @@ export const exitCodes = {
 /**
  * Why a runtime could not create a container, with the exit code that says so as `context.exitCode`.
  * @param message of the runtime, see runtimeMessage
+ * @param limits under which it did its work
  */
-export function creationError(id: string, message: string): DrayError {
+export function creationError(id: string, message: string, limits: Limits = []): DrayError {
   return (
     commandError(`of container ${id}`, message) ??
-    failure(exitCodes.failed, `Container ${id} could not be created: ${message.slice(0, 2000)}`)
+    setUpError(`Container ${id} could not be created`, message, limits)
   );
 }
 
 /** The same of a further process in a container. */
-export function execError(id: string, message: string): DrayError {
+export function execError(id: string, message: string, limits: Limits = []): DrayError {
   return (
     commandError(`for container ${id}`, message) ??
-    failure(
-      exitCodes.failed,
-      `The command could not be run in container ${id}: ${message.slice(0, 2000)}`,
-    )
+    setUpError(`The command could not be run in container ${id}`, message, limits)
+  );
+}
+
+type Limits = readonly Pick<Ulimit, 'name' | 'soft'>[];
+
+function setUpError(what: string, message: string, limits: Limits): DrayError {
+  const low = lowLimits(message, limits);
+  if (low.length === 0) return failure(exitCodes.failed, `${what}: ${message.slice(0, 2000)}`);
+  return failure(
+    exitCodes.failed,
+    `${what}: its limit ${low.join(', ')} is too low for the runtime, which sets it up under that limit`,
+    'Raise --ulimit (nofile: 64 is enough), or let its command set it: sh -c "ulimit -n 1; exec …".',
   );
 }
 

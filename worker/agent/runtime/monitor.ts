@@ -2,6 +2,7 @@ import { closeSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import type { Ulimit } from '../../../shared/agent/run-options.ts';
 import { DrayError, errnoOf, messageOf } from '../../../shared/errors.ts';
 import { makePipe } from '../linux/pipe.ts';
 import { reap, spawnProgram, systemPath } from '../linux/spawn.ts';
@@ -29,6 +30,8 @@ export interface MonitorRequest {
   stdin: boolean;
   /** Whether it ends when one of those leaves. */
   stdinOnce: boolean;
+  /** Its own, under which the runtime sets it up. */
+  ulimits?: readonly Ulimit[];
   signal?: AbortSignal;
 }
 
@@ -60,7 +63,8 @@ export async function createMonitored(
   rmSync(monitorPidFile(bundle), { force: true });
   const report = await runMonitor([...tools.conmon, ...args], request);
   if (report.data > 0) return report.data;
-  throw creationError(id, runtimeMessage(report.message ?? '') || 'the runtime gave no reason');
+  const message = runtimeMessage(report.message ?? '') || 'the runtime gave no reason';
+  throw creationError(id, message, request.ulimits);
 }
 
 interface Report {

@@ -76,6 +76,11 @@ function rlimit(name: string, soft: number, hard: number): Rlimit {
   return { type: `RLIMIT_${name.toUpperCase()}`, soft, hard };
 }
 
+/** The reverse of {@link rlimitsFor}; what is unlimited stays infinite. */
+export function asUlimit({ type, ...limits }: Rlimit): Ulimit {
+  return { name: type.replace('RLIMIT_', '').toLowerCase(), ...limits };
+}
+
 function unknownLimit(name: string): DrayError {
   return new DrayError('CONFIG_INVALID', `There is no limit "${name.slice(0, 40)}"`, {
     hint: `Choose one of ${Object.keys(titles).join(', ')}.`,

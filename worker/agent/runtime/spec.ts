@@ -1,4 +1,5 @@
 import { posix } from 'node:path';
+import type { TerminalSize } from '../../../shared/agent/exec.ts';
 import type { NetworkMode, RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import type { ImageConfig } from '../../../shared/image/config.ts';
@@ -114,7 +115,7 @@ async function createProcess(request: SpecRequest): Promise<SpecProcess> {
   const apparmorProfile = await apparmorFor(security.apparmor);
   return {
     terminal,
-    ...consoleSize(options),
+    ...(terminal ? consoleSizeOf(options.terminalSize) : {}),
     user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids, umask },
     args,
     env,
@@ -221,7 +222,7 @@ function signalOf({ signal }: SpecRequest): { signal?: AbortSignal } {
   return signal === undefined ? {} : { signal };
 }
 
-function consoleSize({ terminal, terminalSize }: RunOptions): Pick<SpecProcess, 'consoleSize'> {
-  if (terminal !== true || terminalSize === undefined) return {};
-  return { consoleSize: { height: terminalSize.rows, width: terminalSize.columns } };
+/** The window that a terminal begins with (runtime-spec, config.md#process). */
+export function consoleSizeOf(size: TerminalSize | undefined): Pick<SpecProcess, 'consoleSize'> {
+  return size === undefined ? {} : { consoleSize: { height: size.rows, width: size.columns } };
 }

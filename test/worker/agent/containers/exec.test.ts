@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { PassThrough } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecRequest, ExitMessage } from '../../../../shared/agent/exec.ts';
 import { encodeControl, encodeFrames, type Frame } from '../../../../shared/agent/frames.ts';
 import { DrayError } from '../../../../shared/errors.ts';
 import { nap, untilRunning } from '../../../support/processes.ts';
 import { until } from '../../../support/until.ts';
 import { startTestAgent, type TestAgent } from './agent.ts';
+import { heldRuntime } from './held-runtime.ts';
 import { canRunContainers, imageName, requireContainers } from './node.ts';
 
 /** A process in a container, as a caller of the API has it. */
@@ -35,10 +39,10 @@ async function exec(agent: TestAgent, request: ExecRequest, id = 'c'): Promise<R
     send: (text) => {
       for (const frame of encodeFrames('stdin', Buffer.from(text))) input.write(frame);
     },
-    text: (stream = 'stdout') => output[stream],
+    text: (stream = 'stdout') => plain(output[stream]),
     wrote: async (pattern) => {
       const what = () => `${pattern} in ${JSON.stringify(output.stdout)}`;
-      await until(what, () => pattern.test(output.stdout));
+      await until(what, () => pattern.test(plain(output.stdout)));
     },
     ended,
     drop: () => drop.abort(),
@@ -47,6 +51,7 @@ async function exec(agent: TestAgent, request: ExecRequest, id = 'c'): Promise<R
 
 /** A shell asks the terminal where its cursor is, and moves it. */
 const controlSequence = new RegExp(`${String.fromCharCode(27)}\\[[\\d;]*[a-zA-Z]`, 'g');
+const plain = (text: string) => text.replaceAll(controlSequence, '');
 
 async function read(
   frames: AsyncIterable<Frame>,
@@ -56,7 +61,7 @@ async function read(
     const text = Buffer.from(bytes).toString();
     if (kind === 'control') return (JSON.parse(text) as ExitMessage).exit.exitCode;
     if (kind === 'stdin') continue;
-    output[kind] += text.replaceAll(controlSequence, '');
+    output[kind] += text;
   }
   throw new Error('the stream ended without an exit code');
 }
@@ -76,6 +81,15 @@ const failsWith = (code: string, exitCode?: number) => (error: unknown) =>
   error instanceof DrayError &&
   error.code === code &&
   (exitCode === undefined || error.context.exitCode === exitCode);
+
+/** Whether a runtime is, for a call of exec on an agent's root. */
+async function isAtWork(root: string): Promise<boolean> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const lines = await Promise.all(
+    pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
+  );
+  return lines.some((line) => line.includes(`${root}/containers/`) && line.includes('/exec-'));
+}
 
 describe('exec', { concurrency: false }, () => {
   let agent: TestAgent;
@@ -211,6 +225,86 @@ describe('exec', { concurrency: false }, () => {
     await untilRunning(1, 'sleep', nap(2));
     running.drop();
     await untilRunning(0, 'sleep', nap(2));
+  });
+
+  test('the window of a terminal has its size when the command begins, whatever that of the container', async (t) => {
+    if (!requireContainers(t)) return;
+    const options = {
+      args: ['/bin/sh', '-c', 'busybox stty size; sleep 1000'],
+      terminal: true,
+      terminalSize: { columns: 33, rows: 11 },
+    };
+    await agent.client.containers.create({ id: 'window', image: imageName, options });
+    await agent.client.containers.start('window');
+    for (let columns = 91; columns < 106; columns++) {
+      const terminal = { columns, rows: 17 };
+      const asked = await exec(agent, { args: ['busybox', 'stty', 'size'], terminal }, 'window');
+      assert.equal(await asked.ended, 0);
+      assert.equal(asked.text(), `17 ${columns}\r\n`);
+    }
+    const { output } = await agent.client.containers.logs('window');
+    const [first] = await Array.fromAsync(output);
+    assert.equal(Buffer.from(first?.bytes ?? []).toString(), '11 33\r\n');
+    await agent.client.containers.remove('window', { force: true });
+  });
+
+  test('of sizes that come while the monitor is busy the last one counts', async (t) => {
+    if (!requireContainers(t)) return;
+    const options = { args: ['/bin/sh'], env: ['PS1=> '], terminal: true, stdin: true };
+    const { containers } = agent.client;
+    await containers.create({ id: 'busy', image: imageName, options });
+    await containers.start('busy');
+    const bundles = path.join(agent.root, 'containers');
+    const bundle = (await readdir(bundles)).find((name) => name.startsWith('busy-')) ?? '';
+    const pidFile = path.join(bundles, bundle, 'conmon.pid');
+    const monitor = Number(await readFile(pidFile, 'utf8'));
+    const input = new PassThrough();
+    const { output } = await containers.logs('busy', { follow: true });
+    await containers.input('busy', input);
+    process.kill(monitor, 'SIGSTOP');
+    try {
+      for (const columns of [80, 81, 82]) {
+        input.write(encodeControl({ resize: { columns, rows: 30 } }));
+        await sleep(100);
+      }
+    } finally {
+      process.kill(monitor, 'SIGCONT');
+    }
+    const script = 'until [ "$(busybox stty size)" = "30 82" ]; do sleep 0.05; done; exit 6\r';
+    for (const frame of encodeFrames('stdin', Buffer.from(script))) input.write(frame);
+    const { exitCode } = await containers.wait('busy', { signal: AbortSignal.timeout(60_000) });
+    assert.equal(exitCode, 6);
+    await Array.fromAsync(output);
+    await containers.remove('busy');
+  });
+
+  test('files of a call that an agent died in are swept, but not while its runtime is at work', async (t) => {
+    if (!requireContainers(t)) return;
+    const held = await heldRuntime(agent.root, 'exec');
+    const options = { args: ['sleep', '1000'], runtime: held.program };
+    await agent.client.containers.create({ id: 'held', image: imageName, options });
+    await agent.client.containers.start('held');
+    const lost = exec(agent, sh('true', { detach: true }), 'held');
+    lost.catch(() => {});
+    await held.reached();
+    const bundles = path.join(agent.root, 'containers');
+    const folders = async () => {
+      const bundle = (await readdir(bundles)).find((name) => name.startsWith('held-')) ?? '';
+      const names = await readdir(path.join(bundles, bundle));
+      return names.filter((name) => name.startsWith('exec-')).length;
+    };
+    for (let restart = 0; restart < 2; restart++) {
+      await agent.kill();
+      await agent.start();
+      assert.equal(await folders(), 1);
+    }
+    await assert.rejects(lost, failsWith('AGENT_UNAVAILABLE'));
+    await held.letGo();
+    await until('that the runtime has ended', async () => !(await isAtWork(agent.root)));
+    await agent.kill();
+    await agent.start();
+    assert.equal(await folders(), 0);
+    await agent.client.containers.remove('held', { force: true });
   });
 
   test('who leaves a process without a terminal ends its input, not the process', async (t) => {
