@@ -1,6 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
-import { text } from 'node:stream/consumers';
 import { decodeFrames, type Frame } from '../../shared/agent/frames.ts';
 import {
   DrayError,
@@ -25,6 +24,8 @@ export interface OpenAnswer {
 
 /** The largest answer that is read whole: lists of snapshots and containers. */
 const maxAnswerBytes = 64 * 1024 * 1024;
+/** The largest refusal: a message may quote the end of a log. */
+const maxRefusalBytes = 256 * 1024;
 
 /**
  * Sends requests to one agent. Each has a connection of its own, so that none waits for another. What the agent
@@ -45,15 +46,9 @@ export class AgentConnection {
     body: object | undefined,
     options: CallOptions,
   ): Promise<T> {
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
     const answer = await this.open(method, path, body, options);
-    for await (const chunk of answer.body) {
-      bytes += chunk.length;
-      if (bytes > maxAnswerBytes) throw this.unavailable(new Error('its answer is too large'));
-      chunks.push(chunk);
-    }
-    return (bytes === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString())) as T;
+    const text = await this.#readWhole(answer.body, maxAnswerBytes);
+    return (text === '' ? undefined : JSON.parse(text)) as T;
   }
 
   /** A request and an answer that are frames, and go on at the same time. */
@@ -72,9 +67,11 @@ export class AgentConnection {
     try {
       const { answer, close } = await exchange(this.#endpoint, { method, path, body, signal });
       if ((answer.statusCode ?? 0) >= 400) {
-        const refusal = decodeAnswer(await text(answer));
-        close();
-        throw refusal;
+        try {
+          throw decodeAnswer(await this.#readWhole(answer, maxRefusalBytes));
+        } finally {
+          close();
+        }
       }
       return { headers: answer.headers, body: this.#read(answer, close, signal) };
     } catch (error) {
@@ -88,6 +85,17 @@ export class AgentConnection {
     return 'socketPath' in this.#endpoint
       ? silentSocket(this.#endpoint.socketPath, error)
       : silentNode(this.#endpoint, error);
+  }
+
+  async #readWhole(body: AsyncIterable<Uint8Array>, most: number): Promise<string> {
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    for await (const chunk of body) {
+      bytes += chunk.length;
+      if (bytes > most) throw this.unavailable(new Error('its answer is too large'));
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks).toString();
   }
 
   async *#read(
