@@ -56,26 +56,27 @@ export async function keepImage(
   }
   try {
     const sets = new DesiredSets(redis, config.redis.prefix, store.desired);
-    const before = await sets.get(name, options);
-    if (before !== undefined && before.reference !== reference) {
-      throw new DrayError('CONFLICT', `The desired set ${name} is of ${before.reference}`, {
-        hint: 'Choose another name with --keep-as, or remove that set first: dray desired rm',
-      });
-    }
     const asked = { ...request, nodes: [], selector: parseSelector(selector), desired: name };
     const places = await placesOf(asked, config, redis, {});
-    const isSame = before?.platform === places.platform;
-    const set: DesiredSet = {
-      ...{ name, reference, platform: places.platform, selector, priority, pace },
-      retention: keeping.retention,
-      createdAt: before?.createdAt ?? new Date(),
-      // What it was stays on the nodes, for the way back.
-      previous: isSame ? before.previous : [],
-      ...(isSame && before.current !== undefined ? { current: before.current } : {}),
-      ...(credential === undefined ? {} : { credential }),
-      ...(keeping.schedule === undefined ? {} : { schedule: keeping.schedule }),
+    const wantedSet = (before: DesiredSet | undefined): DesiredSet => {
+      if (before !== undefined && before.reference !== reference) {
+        throw new DrayError('CONFLICT', `The desired set ${name} is of ${before.reference}`, {
+          hint: 'Choose another name with --keep-as, or remove that set first: dray desired rm',
+        });
+      }
+      const isSame = before?.platform === places.platform;
+      return {
+        ...{ name, reference, platform: places.platform, selector, priority, pace },
+        retention: keeping.retention,
+        createdAt: before?.createdAt ?? new Date(),
+        // What it was stays on the nodes, for the way back.
+        previous: isSame ? before.previous : [],
+        ...(isSame && before.current !== undefined ? { current: before.current } : {}),
+        ...(credential === undefined ? {} : { credential }),
+        ...(keeping.schedule === undefined ? {} : { schedule: keeping.schedule }),
+      };
     };
-    await sets.put(set, options);
+    await sets.update(name, wantedSet, options);
     const wanted = { ...request, nodes: [], selector, platform: places.platform, desired: name };
     return { name, pull: await enqueuePull(config, redis, wanted, options) };
   } catch (error) {

@@ -177,6 +177,20 @@ export interface RecordStore<T> {
   remove(name: string, options?: CallOptions): Promise<boolean>;
 }
 
+/** Records that are changed by several at once, none of whom may undo what another did. */
+export interface ChangingRecords<T> extends RecordStore<T> {
+  /**
+   * Changes a record in one step: what others put or removed until then is what `change` is given, which may be called
+   * several times. What it returns stands there from then on; the same record, or undefined, leaves what is there.
+   * @returns whether something was written
+   */
+  update(
+    name: string,
+    change: (record: T | undefined) => T | undefined,
+    options?: CallOptions,
+  ): Promise<boolean>;
+}
+
 type Named = Omit<ImageRecord, 'updatedAt'> & { updatedAt?: Date | undefined };
 
 /** The names of images. A name that is put again is moved; default for `updatedAt`: now. */
@@ -189,7 +203,7 @@ export interface Store extends AsyncDisposable {
   content: ContentStore;
   images: ImageStore;
   /** What nodes shall hold. */
-  desired: RecordStore<DesiredSet>;
+  desired: ChangingRecords<DesiredSet>;
   /** By `host/repository`. */
   access: RecordStore<AccessRecord>;
   /** For people: `folder /var/lib/…`, `s3 bucket/prefix at https://…`. */

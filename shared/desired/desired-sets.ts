@@ -1,4 +1,4 @@
-import type { CallOptions, RecordStore } from '../content/store.ts';
+import type { CallOptions, ChangingRecords } from '../content/store.ts';
 import type { Redis } from '../queue/connection.ts';
 import { type Keys, keysOf } from '../queue/names.ts';
 import { type DesiredSet, type DesiredVersion, withVersion } from './desired-set.ts';
@@ -13,6 +13,13 @@ redis.call('SET', KEYS[3], 1)
 return 1
 `;
 
+/** The same for one record. ARGV: the version that was read before, the name, the record if there is one */
+const copyOneScript = `
+if (redis.call('GET', KEYS[2]) or '0') ~= ARGV[1] then return 0 end
+if ARGV[3] then redis.call('HSET', KEYS[1], ARGV[2], ARGV[3]) else redis.call('HDEL', KEYS[1], ARGV[2]) end
+return 1
+`;
+
 /**
  * The desired sets. The content store has the records; Redis has a copy, which the reconciler looks at every few
  * seconds, and which is rebuilt from the store when Redis was wiped.
@@ -20,9 +27,9 @@ return 1
 export class DesiredSets {
   readonly #redis: Redis;
   readonly #keys: Keys;
-  readonly #store: RecordStore<DesiredSet>;
+  readonly #store: ChangingRecords<DesiredSet>;
 
-  constructor(redis: Redis, prefix: string, store: RecordStore<DesiredSet>) {
+  constructor(redis: Redis, prefix: string, store: ChangingRecords<DesiredSet>) {
     this.#redis = redis;
     this.#keys = keysOf(prefix);
     this.#store = store;
@@ -42,14 +49,21 @@ export class DesiredSets {
     return await this.#store.get(name, options);
   }
 
-  /** Creates a set or replaces it; once this returns, it is not lost by the death of any process, or of Redis. */
-  async put(set: DesiredSet, options: CallOptions = {}): Promise<void> {
-    await this.#store.put(set, options);
-    await this.#redis
-      .multi()
-      .incr(this.#keys.desiredVersion)
-      .hset(this.#keys.desired, set.name, desiredSetForm.encode(set))
-      .exec();
+  /**
+   * Creates a set or changes it, in one step: `change` is given what anybody else made of it until then, and may be
+   * called several times. Once this returns, it is not lost by the death of any process, or of Redis.
+   * @param change what the set shall be; undefined, or the set that it was given, leaves it as it is
+   * @returns whether it was changed
+   */
+  async update(
+    name: string,
+    change: (set: DesiredSet | undefined) => DesiredSet | undefined,
+    options: CallOptions = {},
+  ): Promise<boolean> {
+    if (!(await this.#store.update(name, change, options))) return false;
+    await this.#redis.incr(this.#keys.desiredVersion);
+    await this.#copyOne(name, options);
+    return true;
   }
 
   /** Whether there was such a set. What nodes hold of it stays, until it is collected as garbage. */
@@ -58,11 +72,11 @@ export class DesiredSets {
     await this.#redis
       .multi()
       .incr(this.#keys.desiredVersion)
-      .hdel(this.#keys.desired, name)
       .hdel(this.#keys.desiredLooked, name)
       .del(this.#keys.desiredPulls(name))
       .del(this.#keys.desiredRetries(name))
       .exec();
+    await this.#copyOne(name, options);
     return existed;
   }
 
@@ -72,12 +86,7 @@ export class DesiredSets {
     version: DesiredVersion,
     options: CallOptions = {},
   ): Promise<boolean> {
-    const set = await this.get(name, options);
-    if (set === undefined) return false;
-    const changed = withVersion(set, version);
-    if (changed === set) return false;
-    await this.put(changed, options);
-    return true;
+    return await this.update(name, (set) => set && withVersion(set, version), options);
   }
 
   /** Brings the copy in line with the store. */
@@ -93,5 +102,25 @@ export class DesiredSets {
       version,
       ...sets.flatMap((set) => [set.name, desiredSetForm.encode(set)]),
     );
+  }
+
+  /** Brings one record of the copy in line with the store, after whoever else changes it at the same time. */
+  async #copyOne(name: string, options: CallOptions): Promise<void> {
+    const { desired, desiredVersion } = this.#keys;
+    for (let isCopied = false; !isCopied; ) {
+      const version = (await this.#redis.get(desiredVersion)) ?? '0';
+      const set = await this.#store.get(name, options);
+      const record = set === undefined ? [] : [desiredSetForm.encode(set)];
+      const done = this.#redis.eval(
+        copyOneScript,
+        2,
+        desired,
+        desiredVersion,
+        version,
+        name,
+        ...record,
+      );
+      isCopied = (await done) === 1;
+    }
   }
 }

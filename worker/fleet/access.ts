@@ -141,6 +141,8 @@ export class Access {
       if (this.#digests.size >= 1_000) this.#digests.clear();
       digest = derive(secret, `drayage ${name}`, 32).then((bytes) => bytes.toString('hex'));
       this.#digests.set(key, digest);
+      // What failed for want of memory may succeed the next time.
+      digest.catch(() => this.#digests.delete(key));
     }
     return digest;
   }

@@ -77,6 +77,9 @@ async function keepDesired(
   for (const set of sets) {
     options.signal.throwIfAborted();
     if (hasEnded(set)) {
+      // Somebody may have made it anew since the copy was read.
+      const now = await desired.get(set.name, options);
+      if (now !== undefined && !hasEnded(now)) continue;
       log.info({ desired: set.name }, 'a desired set has ended');
       await desired.remove(set.name, options);
       continue;

@@ -50,6 +50,11 @@ export class Layout {
     return path.join(this.root, 'desired');
   }
 
+  /** Held by whoever changes one of them. */
+  get desiredLock(): string {
+    return path.join(this.root, 'desired.lock');
+  }
+
   get index(): string {
     return path.join(this.root, 'index.json');
   }

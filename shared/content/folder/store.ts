@@ -6,6 +6,7 @@ import { inFolder } from './errors.ts';
 import { folderImages, writeIndex } from './images.ts';
 import { Layout, prepareLayout } from './layout.ts';
 import { FolderRecords } from './records.ts';
+import { inTurn } from './records-in-turn.ts';
 
 /**
  * Opens a folder as a store, and makes it if there is none. Any number of processes of one machine may use it.
@@ -24,7 +25,7 @@ export async function openFolderStore(options: CallOptions & { path: string }): 
   return {
     content: folderContent(layout),
     images: folderImages(layout),
-    desired: new FolderRecords(layout, layout.desired, desiredSetForm),
+    desired: inTurn(new FolderRecords(layout, layout.desired, desiredSetForm), layout.desiredLock),
     access: new FolderRecords(layout, layout.access, accessForm),
     describe: () => `folder ${layout.root}`,
     [Symbol.asyncDispose]: () => Promise.resolve(),

@@ -142,14 +142,20 @@ export class Bucket {
     }
   }
 
-  /** Puts an object at once; with `ifAbsent` only when there is none. @returns its ETag, or undefined when there was one */
+  /**
+   * Puts an object at once; with `ifAbsent` only when there is none, with `ifStill` only in the place of the one with
+   * that ETag.
+   * @returns its ETag, or undefined when the condition did not hold
+   */
   async put(
     key: string,
     bytes: Uint8Array | string,
-    options: CallOptions & { ifAbsent?: boolean },
+    options: CallOptions & { ifAbsent?: boolean; ifStill?: string },
   ): Promise<string | undefined> {
-    const { signal, ifAbsent = false } = options;
-    const put = async (condition: { IfNoneMatch?: string }) =>
+    const { signal, ifAbsent = false, ifStill } = options;
+    // Without quotes: Ceph compares it with its own, which has none; others take both.
+    const etag = ifStill?.replaceAll('"', '');
+    const put = async (condition: { IfNoneMatch?: string; IfMatch?: string }) =>
       await this.#client.send(
         // The SDK signs the body's sha256: a server does not store other bytes than were sent.
         new PutObjectCommand({ Bucket: this.#bucket, Key: key, Body: bytes, ...condition }),
@@ -158,10 +164,16 @@ export class Bucket {
     try {
       const answer = ifAbsent
         ? await this.#conditions.ask('put', { IfNoneMatch: '*' }, put)
-        : await put({});
+        : etag !== undefined
+          ? await this.#conditions.ask('replace', { IfMatch: etag }, put)
+          : await put({});
       return answer.ETag ?? '';
     } catch (error) {
-      if (ifAbsent && s3Failure(error).status === 412) return undefined;
+      const { name, status } = s3Failure(error);
+      if (ifAbsent && status === 412) return undefined;
+      // 404: removed meanwhile; 409: somebody else writes it at this moment.
+      const isOther = status === 412 || status === 409 || (status === 404 && name === 'NoSuchKey');
+      if (etag !== undefined && isOther) return undefined;
       throw s3Error(error, this.place, { key, signal });
     }
   }

@@ -1,11 +1,12 @@
 import { s3Failure } from './errors.ts';
 
-type Call = 'put' | 'complete' | 'remove';
+type Call = 'put' | 'replace' | 'complete' | 'remove';
 
 /**
  * Conditional requests, where the server has them: one that says that it does not is asked without, from then on.
- * What they guard are objects under digests, where the last writer changes nothing: without them a blob may be
- * written twice, and never wrongly. (Ceph ignores the condition of a completed upload, and those of removals.)
+ * Most of what they guard are objects under digests, where the last writer changes nothing: without them a blob may be
+ * written twice, and never wrongly. (Ceph ignores the condition of a completed upload, and those of removals.) Without
+ * `replace`, of two changes of a record at the same moment the last one stands.
  */
 export class Conditions {
   readonly #missing = new Set<Call>();

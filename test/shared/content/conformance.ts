@@ -496,6 +496,40 @@ export function storeConformance(name: string, prepare: () => Promise<StoreUnder
       assert.deepEqual(await desired.list(), [{ ...set, name: 'db' }, pinned]);
       assert.equal(await desired.remove('db'), true);
       assert.deepEqual(await desired.list(), [pinned]);
+      // Of changes at the same time none undoes another, from whatever process.
+      const other = await openStore((prepared as StoreUnderTest).config);
+      try {
+        const changes = Array.from({ length: 20 }, (_, i) =>
+          (i % 2 === 0 ? desired : other.desired).update('web', (before) => {
+            assert(before !== undefined);
+            return { ...before, selector: `${before.selector},${i}!=none` };
+          }),
+        );
+        assert((await Promise.all(changes)).every(Boolean));
+        const parts = (await desired.get('web'))?.selector.split(',').slice(2).sort();
+        assert.deepEqual(parts, Array.from({ length: 20 }, (_, i) => `${i}!=none`).sort());
+        const makers = Array.from({ length: 10 }, (_, i) =>
+          other.desired.update(
+            'new',
+            (before) => before ?? { ...set, name: 'new', selector: `${i}` },
+          ),
+        );
+        assert.equal((await Promise.all(makers)).filter(Boolean).length, 1);
+        // What was removed does not come back with a change that had looked before.
+        for (let round = 0; round < 10; round++) {
+          await desired.put(set);
+          await Promise.all([
+            desired.remove('web'),
+            ...[1, 2, 3].map((i) =>
+              other.desired.update('web', (before) => before && { ...before, selector: `${i}` }),
+            ),
+          ]);
+          assert.equal(await desired.get('web'), undefined);
+        }
+        assert.equal(await desired.update('web', (before) => before), false);
+      } finally {
+        await other[Symbol.asyncDispose]();
+      }
     });
   });
 }
