@@ -24,7 +24,12 @@ export function signIn(token) {
 
 export function signOut() {
   sessionStorage.removeItem(tokenKey);
-  window.dispatchEvent(new CustomEvent('dray-signed-out'));
+  askForToken('');
+}
+
+/** @param {string} why the one that there is was refused */
+function askForToken(why) {
+  window.dispatchEvent(new CustomEvent('dray-signed-out', { detail: why }));
 }
 
 /**
@@ -48,8 +53,9 @@ export async function ask(path, { method = 'GET', signal } = {}) {
   }
   const text = await response.text();
   if (response.ok) return /** @type {T} */ (text === '' ? undefined : JSON.parse(text));
-  if (response.status === 401) window.dispatchEvent(new CustomEvent('dray-signed-out'));
-  throw new ApiError(problemOf(text, response.status));
+  const problem = problemOf(text, response.status);
+  if (response.status === 401) askForToken(problem.detail);
+  throw new ApiError(problem);
 }
 
 /** @param {string} text @param {number} status @returns {Pick<Problem, 'status' | 'detail' | 'hint'>} */

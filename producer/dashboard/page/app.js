@@ -18,6 +18,8 @@ const pages = [
 /** The frame: who is in, which page is shown, and what is said to the person. */
 class App extends HTMLElement {
   #needsToken = false;
+  /** Why the token that was shown is not good. */
+  #refused = '';
   #said = '';
   #saying = 0;
 
@@ -27,9 +29,11 @@ class App extends HTMLElement {
       this.querySelector('main')?.focus();
       window.scrollTo(0, 0);
     });
-    window.addEventListener('dray-signed-out', () => {
+    window.addEventListener('dray-signed-out', (event) => {
+      this.#refused = /** @type {CustomEvent<string>} */ (event).detail;
       this.#needsToken = true;
       this.#draw();
+      this.querySelector('input')?.focus();
     });
     window.addEventListener('dray-say', (event) => {
       this.#said = /** @type {CustomEvent<string>} */ (event).detail;
@@ -123,9 +127,7 @@ class App extends HTMLElement {
       h(
         'p',
         {},
-        hasToken()
-          ? 'The API does not know this token, or it has expired.'
-          : 'This API asks for a token.',
+        hasToken() && this.#refused !== '' ? `${this.#refused}.` : 'This API asks for a token.',
       ),
       h('label', { for: 'token' }, 'Token'),
       h('input', {
@@ -134,7 +136,6 @@ class App extends HTMLElement {
         type: 'password',
         autocomplete: 'current-password',
         required: true,
-        autofocus: true,
       }),
       h('button.primary', { type: 'submit' }, 'Sign in'),
       h(

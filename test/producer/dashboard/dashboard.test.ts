@@ -46,6 +46,7 @@ describe('the dashboard, in Chromium', () => {
   test('a fleet without anything says so', async () => {
     const { page, faults } = await open('');
     assert.match(await page.innerText('main'), /All quiet/);
+    assert.match(await page.innerText('main'), /No worker takes jobs of resolve, fetch-blob/);
     await page.getByRole('link', { name: 'Nodes' }).click();
     await page.getByText('No nodes yet').waitFor();
     await page.getByRole('link', { name: 'Images' }).click();
@@ -213,7 +214,13 @@ describe('the dashboard, in Chromium', () => {
     const { page } = await browser.open(guarded.url);
     await page.getByLabel('Token').fill('dray_unknown');
     await page.keyboard.press('Enter');
-    await page.getByText('does not know this token').waitFor();
+    await page.getByText('The token is not known here').waitFor();
+    const expiresAt = new Date(Date.now() - 1_000);
+    const old = await createToken(tokens, { name: 'old', scopes: ['read'], expiresAt });
+    // The field has the focus again.
+    await page.keyboard.type(old);
+    await page.keyboard.press('Enter');
+    await page.getByText('The token old expired at').waitFor();
     await page.getByLabel('Token').fill(admin);
     await page.keyboard.press('Enter');
     await page.waitForSelector('dray-overview[data-shown]');

@@ -35,6 +35,7 @@ class Overview extends LiveView {
     return [
       h('h1.unseen', { key: 'title' }, 'Overview'),
       tiles(rows, nodes, open),
+      noWorkers(rows),
       h(
         'section',
         { key: 'live', 'aria-labelledby': 'live' },
@@ -112,6 +113,24 @@ function tiles(rows, nodes, open) {
           ? 'no agent yet'
           : 'all heard of',
       lost > 0 ? 'bad' : '',
+    ),
+  );
+}
+
+/** Without workers nothing goes on, whatever the figures are. @param {Row[]} rows */
+function noWorkers(rows) {
+  const idle = rows.filter(({ name, workers }) => workers === 0 && !name.startsWith('unpack'));
+  if (idle.length === 0) return undefined;
+  return h(
+    'div.trouble.warn',
+    { key: 'workers' },
+    h('strong', {}, `No worker takes jobs of ${idle.map(({ name }) => name).join(', ')}`),
+    h(
+      'p',
+      {},
+      'What is pulled waits until one does. Start one with ',
+      h('code', {}, 'dray worker'),
+      '.',
     ),
   );
 }

@@ -19,7 +19,7 @@ export function pullRow(pull) {
       'div.progress',
       {},
       bar({
-        ...(isOpen && blobs.total === 0 ? {} : { value: isOpen ? share : 1 }),
+        ...(isOpen && blobs.total === 0 ? {} : { value: state === 'ready' ? 1 : share }),
         label: `${bytes(blobs.bytes)} of ${bytes(blobs.size)} in the store`,
         tone:
           state === 'failed'

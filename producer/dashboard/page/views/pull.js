@@ -151,14 +151,6 @@ function facts({
   /** @type {[string, import('../dom.js').Several][]} */
   const rows = [
     ['Pull', h('code', {}, id)],
-    [
-      'Digest',
-      target === undefined
-        ? finishedAt === undefined
-          ? 'not resolved yet'
-          : 'not resolved'
-        : h('code', { title: target.digest }, short(target.digest)),
-    ],
     ['Platform', platform],
     ['Priority', priority],
     ['Created', age(createdAt)],
@@ -167,6 +159,8 @@ function facts({
   if (askedAt !== undefined) rows.push(['Registry asked', age(askedAt)]);
   if (desired !== undefined) rows.push(['Desired set', desired]);
   if (paused) rows.push(['Paused', 'no further node begins']);
+  const none = finishedAt === undefined ? 'not resolved yet' : 'not resolved';
+  rows.push(['Digest', target === undefined ? none : h('code.whole', {}, target.digest)]);
   return h(
     'dl.facts.card',
     { key: 'facts' },
@@ -239,7 +233,7 @@ function nodeItem({ name, platform, state, layers, error }) {
       h(
         'summary',
         {},
-        h('span.name', {}, platform === undefined ? name : `${name} (${platform})`),
+        h('span.name', {}, name),
         badge(state),
         bar({
           value: state === 'ready' ? 1 : done,
@@ -257,10 +251,13 @@ function nodeItem({ name, platform, state, layers, error }) {
             : `${done} of ${plural(layers.length, 'layer')}`,
         ),
       ),
-      error !== undefined &&
-        h('p.why.bad', {}, error.message, error.hint !== undefined && ` ${error.hint}`),
+      platform !== undefined && h('p.waiting', { key: 'platform' }, platform),
       layers.length === 0
-        ? h('p.waiting', {}, 'It has said nothing of its layers yet.')
+        ? h(
+            'p.waiting',
+            {},
+            isOver ? 'It had begun with no layer.' : 'It has said nothing of its layers yet.',
+          )
         : h(
             'ul',
             {},
@@ -291,6 +288,8 @@ function nodeItem({ name, platform, state, layers, error }) {
         unpacked > 0 &&
         h('p.figures.sum', {}, `${bytes(unpacked)} unpacked for this pull`),
     ),
+    error !== undefined &&
+      h('p.why.bad', {}, error.message, error.hint !== undefined && h('span.hint', {}, error.hint)),
   );
 }
 
