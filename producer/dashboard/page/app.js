@@ -121,6 +121,7 @@ class App extends HTMLElement {
           signIn(token);
           this.#needsToken = false;
           this.#draw();
+          this.querySelector('main')?.focus();
         },
       },
       h('h1', {}, 'Sign in'),

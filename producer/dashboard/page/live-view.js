@@ -93,6 +93,8 @@ export class LiveView extends HTMLElement {
 
   /** Does something for the person, says how it went, and looks again. @param {() => Promise<string>} work */
   async act(work) {
+    const item = document.activeElement?.closest('li');
+    const beside = item?.nextElementSibling ?? item?.previousElementSibling;
     try {
       say(await work());
     } catch (error) {
@@ -100,6 +102,10 @@ export class LiveView extends HTMLElement {
       say(hint === undefined ? message : `${message}. ${hint}`);
     }
     await this.refresh();
+    if (document.activeElement !== document.body) return;
+    // The button has gone with what it was for: the keyboard goes on beside it.
+    const next = beside?.isConnected ? beside.querySelector('button') : this.closest('main');
+    next?.focus();
   }
 }
 

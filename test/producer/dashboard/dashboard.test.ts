@@ -151,6 +151,7 @@ describe('the dashboard, in Chromium', () => {
     await press(`Remove job ${newest.id}`);
     await page.waitForSelector(`[data-job="${newest.id}"]`, { state: 'detached' });
     assert.match(await page.innerText('[role=status]'), /removed/);
+    await page.locator('[data-job] button:focus').waitFor();
     const [other] = await Array.fromAsync(client.listFailedJobs('resolve'));
     assert.ok(other !== undefined);
     await press(`Retry job ${other.id}`);
@@ -224,6 +225,7 @@ describe('the dashboard, in Chromium', () => {
     await page.getByLabel('Token').fill(admin);
     await page.keyboard.press('Enter');
     await page.waitForSelector('dray-overview[data-shown]');
+    await page.locator('main:focus').waitFor();
     await page.reload();
     await page.waitForSelector('dray-overview[data-shown]');
     await page.getByRole('link', { name: 'Failed', exact: true }).click();
