@@ -35,8 +35,8 @@ const stateColors: Record<string, Color> = {
   ready: 'green',
   lost: 'red',
 };
-/** Columns below which the rates of pulls are left out: their references say more. */
-const narrow = 90;
+/** Characters of a last column of text that there is to be room for. */
+const leastText = 30;
 /** Rows that nodes get at least, their heading with them, where there are so many. */
 const leastNodes = 4;
 
@@ -48,19 +48,23 @@ export function topFrame(view: FleetView, options: TopOptions): string[] {
     head.push(paint(clip(printable(problem), options.width), 'red', options));
   // Nothing has been seen yet.
   if (view.queues.length === 0) return head.slice(0, height);
-  const queues = ['', ...table(queueHeadings, view.queues.map(queueCells), options)];
+  const queues = [
+    '',
+    ...table(queueHeadings, view.queues.map(queueCells), options, ['DELAYED', 'OLDEST', 'FAILED']),
+  ];
   const foot = keys === undefined ? [] : [paint(clip(keys, options.width), 'gray', options)];
   const room = Math.max(0, height - head.length - queues.length - foot.length);
-  const without = options.width < narrow ? pullHeadings.indexOf('RATE') : -1;
   const pulls = table(
-    pullHeadings.filter((_, i) => i !== without),
-    view.pulls.map((pull) => pullCells(pull, options).filter((_, i) => i !== without)),
+    pullHeadings,
+    view.pulls.map((pull) => pullCells(pull, options)),
     options,
+    ['RATE', 'BYTES', 'AGE', 'NODES'],
   );
   const nodes = table(
     nodeHeadings,
     view.nodes.map((node) => nodeCells(node, options.now)),
     options,
+    ['UNPACKING', 'CONTAINERS', 'IMAGES', 'FREE', 'SEEN'],
   );
   const forNodes = Math.min(nodes.length + 1, Math.max(leastNodes, room - pulls.length - 1));
   const body = [
@@ -168,12 +172,30 @@ function nodeCells(node: FleetView['nodes'][number], now: Date): Cell[] {
   ];
 }
 
-/** Aligned rows below their headings; the last column gets what is left of the width. */
-function table(headings: string[], rows: Cell[][], options: TopOptions): string[] {
+/**
+ * Aligned rows below their headings; the last column gets what is left of the width.
+ * @param spare columns that are left out, the first of them first, where the width is not enough for all
+ */
+function table(
+  headings: string[],
+  rows: Cell[][],
+  options: TopOptions,
+  spare: readonly string[],
+): string[] {
   const cells = rows.map((row) => row.map((cell) => ({ ...cell, text: printable(cell.text) })));
-  const widths = headings.map((heading, i) =>
-    Math.max(heading.length, ...cells.map((row) => row[i]?.text.length ?? 0)),
-  );
+  const widthOf = (i: number) =>
+    Math.max(headings[i]?.length ?? 0, ...cells.map((row) => row[i]?.text.length ?? 0));
+  const last = headings.length - 1;
+  const needed =
+    headings.slice(0, last).reduce((sum, _, i) => sum + widthOf(i) + 2, 0) +
+    Math.min(widthOf(last), leastText);
+  const [first, ...others] = spare;
+  if (needed > options.width && first !== undefined) {
+    const without = headings.indexOf(first);
+    const kept = <T>(row: readonly T[]) => row.filter((_, i) => i !== without);
+    return table(kept(headings), cells.map(kept), options, others);
+  }
+  const widths = headings.map((_, i) => widthOf(i));
   const line = (row: Cell[]) => {
     let left = options.width;
     const parts: string[] = [];

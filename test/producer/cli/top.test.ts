@@ -77,6 +77,13 @@ describe('dray top', () => {
         assert.ok(plain.includes(`… and ${pulls - shown} more`), plain.join('\n'));
       }
       assert.deepEqual(topFrame(view, { ...common, color: false }), plain);
+      // What matters most is whole, where columns less do it.
+      if (width >= 60) {
+        assert.match(plain[2] ?? '', /^QUEUE .* WORKERS$/);
+        assert.ok(
+          shown === 0 || plain.some((line) => /registry\.example\/team\/app:\d+/.test(line)),
+        );
+      }
     }
   });
 
