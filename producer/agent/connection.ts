@@ -126,7 +126,7 @@ function silentSocket(socketPath: string, error: unknown): DrayError {
   const why = isDown ? 'no agent listens there' : messageOf(error);
   return new DrayError('AGENT_UNAVAILABLE', `The agent at ${socketPath} does not answer: ${why}`, {
     retryable: true,
-    hint: 'dray status shows what runs; dray up starts it.',
+    hint: 'dray status shows what runs. dray up starts the embedded fleet, dray agent the agent of another one; --node NAME asks a node elsewhere.',
     cause: error,
   });
 }

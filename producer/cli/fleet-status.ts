@@ -1,5 +1,6 @@
 import type { PartStatus } from '../embedded/status.ts';
 import type { Context } from './context.ts';
+import { countWorkers } from './count-workers.ts';
 import { formatAge, formatTable, type OutputForm, printValue } from './output.ts';
 
 /** Milliseconds for each look at a part elsewhere. */
@@ -41,7 +42,7 @@ export async function printStatus(
   return parts.every(({ healthy }) => healthy);
 }
 
-/** The Redis of a configured fleet, the nodes that registered there, and the agent of this machine if there is one. */
+/** The Redis of a configured fleet, its workers, the nodes that registered, and the agent of this machine if there is one. */
 async function remoteStatus(context: Context, now: Date): Promise<PartStatus[]> {
   const { config } = context;
   const { redactUrl, redisFailure } = await import('../../shared/queue/connection.ts');
@@ -56,6 +57,8 @@ async function remoteStatus(context: Context, now: Date): Promise<PartStatus[]> 
     const health = `PONG in ${(performance.now() - begun).toFixed(1)} ms, ${redactUrl(config.redis.url)}`;
     const { warnings } = await bounded(checkServer(queue.redis));
     parts.push({ name, state: 'running', healthy: true, health: [health, ...warnings].join('; ') });
+    const workers = await bounded(countWorkers(queue.redis, config.redis.prefix));
+    if (workers !== undefined) parts.push(workersPart(workers));
     for (const node of await bounded(listNodes(queue.redis, config.redis.prefix))) {
       const lost = node.state === 'lost';
       parts.push({
@@ -80,6 +83,16 @@ async function remoteStatus(context: Context, now: Date): Promise<PartStatus[]> 
     parts.push({ name: 'agent here', state: 'running', healthy: true, health });
   }
   return parts;
+}
+
+function workersPart(count: number): PartStatus {
+  const name = 'workers';
+  if (count > 0) {
+    const health = count === 1 ? 'one takes jobs' : `${count} take jobs`;
+    return { name, state: 'running', healthy: true, health };
+  }
+  const health = 'no pull goes on until one runs: dray worker';
+  return { name, state: 'stopped', healthy: false, health };
 }
 
 async function bounded<T>(work: Promise<T>): Promise<T> {

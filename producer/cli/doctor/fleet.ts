@@ -5,8 +5,9 @@ import type { ContentStore } from '../../../shared/content/store.ts';
 import { DrayError, messageOf } from '../../../shared/errors.ts';
 import { digestOf } from '../../../shared/image/digest.ts';
 import { connectRedis, queueError, type Redis } from '../../../shared/queue/connection.ts';
+import { countWorkers } from '../count-workers.ts';
 import { formatBytes } from '../output.ts';
-import { type Check, failed, type Outcome, ok, warning } from './check.ts';
+import { type Check, failed, type Outcome, ok, skipped, warning } from './check.ts';
 
 /** Milliseconds of skew that certificates and tokens with a short life stand. */
 const tolerableSkew = 2_000;
@@ -20,6 +21,7 @@ export function fleetChecks(config: Config): Check[] {
     { name: 'redis settings', look: () => withRedis(config, redisSettings) },
     { name: 'redis memory', look: () => withRedis(config, redisMemory) },
     { name: 'clock', look: () => withRedis(config, clock) },
+    { name: 'workers', look: () => withRedis(config, (redis) => workers(redis, config)) },
     { name: 'store', look: () => withStore(config, storeKeeps) },
     ...(config.store.kind === 's3'
       ? [{ name: 'store conditions', look: () => storeConditions(config) }]
@@ -55,16 +57,24 @@ async function redisAnswers(redis: Redis): Promise<Outcome> {
 async function redisSettings(redis: Redis): Promise<Outcome> {
   const { maxmemory_policy: policy = '' } = await infoOf(redis, 'memory');
   const persistence = await infoOf(redis, 'persistence');
-  if (policy !== 'noeviction') {
+  const wrong = [
+    ...(policy === 'noeviction'
+      ? []
+      : [
+          {
+            found: `maxmemory-policy is ${policy}: Redis drops jobs when its memory is short`,
+            setting: 'maxmemory-policy noeviction',
+          },
+        ]),
+    ...(persistence.aof_enabled === '1'
+      ? []
+      : [{ found: 'appendonly is no: accepted pulls die with Redis', setting: 'appendonly yes' }]),
+  ];
+  if (wrong.length > 0) {
+    const commands = wrong.map(({ setting }) => `redis-cli config set ${setting}`);
     return failed(
-      `maxmemory-policy is ${policy}: Redis drops jobs when its memory is short`,
-      'Set it: redis-cli config set maxmemory-policy noeviction; and in redis.conf.',
-    );
-  }
-  if (persistence.aof_enabled !== '1') {
-    return failed(
-      'appendonly is no: accepted pulls die with Redis',
-      'Set it: redis-cli config set appendonly yes; and in redis.conf.',
+      wrong.map(({ found }) => found).join('; '),
+      `Set it: ${commands.join('; ')}; and in redis.conf.`,
     );
   }
   if (persistence.aof_last_write_status !== 'ok') {
@@ -93,6 +103,13 @@ async function clock(redis: Redis): Promise<Outcome> {
     found,
     'Synchronize both clocks (chrony, systemd-timesyncd): ages and times are wrong.',
   );
+}
+
+async function workers(redis: Redis, { redis: { prefix } }: Config): Promise<Outcome> {
+  const count = await countWorkers(redis, prefix);
+  if (count === undefined) return skipped('this user of Redis may not list who is connected');
+  if (count > 0) return ok(count === 1 ? 'one takes jobs' : `${count} take jobs`);
+  return warning('none takes jobs: no pull goes on', 'Start one, on any machine: dray worker');
 }
 
 async function infoOf(redis: Redis, section: string): Promise<Record<string, string>> {

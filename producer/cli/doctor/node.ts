@@ -18,6 +18,8 @@ const plugins = ['bridge', 'host-local', 'portmap', 'loopback'];
 /** statfs(2): file systems that can't hold the upper layer of an overlay, or lose it. */
 const unfit: Record<number, string> = { 2035054128: 'overlay', 26985: 'NFS', 19780: 'FAT' };
 const leastFree = 5 * 1024 ** 3;
+/** Bytes below which hardly any image can be unpacked. */
+const noRoom = 256 * 1024 ** 2;
 
 /** What a node has to have to unpack images and run containers. */
 export function nodeChecks(config: Config): Check[] {
@@ -31,6 +33,7 @@ export function nodeChecks(config: Config): Check[] {
     { name: 'runc', look: runc },
     { name: 'conmon', look: conmon },
     { name: 'CNI plugins', look: () => cni(network.plugins) },
+    { name: 'iptables', look: iptables },
     { name: 'disk', look: () => disk(root) },
   ];
 }
@@ -136,6 +139,15 @@ async function cni(folders: readonly string[]): Promise<Outcome> {
   );
 }
 
+async function iptables(): Promise<Outcome> {
+  const output = await versionOf('iptables');
+  if (output !== undefined) return ok(firstLine(output));
+  return warning(
+    'iptables is not installed',
+    'Containers on a bridge (--net bridge) and their ports need it: apt-get install iptables',
+  );
+}
+
 async function disk(root: string): Promise<Outcome> {
   const { place, stats } = await nearest(root);
   const { type, bavail, blocks, bsize, files, ffree } = stats;
@@ -152,10 +164,8 @@ async function disk(root: string): Promise<Outcome> {
     return warning(`${ffree} of ${files} inodes free at ${place}`, 'Remove images and containers.');
   }
   if (free > leastFree && bavail > blocks * 0.1) return ok(found);
-  return warning(
-    found,
-    'Remove images and containers that nobody needs, or give it a larger disk.',
-  );
+  const hint = 'Remove images and containers that nobody needs, or give it a larger disk.';
+  return free < noRoom ? failed(`${found}: too little for an image`, hint) : warning(found, hint);
 }
 
 /** The folder, or the one above it that is there. */

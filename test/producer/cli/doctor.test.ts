@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
-import { dray } from './dray.ts';
+import { dray, launcher } from './dray.ts';
 
 interface Result {
   name: string;
@@ -48,6 +48,12 @@ describe('dray doctor', () => {
     }
     assert.equal(of('node')?.state, 'skipped');
     assert.equal(code, 0);
+    // Only that nobody works there yet.
+    assert.equal(of('workers')?.state, 'warning');
+    assert.match(of('workers')?.hint ?? '', /dray worker/);
+    const status = await dray(['status'], { env });
+    assert.equal(status.code, 1);
+    assert.match(status.stdout, /^workers +stopped .*dray worker/m);
     // What it put into the store is gone again.
     const left = await readdir(path.join(folder, 'content'), { recursive: true });
     assert.deepEqual(
@@ -67,6 +73,13 @@ describe('dray doctor', () => {
       const { code, of } = await examine([]);
       assert.equal(code, 1);
       assert.equal(of('redis settings')?.state, 'failed');
+      assert.ok(of('redis settings')?.found.includes(setting));
+      assert.ok(of('redis settings')?.hint?.includes(`config set ${setting} ${right}`));
+      await redis.call('CONFIG', 'SET', setting, right);
+    }
+    for (const [setting, wrong] of cases) await redis.call('CONFIG', 'SET', setting, wrong);
+    const { of } = await examine([]);
+    for (const [setting, , right] of cases) {
       assert.ok(of('redis settings')?.found.includes(setting));
       assert.ok(of('redis settings')?.hint?.includes(`config set ${setting} ${right}`));
       await redis.call('CONFIG', 'SET', setting, right);
@@ -105,6 +118,28 @@ describe('dray doctor', () => {
     assert.equal(shared('kernel'), undefined);
   });
 
+  test('a disk without room and a missing runc are said, with what mends it', async (t) => {
+    if (process.getuid?.() !== 0) return t.skip('mounts need root');
+    const root = path.join(folder, 'full');
+    const script = [
+      'mount -t tmpfs -o size=64m tmpfs "$0" && mount --bind /dev/null "$(command -v runc)"',
+      'exec "$1" doctor --node -o json',
+    ];
+    await mkdir(root);
+    // In a mount namespace of its own, which ends with it.
+    const { code, stdout } = await dray(
+      ['--mount', 'sh', '-ec', script.join('\n'), root, launcher],
+      { program: 'unshare', env: { ...env, DRAY_AGENT_ROOT: root } },
+    );
+    assert.equal(code, 1);
+    const results = JSON.parse(stdout) as Result[];
+    const of = (name: string) => results.find((each) => each.name === name);
+    assert.match(of('disk')?.found ?? '', /64\.0 MiB free at .*full: too little for an image/);
+    assert.equal(of('disk')?.state, 'failed');
+    assert.equal(of('runc')?.state, 'failed');
+    assert.equal(of('runc')?.hint, 'apt-get install runc');
+  });
+
   test('people get a line each, and what to do below it', async () => {
     const { stdout, code } = await dray(['doctor'], {
       env: { ...env, REDIS_URL: 'redis://127.0.0.1:1' },
@@ -112,6 +147,6 @@ describe('dray doctor', () => {
     assert.equal(code, 1);
     assert.match(stdout, /^failed {3}redis +Redis at .*\n +→ Check that Redis runs there/m);
     assert.match(stdout, /^ok {7}store /m);
-    assert.match(stdout, /\n4 failed/);
+    assert.match(stdout, /\n5 failed/);
   });
 });
