@@ -23,6 +23,7 @@ needed=(
   redis-cli=redis-tools
   runc=runc
   conmon=conmon
+  catatonit=catatonit
   /usr/lib/cni/bridge=containernetworking-plugins
   iptables=iptables
   igzip=isal

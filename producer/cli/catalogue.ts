@@ -192,6 +192,11 @@ export const catalogue: readonly CatalogueGroup[] = [
       },
       { name: 'ps', summary: 'list containers', load: () => import('./commands/ps.ts') },
       {
+        name: 'port',
+        summary: 'print which ports of the node lead to a container',
+        load: () => import('./commands/port.ts'),
+      },
+      {
         name: 'logs',
         summary: 'print what a container wrote',
         load: () => import('./commands/logs.ts'),

@@ -33,10 +33,11 @@ function commandOf({ args }: ContainerStatus, width: number): string {
 }
 
 function statusOf(container: ContainerStatus, now: Date): string {
-  const { state, exitCode, startedAt, finishedAt, health } = container;
+  const { state, exitCode, startedAt, killAt, finishedAt, health } = container;
   if (state === 'running' && startedAt !== undefined) {
+    const stopping = killAt === undefined ? '' : ' (stopping)';
     const checked = health === undefined ? '' : ` (health: ${health.state})`;
-    return `running ${ageOf(new Date(startedAt), now)}${checked}`;
+    return `running ${ageOf(new Date(startedAt), now)}${stopping}${checked}`;
   }
   if (state === 'exited' && finishedAt !== undefined) {
     return `exited (${exitCode ?? '?'}) ${formatAge(new Date(finishedAt), now)}`;

@@ -6,15 +6,20 @@ import { openContext } from './context.ts';
 /**
  * Does the same to several containers, one after the other. One that fails keeps none of the others from
  * their turn; what failed is said at the end.
+ * @param work gets the agent, and what finds it again where it was replaced
  */
 export async function eachContainer(
   command: Command,
   ids: readonly string[],
-  work: (client: AgentClient, id: string) => Promise<void>,
+  work: (client: AgentClient, id: string, connect: () => Promise<AgentClient>) => Promise<void>,
 ): Promise<void> {
-  const client = await (await openContext(command)).agent();
+  const context = await openContext(command);
+  const connect = () => context.agent();
+  const client = await connect();
   const failures: unknown[] = [];
-  for (const id of ids) await work(client, id).catch((error: unknown) => failures.push(error));
+  for (const id of ids) {
+    await work(client, id, connect).catch((error: unknown) => failures.push(error));
+  }
   const last = failures.pop();
   for (const failure of failures) process.stderr.write(`${messageOf(failure)}\n`);
   if (last !== undefined) throw last;

@@ -89,6 +89,8 @@ export type Container = {
   health?: ContainerHealth;
   createdAt: string;
   startedAt?: string;
+  /** It was asked to stop, and is killed then, unless it has ended */
+  killAt?: string;
   finishedAt?: string;
   /** Of its first process, on the node */
   pid?: number;
@@ -628,14 +630,18 @@ export type RunOptions = {
     size?: number;
     mode?: number;
     exec?: boolean;
+    uid?: number;
+    gid?: number;
   })[];
   network?: 'host' | 'none' | 'bridge';
   ports?: {
     hostIP?: string;
-    hostPort: number;
+    hostPort?: number;
     containerPort: number;
     protocol: 'tcp' | 'udp' | 'sctp';
   }[];
+  expose?: string[];
+  publishAll?: boolean;
   hostname?: string;
   hosts?: string[];
   dns?: string[];
@@ -681,6 +687,7 @@ export type RunOptions = {
     name: 'no' | 'on-failure' | 'always';
     maxRetries?: number;
   };
+  init?: boolean;
   stopSignal?: string;
   stopTimeout?: number;
   healthcheck?: {

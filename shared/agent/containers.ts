@@ -63,6 +63,8 @@ export interface ContainerStatus {
   health?: HealthStatus;
   createdAt: string;
   startedAt?: string;
+  /** Somebody asked it to stop: when it is killed, unless it has ended by then. */
+  killAt?: string;
   finishedAt?: string;
   /** Of its first process, on the node. */
   pid?: number;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { networkModes } from './run-options.ts';
+import { exposedPort, networkModes } from './run-options.ts';
 
 const maxText = 4096;
 export const path = z.string().min(1).max(maxText);
@@ -18,6 +18,8 @@ const pairs = z
   .refine((value) => Object.keys(value).length <= 1000, 'too many')
   .optional();
 const port = int(1, 65_535);
+/** Of a user or group. */
+const id = int(0, 2 ** 32 - 2);
 
 export const terminalSize = z.strictObject({ columns: int(0, 65_535), rows: int(0, 65_535) });
 
@@ -31,6 +33,8 @@ const mount = z.discriminatedUnion('type', [
     size: int(1).optional(),
     mode: int(0, 0o7777).optional(),
     exec: z.boolean().optional(),
+    uid: id.optional(),
+    gid: id.optional(),
   }),
 ]);
 
@@ -57,11 +61,13 @@ export const runOptions = z.strictObject({
   ports: few(
     z.strictObject({
       hostIP: z.union([z.ipv4(), z.ipv6()]).optional(),
-      hostPort: port,
+      hostPort: port.optional(),
       containerPort: port,
       protocol: z.enum(['tcp', 'udp', 'sctp']),
     }),
   ),
+  expose: few(z.string().regex(exposedPort)),
+  publishAll: z.boolean().optional(),
   hostname: z.string().max(64).optional(),
   hosts: few(name),
   dns: few(z.union([z.ipv4(), z.ipv6()])),
@@ -97,6 +103,7 @@ export const runOptions = z.strictObject({
       maxRetries: int(1, 1_000_000_000).optional(),
     })
     .optional(),
+  init: z.boolean().optional(),
   stopSignal: z.string().min(1).max(32).optional(),
   stopTimeout: int(0, 86_400).optional(),
   healthcheck: z

@@ -31,6 +31,9 @@ export interface TmpfsMountRequest {
   mode?: number;
   /** Whether programs in it may be executed; default: not. */
   exec?: boolean;
+  /** The owner of its root; default: root. */
+  uid?: number;
+  gid?: number;
 }
 
 /**
@@ -47,6 +50,15 @@ export interface PortMapping {
   hostPort: number;
   containerPort: number;
   protocol: 'tcp' | 'udp' | 'sctp';
+}
+
+/** The form of a port that an image exposes: `80`, `80/tcp` or `8000-8010/udp`. */
+export const exposedPort = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp|sctp))?$/;
+
+/** A port of a container that is to be reached by one of the node. */
+export interface PortRequest extends Omit<PortMapping, 'hostPort'> {
+  /** Default: one that is free, chosen when it starts; the one of its last run where that is free. */
+  hostPort?: number;
 }
 
 export interface ResourceLimits {
@@ -134,7 +146,11 @@ export interface RunOptions {
   mounts?: MountRequest[];
   /** Default: what the agent's configuration says. */
   network?: NetworkMode;
-  ports?: PortMapping[];
+  ports?: PortRequest[];
+  /** `80/tcp` or `8000-8010/udp`: of interest, beside those of the image. */
+  expose?: string[];
+  /** Lets a free port of the node lead to each that image and `expose` name, where `ports` does not have it. */
+  publishAll?: boolean;
   hostname?: string;
   /** `NAME:ADDRESS` for /etc/hosts. */
   hosts?: string[];
@@ -164,6 +180,8 @@ export interface RunOptions {
   sysctls?: Record<string, string>;
   oomScoreAdj?: number;
   restart?: RestartPolicy;
+  /** Its first process is a small init of the node's, which passes signals on and reaps what its command leaves behind. */
+  init?: boolean;
   /** A name or number, instead of the image's. */
   stopSignal?: string;
   /** Seconds between the stop signal and SIGKILL; default 10. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, type TestContext, test } from 'node:test';
@@ -26,6 +26,8 @@ describe('what people are used to from docker', { concurrency: false }, () => {
   });
   after(async () => {
     if (!canRun) return;
+    const left = await ids();
+    if (left.length > 0) await cli.dray('rm', '-f', ...left);
     await fleet[Symbol.asyncDispose]();
   });
   const requireAll = (t: TestContext) =>
@@ -86,6 +88,123 @@ describe('what people are used to from docker', { concurrency: false }, () => {
     }
     const enough = ['--ulimit', 'nofile=64', image, 'sh', '-c', 'ulimit -n'];
     assert.equal((await cli.dray('run', '--rm', ...enough)).stdout, '64\n');
+  });
+
+  test('run --cidfile writes the id to a new file, which goes where no container is left', async (t) => {
+    if (!requireAll(t)) return;
+    const file = path.join(cli.state, 'cid');
+    const run = (...args: string[]) => cli.tryDray('run', '--cidfile', file, ...args);
+    await run('-d', '--name', 'first', image, 'sleep', '1000');
+    assert.equal(await readFile(file, 'utf8'), 'first');
+    const again = await run('-d', '--name', 'second', image, 'sleep', '1000');
+    assert.deepEqual([again.exitCode, await ids()], [125, ['first']]);
+    assert.match(again.stderr, /--cidfile: .*cid is there already/);
+    await rm(file);
+    assert.equal((await run('--rm', image, 'not-there')).exitCode, 127);
+    await assert.rejects(readFile(file), { code: 'ENOENT' });
+    assert.equal((await run('--name', 'second', image, 'not-there')).exitCode, 127);
+    assert.equal(await readFile(file, 'utf8'), 'second');
+    await rm(file);
+    await cli.dray('create', '--cidfile', file, image);
+    await cli.dray('rm', '-f', 'first', 'second', await readFile(file, 'utf8'));
+  });
+
+  test('run --init: it passes signals on and reaps; the exit codes are those without it', async (t) => {
+    if (!requireAll(t) || !requireTool(t, 'catatonit')) return;
+    // Its child becomes an orphan, and then a zombie that nobody but an init waits for.
+    const orphan = '(sleep 0.1 &); exec sleep 1000';
+    await cli.dray(
+      'run',
+      '-d',
+      '--init',
+      '--read-only',
+      '--name',
+      'init',
+      image,
+      'sh',
+      '-c',
+      orphan,
+    );
+    const inside = async () => (await cli.dray('exec', 'init', 'ps', '-o', 'args')).stdout;
+    assert.match(await inside(), /^\/sbin\/dray-init -- sh -c/m);
+    await until(
+      'that the orphan is reaped',
+      async () => !/^sleep 0\.1$|\[sleep\]/m.test(await inside()),
+    );
+    assert.match((await cli.dray('ps')).stdout, /^init .* sh -c \(sleep 0\.1/m);
+    await cli.dray('stop', '-t', '1000', 'init');
+    assert.equal((await cli.dray('wait', 'init')).stdout, '143\n');
+    await cli.dray('rm', 'init');
+    for (const [command, code] of [
+      ['not-there', 127],
+      ['/etc/passwd', 126],
+    ] as const) {
+      const refused = await cli.tryDray('run', '--rm', '--init', image, command);
+      assert.equal(refused.exitCode, code, refused.stderr);
+    }
+  });
+
+  test('run --tmpfs with an owner and a mode', async (t) => {
+    if (!requireAll(t)) return;
+    const mount = ['--tmpfs', '/own:uid=1000,gid=1001,mode=750,size=1m', '-u', 'alice'];
+    const script = 'stat -c "%u %g %a" /own; touch /own/file && df -k /own | tail -1';
+    const { stdout } = await cli.dray('run', '--rm', ...mount, image, 'sh', '-c', script);
+    assert.match(stdout, /^1000 1001 750\ntmpfs +1024 /);
+  });
+
+  test('ps finds by --filter, -n and -l; docker templates are refused with what does the same', async (t) => {
+    if (!requireAll(t)) return;
+    const named = (name: string, ...args: string[]) =>
+      cli.dray('run', '-d', '--name', name, ...args);
+    await named('web-1', '-l', 'app=web', '-l', 'tier=front', image, 'sleep', '1000');
+    await named('web-2', '-l', 'app=web', image, 'sleep', '1000');
+    await cli.tryDray('run', '--name', 'job', '-l', 'app=job', image, 'sh', '-c', 'exit 3');
+    const found = async (...args: string[]) =>
+      (await cli.dray('ps', '-q', ...args)).stdout.split('\n').filter(Boolean);
+    const filter = (...texts: string[]) => found(...texts.flatMap((text) => ['-f', text]));
+    assert.deepEqual(await filter('label=app=web'), ['web-1', 'web-2']);
+    assert.deepEqual(await filter('label=app=web', 'label=tier'), ['web-1']);
+    assert.deepEqual(await filter('name=^web', 'name=job'), ['web-1', 'web-2']);
+    assert.deepEqual(await filter('id=web-2', `ancestor=${image}`), ['web-2']);
+    assert.deepEqual(await filter('status=exited', 'status=created'), ['job']);
+    assert.deepEqual([await filter('exited=3'), await filter('exited=0')], [['job'], []]);
+    assert.deepEqual(await filter('health=none', 'network=bridge'), []);
+    assert.deepEqual([await found('-n', '2'), await found('-l')], [['web-2', 'job'], ['job']]);
+    const wrong = await cli.tryDray('ps', '-f', 'status=dead');
+    assert.deepEqual([wrong.exitCode, wrong.stdout], [2, '']);
+    assert.match(wrong.stderr, /no status "dead"\n {2}hint: Choose one of .*exited/);
+    const template = await cli.tryDray('inspect', '-f', '{{.State.Status}} {{.Name}}', 'job');
+    assert.equal(template.exitCode, 2);
+    assert.match(template.stderr, /hint: dray inspect ID \| jq -r '\.\[\] \| \.id, \.state'/);
+    await cli.dray('rm', '-f', 'web-1', 'web-2', 'job');
+  });
+
+  test('stop goes on with the next agent when its own dies, and asks once', async (t) => {
+    if (!requireAll(t)) return;
+    const line =
+      'trap "echo asked" TERM; echo ready; until [ -e /end ]; do sleep 0.05; done; exit 5';
+    await cli.dray('run', '-d', '--name', 'slow', image, 'sh', '-c', line);
+    const logged = async () => (await cli.dray('logs', 'slow')).stdout;
+    await until('that it is ready', async () => (await logged()) === 'ready\n');
+    const child = spawn(launcher, ['stop', '-t', '1000', 'slow'], { env: cli.env });
+    let said = '';
+    child.stderr.on('data', (bytes) => {
+      said += String(bytes);
+    });
+    const [stdout, closed] = [text(child.stdout), once(child, 'close')];
+    await until('that it was asked', async () => (await logged()) === 'ready\nasked\n');
+    assert.match((await cli.dray('ps')).stdout, /^slow .* \(stopping\) /m);
+    process.kill(
+      Number(await readFile(path.join(cli.state, 'run', 'agent.ready'), 'utf8')),
+      'SIGKILL',
+    );
+    await until('a word of it', () => /The agent went away/.test(said));
+    await cli.dray('exec', 'slow', 'touch', '/end');
+    await closed;
+    assert.deepEqual([child.exitCode, await stdout], [0, 'slow\n'], said);
+    assert.equal(await logged(), 'ready\nasked\n');
+    assert.match((await cli.dray('ps', '-a')).stdout, /^slow .* exited \(5\)/m);
+    await cli.dray('rm', 'slow');
   });
 
   test('run --pull never takes what is there, and asks no registry for what is not', async (t) => {

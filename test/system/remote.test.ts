@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, type TestContext, test } from 'node:test';
@@ -20,7 +20,8 @@ import { counting, followCounting } from './counting.ts';
 const launcher = path.resolve(import.meta.dirname, '../../producer/cli/dray');
 const canRun = process.getuid?.() === 0;
 const requireAll = (t: TestContext) =>
-  requireRoot(t) && requireTool(t, 'runc', 'conmon', 'busybox', 'redis-server', 'openssl');
+  requireRoot(t) &&
+  requireTool(t, 'runc', 'conmon', 'catatonit', 'busybox', 'redis-server', 'openssl');
 
 interface Ended {
   code: number | null;
@@ -104,10 +105,15 @@ describe('containers on other nodes', { concurrency: false }, () => {
   test('dray run --node pulls there and runs there: streams and exit code', async (t) => {
     if (!requireAll(t)) return;
     for (const node of ['node-a', 'node-b']) {
-      const script = 'cat; echo err >&2; hostname; exit 3';
-      const run = ['run', '--rm', '-i', '--hostname', `on-${node}`, '--net', 'none'];
+      const script =
+        'cat; echo err >&2; hostname; tr "\\0" " " </proc/1/cmdline | cut -c-18; exit 3';
+      const run = ['run', '--rm', '-i', '--init', '--hostname', `on-${node}`, '--net', 'none'];
       const ended = await dray([...run, '--node', node, image, 'sh', '-c', script], {}, 'hello\n');
-      assert.deepEqual([ended.code, ended.stdout], [3, `hello\non-${node}\n`], ended.stderr);
+      assert.deepEqual(
+        [ended.code, ended.stdout],
+        [3, `hello\non-${node}\n/sbin/dray-init --\n`],
+        ended.stderr,
+      );
       assert.match(ended.stderr, /^err$/m);
     }
   });
@@ -116,12 +122,15 @@ describe('containers on other nodes', { concurrency: false }, () => {
     if (!requireAll(t)) return;
     const on = (node: string, ...args: string[]) =>
       dray([args[0] ?? '', '--node', node, ...args.slice(1)]);
+    const cidFile = path.join(fleet.folder, 'cid');
     const started = await on(
       'node-a',
       'run',
       '-d',
       '--name',
       'far',
+      '--cidfile',
+      cidFile,
       '-v',
       'far-data:/data',
       image,
@@ -130,7 +139,9 @@ describe('containers on other nodes', { concurrency: false }, () => {
       'echo here; sleep 1000',
     );
     assert.deepEqual([started.code, started.stdout], [0, 'far\n'], started.stderr);
+    assert.equal(await readFile(cidFile, 'utf8'), 'far');
     assert.match((await on('node-a', 'ps')).stdout, /^far /m);
+    assert.equal((await on('node-a', 'ps', '-q', '-f', 'name=^fa')).stdout, 'far\n');
     assert.doesNotMatch((await on('node-b', 'ps', '-a')).stdout, /far/);
     let logs = '';
     for (const end = Date.now() + 60_000; logs === '' && Date.now() < end; ) {

@@ -64,6 +64,9 @@ export const container = z
     health: health.optional(),
     createdAt: time,
     startedAt: time.optional(),
+    killAt: time.optional().meta({
+      description: 'It was asked to stop, and is killed then, unless it has ended',
+    }),
     finishedAt: time.optional(),
     pid: count.optional().meta({ description: 'Of its first process, on the node' }),
     exitCode: exitCode.optional().meta({

@@ -3,6 +3,7 @@ import { addRunFlags, containerCommand, type RunFlags } from '../run/flags.ts';
 
 interface Options extends RunFlags {
   name?: string;
+  cidfile?: string;
   pull: string;
   platform?: string;
   rm?: boolean;

@@ -14,14 +14,16 @@ export function register(program: Command): void {
       '\nExamples:\n  dray stop web\n  dray stop -t 60 db\n  dray stop $(dray ps -q)',
     )
     .action(async (ids: string[], options: { time?: string }, command: Command) => {
-      const [{ eachContainer }, { parseWhole }] = await Promise.all([
+      const [{ eachContainer }, { parseWhole }, { stopContainer }] = await Promise.all([
         import('../each-container.ts'),
         import('../run/quantities.ts'),
+        import('../stop.ts'),
       ]);
       const { time } = options;
       const seconds = time === undefined ? undefined : parseWhole('--time', time, { most: 86_400 });
-      await eachContainer(command, ids, async (client, id) => {
-        await client.containers.stop(id, seconds === undefined ? {} : { timeout: seconds * 1000 });
+      await eachContainer(command, ids, async (_, id, connect) => {
+        const timeout = seconds === undefined ? {} : { timeout: seconds * 1000 };
+        await stopContainer(id, { connect, ...timeout });
         process.stdout.write(`${id}\n`);
       });
     });

@@ -11,9 +11,15 @@ export function register(program: Command): void {
       '\nExamples:\n  dray wait job\n  dray run -d --id job IMAGE make && dray wait job',
     )
     .action(async (ids: string[], _options: object, command: Command) => {
-      const { eachContainer } = await import('../each-container.ts');
-      await eachContainer(command, ids, async (client, id) => {
-        const { exitCode } = await client.containers.wait(id);
+      const [{ eachContainer }, { outlastAgent }] = await Promise.all([
+        import('../each-container.ts'),
+        import('../outlast-agent.ts'),
+      ]);
+      const say = (message: string) => process.stderr.write(`${message}\n`);
+      await eachContainer(command, ids, async (_, id, connect) => {
+        const { exitCode } = await outlastAgent({ connect, say }, id, ({ containers }) =>
+          containers.wait(id),
+        );
         process.stdout.write(`${exitCode}\n`);
       });
     });

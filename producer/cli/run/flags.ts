@@ -12,6 +12,7 @@ export interface RunFlags {
   label?: string[];
   interactive?: boolean;
   tty?: boolean;
+  init?: boolean;
   restart: string;
   stopSignal?: string;
   stopTimeout?: string;
@@ -22,6 +23,8 @@ export interface RunFlags {
   shmSize?: string;
   network?: string;
   publish?: string[];
+  publishAll?: boolean;
+  expose?: string[];
   hostname?: string;
   addHost?: string[];
   dns?: string[];
@@ -59,6 +62,7 @@ export function containerCommand(command: Command): Command {
     .option('--id, --name <id>', "the container's id (default: twelve random digits)")
     .addOption(pullPolicyOption('missing', '; never: fail where the image is not there'))
     .option('--platform <os/arch>', "of an index (default: this machine's)")
+    .option('--cidfile <file>', 'write its id to a new file')
     .option('--rm', 'remove the container once it has ended');
 }
 
@@ -74,6 +78,7 @@ export function addRunFlags(command: Command): Command {
     .option('--group-add <group>', 'a further group, by name or number', collect)
     .option('-i, --interactive', 'keep standard input open, and pass it on')
     .option('-t, --tty', 'its standard streams are a terminal')
+    .option('--init', 'a small init as its first process, which passes signals on and reaps')
     .option('-l, --label <KEY=VALUE>', "over the image's own labels", collect)
     .option(
       '--restart <policy>',
@@ -89,7 +94,7 @@ export function addRunFlags(command: Command): Command {
       'type=bind|volume|tmpfs,source=…,target=… and readonly, tmpfs-size=…, tmpfs-mode=…',
       collect,
     )
-    .option('--tmpfs <TARGET[:OPTIONS]>', 'in memory: size=…,mode=…,ro,exec', collect)
+    .option('--tmpfs <TARGET[:OPTIONS]>', 'in memory: size=…,mode=…,uid=…,gid=…,ro,exec', collect)
     .option('--read-only', 'let the root file system not be written')
     .option('--shm-size <size>', 'of /dev/shm (default: 64m)')
     .optionsGroup('Network:')
@@ -97,7 +102,13 @@ export function addRunFlags(command: Command): Command {
       '--net, --network <network>',
       "bridge: an address on the node's bridge; host: the node's network; none: only loopback (default: the agent's)",
     )
-    .option('-p, --publish <[[IP:]HOST:]PORT>', 'let a port of the node lead here', collect)
+    .option(
+      '-p, --publish <[[IP:]HOST:]PORT>',
+      'let a port of the node lead here; PORT alone: one that is free, see dray port',
+      collect,
+    )
+    .option('-P, --publish-all', 'the same for every port that the image exposes')
+    .option('--expose <port>', 'a port that is of interest: 80, 53/udp', collect)
     .option('--hostname <name>', "the container's host name")
     .option('--add-host <NAME:ADDRESS>', 'a line for /etc/hosts', collect)
     .option('--dns <address>', "a name server, instead of the node's", collect)

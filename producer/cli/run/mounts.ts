@@ -6,7 +6,7 @@ import type {
   VolumeMountRequest,
 } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
-import { parseBytes } from './quantities.ts';
+import { parseBytes, parseWhole } from './quantities.ts';
 
 const mountHint =
   'Write --mount type=bind,source=/on/the/node,target=/in/the/container[,readonly], type=volume[,source=NAME],target=/path or type=tmpfs,target=/path[,tmpfs-size=64m].';
@@ -61,6 +61,9 @@ export function parseMount(text: string): MountRequest {
   return { type, target, ...readonly, ...tmpfsOf('tmpfs-size of --mount', size, mode) };
 }
 
+/** The largest id of a user or group. */
+const mostID = 2 ** 32 - 2;
+
 /** Modes that people write for docker, and that ask for nothing here: labels of SELinux, and macOS. */
 const needless = new Set(['z', 'Z', 'cached', 'consistent', 'delegated']);
 
@@ -91,12 +94,12 @@ export function parseVolume(text: string): BindMountRequest | VolumeMountRequest
   return { type: 'volume', source, target, ...readonly };
 }
 
-/** Parses `--tmpfs`: `TARGET[:size=…,mode=…,ro,exec]`. @throws USAGE */
+/** Parses `--tmpfs`: `TARGET[:size=…,mode=…,uid=…,gid=…,ro,exec]`. @throws USAGE */
 export function parseTmpfs(text: string): TmpfsMountRequest {
   const [target = '', rest = ''] = text.split(/:(.*)/s);
   const refuse = (why: string): never => {
     throw new DrayError('USAGE', `--tmpfs "${text}" ${why}`, {
-      hint: 'Write --tmpfs /path[:size=64m,mode=1777,ro,exec].',
+      hint: 'Write --tmpfs /path[:size=64m,mode=1777,uid=1000,gid=1000,ro,exec].',
     });
   };
   if (!target.startsWith('/')) refuse('needs an absolute path');
@@ -104,16 +107,25 @@ export function parseTmpfs(text: string): TmpfsMountRequest {
   const values = new Map<string, string>();
   for (const part of rest.split(',').filter((option) => option !== '')) {
     const [name = '', value] = part.split('=');
-    if (value !== undefined && ['size', 'mode'].includes(name)) values.set(name, value);
+    if (value !== undefined && ['size', 'mode', 'uid', 'gid'].includes(name))
+      values.set(name, value);
     // What a tmpfs has here anyway, as people write it for docker.
     else if (['ro', 'rw', 'exec', 'noexec', 'nosuid', 'nodev'].includes(part)) flags.add(part);
     else refuse(`has an unknown part "${part}"`);
   }
   const mode = values.get('mode');
   if (mode !== undefined && !/^[0-7]{1,4}$/.test(mode)) refuse('has a mode that is not octal');
+  const owner = (name: 'uid' | 'gid') => {
+    const id = values.get(name);
+    return id === undefined
+      ? {}
+      : { [name]: parseWhole(`${name} of --tmpfs`, id, { most: mostID }) };
+  };
   return {
     type: 'tmpfs',
     target,
+    ...owner('uid'),
+    ...owner('gid'),
     ...(flags.has('ro') ? { readonly: true } : {}),
     ...(flags.has('exec') ? { exec: true } : {}),
     ...tmpfsOf('size of --tmpfs', values.get('size'), mode),

@@ -5,7 +5,7 @@ import type { RunFlags } from './flags.ts';
 import { healthcheckOf } from './health.ts';
 import { parseRestart, parseUlimit, resourcesOf } from './limits.ts';
 import { parseMount, parseTmpfs, parseVolume } from './mounts.ts';
-import { parsePublish } from './ports.ts';
+import { parseExpose, parsePublish } from './ports.ts';
 import { parseWhole } from './quantities.ts';
 import { parseDevice, parseSecurity, parseUserns } from './security.ts';
 
@@ -40,6 +40,7 @@ export async function runOptionsOf(
     labels: flags.label === undefined ? undefined : parsePairs('--label', flags.label),
     terminal: flags.tty,
     stdin: flags.interactive,
+    init: flags.init,
     restart: restart.name === 'no' ? undefined : restart,
     stopSignal: flags.stopSignal,
     stopTimeout:
@@ -50,6 +51,8 @@ export async function runOptionsOf(
     readOnly: flags.readOnly,
     network: flags.network === undefined ? undefined : parseNetwork(flags.network),
     ports: flags.publish?.flatMap(parsePublish),
+    expose: flags.expose?.map(parseExpose),
+    publishAll: flags.publishAll,
     hostname: flags.hostname,
     // docker takes either.
     hosts: flags.addHost?.map((entry) => entry.replace(/^([^:=]+)=/, '$1:')),

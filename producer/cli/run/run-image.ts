@@ -22,6 +22,8 @@ export interface RunRequest extends RunFlags {
   /** When the registry is asked for a tag that is there: `always`, `missing`, `if-stale=DURATION` or `never`. */
   pull: string;
   name?: string;
+  /** A file for its id. */
+  cidfile?: string;
   platform?: string;
   rm?: boolean;
   detach?: boolean;
@@ -129,6 +131,20 @@ function warn(warnings: readonly string[]): void {
 
 /** Pulls the image when the store or the node does not have it, or the policy wants the registry to be asked. */
 async function withImage<T>(
+  context: Context,
+  request: RunRequest,
+  create: CreateContainerRequest,
+  use: (agent: AgentClient, create: CreateContainerRequest) => Promise<T>,
+): Promise<T> {
+  const { cidfile: file } = request;
+  const make = () => withPull(context, request, create, use);
+  if (file === undefined) return await make();
+  // Loaded only where it is needed.
+  const { withCidFile } = await import('./cid-file.ts');
+  return await withCidFile({ file, id: create.id, connect: () => context.agent() }, make);
+}
+
+async function withPull<T>(
   context: Context,
   { reference, platform, pull: policy }: RunRequest,
   create: CreateContainerRequest,

@@ -102,6 +102,59 @@ describe('the network bridge', () => {
     await until('that', async () => (await inUse()).length + (await natRules()).length === 0);
   });
 
+  test('ports that are not named are free ones, which it keeps where it can', async () => {
+    await using agent = await startTestAgent();
+    const served = 'while :; do echo tcp | nc -l -p 80; done';
+    const wanted: RunOptions = {
+      ports: [{ containerPort: 80, protocol: 'tcp' }],
+      expose: ['80', '90-91/tcp', '53/udp'],
+      publishAll: true,
+    };
+    const names = Array.from({ length: 4 }, (_, index) => `free-${index}`);
+    const all = await Promise.all(names.map((name) => start(agent, name, served, wanted)));
+    const numbers = all.flatMap(({ network }) =>
+      network.ports.map(({ hostPort, protocol }) => `${hostPort}/${protocol}`),
+    );
+    assert.equal(new Set(numbers).size, 4 * 4);
+    const [first] = all;
+    const ports = first?.network.ports ?? [];
+    assert.deepEqual(
+      ports.map(({ containerPort, protocol }) => `${containerPort}/${protocol}`),
+      ['80/tcp', '90/tcp', '91/tcp', '53/udp'],
+    );
+    const [{ hostPort = 0 } = {}] = ports;
+    const answer = await until('an answer', () =>
+      text(connect(hostPort, '127.0.0.1')).catch(() => undefined),
+    );
+    assert.equal(answer, 'tcp\n');
+    const { containers } = agent.client;
+    const again = async () => {
+      await containers.stop('free-0', { timeout: 0 });
+      assert.deepEqual((await containers.inspect('free-0')).network.ports, []);
+      await until('that its address is free', async () => (await inUse()).length === 3);
+    };
+    await again();
+    await containers.start('free-0');
+    assert.deepEqual((await containers.inspect('free-0')).network.ports, ports);
+    await agent.kill();
+    await agent.start();
+    assert.deepEqual((await containers.inspect('free-0')).network.ports, ports);
+    await again();
+    await using other = createServer();
+    other.listen(hostPort, '0.0.0.0');
+    await once(other, 'listening');
+    await containers.start('free-0');
+    const [moved, ...kept] = (await containers.inspect('free-0')).network.ports;
+    assert.notEqual(moved?.hostPort, hostPort);
+    assert.deepEqual(kept, ports.slice(1));
+    await assert.rejects(start(agent, 'many', 'true', { expose: ['1-65535'], publishAll: true }), {
+      code: 'CONFIG_INVALID',
+      message: /more than 1000 ports/,
+    });
+    for (const name of names) await containers.remove(name, { force: true });
+    assert.deepEqual(await natRules(), []);
+  });
+
   test('addresses of containers that ended while no agent was there are freed by the next', async () => {
     await using agent = await startTestAgent();
     const { pid = 0 } = await start(agent, 'brief', 'sleep 60');

@@ -102,6 +102,24 @@ describe('a service on the bridge', () => {
     assert(!(await readFile('/proc/self/mountinfo', 'utf8')).includes(dray.state));
   });
 
+  test('run -P: dray port says where the ports that the image exposes are', async () => {
+    const ExposedPorts = { '80/tcp': {}, '53/udp': {} };
+    const { reference } = await pushShellImage(registry.host, 'exposing', { ExposedPorts });
+    await dray.dray('run', '-d', '-P', '--name', 'open', reference, 'httpd', '-f', '-h', '/etc');
+    const { stdout } = await dray.dray('port', 'open', '80');
+    const [, port = ''] = /^0\.0\.0\.0:(\d+)\n$/.exec(stdout) ?? [];
+    assert.notEqual(port, '');
+    await until('an answer', () => get(Number(port)).then(isGood, () => false));
+    const all = await dray.dray('port', 'open');
+    assert.match(all.stdout, /^53\/udp -> 0\.0\.0\.0:\d+$/m);
+    assert.match((await dray.dray('ps')).stdout, new RegExp(`\\b${port}->80/tcp`));
+    const missing = await dray.tryDray('port', 'open', '81');
+    assert.equal(missing.exitCode, 1);
+    await dray.dray('rm', '-f', 'open');
+    const none = await dray.dray('run', '--rm', '-P', image, 'true');
+    assert.match(none.stderr, /warning: The image exposes no port/);
+  });
+
   test('more memory than the limit: ended by the kernel, and told', async () => {
     const hog = ['/bin/sh', '-c', 'x=0123456789abcdef; while :; do x=$x$x; done'];
     const result = await dray.tryDray('run', '--name', 'hog', '-m', '16m', image, ...hog);
@@ -117,10 +135,10 @@ describe('a service on the bridge', () => {
   }
 });
 
-async function get(): Promise<number> {
+async function get(port = 8080): Promise<number> {
   return await new Promise((resolve, reject) => {
     const sent = request(
-      { host: '127.0.0.1', port: 8080, path: '/passwd', agent: false, timeout: 10_000 },
+      { host: '127.0.0.1', port, path: '/passwd', agent: false, timeout: 10_000 },
       (response) => {
         response.resume();
         response.once('end', () => resolve(response.statusCode ?? 0));

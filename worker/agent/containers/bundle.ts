@@ -5,6 +5,7 @@ import { dirname } from 'node:path';
 import type { IDMapping, NetworkMode, RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import { readHost } from '../runtime/host.ts';
+import { findInit, withInit } from '../runtime/init.ts';
 import { type NetworkFilesRequest, writeNetworkFiles } from '../runtime/network-files.ts';
 import { decodeSpec, encodeSpec, type Spec } from '../runtime/runtime-spec.ts';
 import { createSpec } from '../runtime/spec.ts';
@@ -33,6 +34,7 @@ export async function makeBundle(
   const { id, instance } = container;
   const { userMapping } = container.options;
   const { bundle, rootfs, config, log, volumes } = bundleOf(layout, instance);
+  const init = container.options.init === true ? await findInit() : undefined;
   const host = readHost(options);
   host.catch(() => {});
   await using undo = new AsyncDisposableStack();
@@ -82,7 +84,9 @@ export async function makeBundle(
     networkFiles: writeNetworkFiles(networkFilesOf(container, bundle)),
     ...options,
   });
-  writeFileSync(config, encodeSpec(spec), { mode: 0o600 });
+  writeFileSync(config, encodeSpec(init === undefined ? spec : withInit(spec, init)), {
+    mode: 0o600,
+  });
   closeSync(openSync(log, 'a', 0o640));
   options.signal?.throwIfAborted();
   undo.move();

@@ -4,7 +4,7 @@ import type {
   HealthStatus,
   MountPoint,
 } from '../../../shared/agent/containers.ts';
-import type { NetworkMode, RunOptions } from '../../../shared/agent/run-options.ts';
+import type { NetworkMode, PortMapping, RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import type { Digest } from '../../../shared/image/digest.ts';
 
@@ -14,6 +14,8 @@ export interface ContainerSettings {
   network: NetworkMode;
   /** `80/tcp`. */
   exposedPorts: string[];
+  /** The ports of the node that lead to it, or did in its last run. */
+  ports?: PortMapping[];
   mounts: MountPoint[];
   healthcheck?: Healthcheck;
 }
@@ -76,9 +78,17 @@ export function isLive(state: ContainerState): boolean {
   return state === 'starting' || state === 'running' || state === 'paused';
 }
 
+/** The ports of the node that lead to it; where it does not run, those that were named. */
+function portsOf({ state, options, settings }: Container): PortMapping[] {
+  if (isLive(state) && settings.ports !== undefined) return settings.ports;
+  const asked = options.ports ?? [];
+  return asked.filter((port): port is PortMapping => port.hostPort !== undefined);
+}
+
 /** The container as the API shows it. */
 export function statusOf(container: Container): ContainerStatus {
-  const { startedAt, finishedAt, pid, exitCode, error, options, settings, health } = container;
+  const { startedAt, killAt, finishedAt, pid, exitCode, error, options, settings, health } =
+    container;
   return {
     id: container.id,
     state: container.state,
@@ -96,13 +106,14 @@ export function statusOf(container: Container): ContainerStatus {
     network: {
       mode: settings.network,
       addresses: container.addresses,
-      ports: options.ports ?? [],
+      ports: portsOf(container),
       exposedPorts: settings.exposedPorts,
     },
     mounts: settings.mounts,
     ...(health === undefined ? {} : { health }),
     createdAt: container.createdAt.toISOString(),
     ...(startedAt === undefined ? {} : { startedAt: startedAt.toISOString() }),
+    ...(killAt === undefined ? {} : { killAt: killAt.toISOString() }),
     ...(finishedAt === undefined ? {} : { finishedAt: finishedAt.toISOString() }),
     ...(pid === undefined ? {} : { pid }),
     ...(exitCode === undefined ? {} : { exitCode }),

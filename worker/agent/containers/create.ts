@@ -13,7 +13,7 @@ import type { Container } from './container.ts';
 import type { ContainerImage } from './image.ts';
 import { ownIDs } from './layout.ts';
 import type { ContainerServices } from './services.ts';
-import { settle } from './settings.ts';
+import { portRequests, settle } from './settings.ts';
 
 /**
  * Makes a container with a checked id, under its lock: row, snapshot and bundle. Nothing of it is left when that
@@ -52,8 +52,13 @@ export async function createContainer(
     addresses: [],
     createdAt: new Date(),
   };
+  const { publishAll = false } = runOptions;
+  const published = portRequests(runOptions, container.settings);
   rows.insert(container);
   const warnings: string[] = [];
+  if (publishAll && published.length === 0) {
+    warnings.push('The image exposes no port, so --publish-all publishes none');
+  }
   try {
     const spec = await makeBundle(services, container, image, {
       ...options,

@@ -2,7 +2,9 @@ import { existsSync, rmSync } from 'node:fs';
 import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { PortMapping } from '../../../shared/agent/run-options.ts';
 import { asDrayError, DrayError, errnoOf } from '../../../shared/errors.ts';
+import type { BridgeAttachment } from '../network/bridge.ts';
 import { exitCodes, refusedCommand } from '../runtime/exit-codes.ts';
 import { createMonitored, findMonitors, isMonitorAlive } from '../runtime/monitor.ts';
 import { writeNetworkFiles } from '../runtime/network-files.ts';
@@ -12,6 +14,7 @@ import type { Container } from './container.ts';
 import { bundleOf, type Layout } from './layout.ts';
 import { openLog } from './log.ts';
 import type { ContainerServices } from './services.ts';
+import { portRequests } from './settings.ts';
 
 /** Milliseconds for a monitor to write the exit code after the last process is gone. */
 const exitBound = 5_000;
@@ -56,13 +59,13 @@ export async function launch(
       stdinOnce: options.stdinOnce ?? false,
       ...(options.ulimits === undefined ? {} : { ulimits: options.ulimits }),
     });
-    const addresses = settings.network === 'bridge' ? await attach(services, container, pid) : [];
+    const attached =
+      settings.network === 'bridge' ? await attach(services, container, pid) : { addresses: [] };
     await tools.runc.start(instance);
     const running: Container = {
-      ...container,
+      ...withAttachment(container, attached),
       state: 'running',
       pid,
-      addresses,
       oomKilled: false,
       startedAt: new Date(),
     };
@@ -86,12 +89,27 @@ async function attach(
   services: ContainerServices,
   container: Container,
   pid: number,
-): Promise<string[]> {
-  const { instance, options } = container;
-  const attached = await services.bridge.attach(instance, pid, options.ports ?? []);
+): Promise<BridgeAttachment> {
+  const { instance, options, settings } = container;
+  const ports = portRequests(options, settings);
+  const attached = await services.bridge.attach(instance, pid, ports, settings.ports);
   const { bundle } = bundleOf(services.layout, instance);
-  writeNetworkFiles({ ...networkFilesOf(container, bundle), ...attached });
-  return attached.addresses;
+  const { addresses, gateway } = attached;
+  writeNetworkFiles({
+    ...networkFilesOf(container, bundle),
+    addresses,
+    ...(gateway === undefined ? {} : { gateway }),
+  });
+  return attached;
+}
+
+/** A container with the addresses that it has on the bridge, and the ports that lead there. */
+export function withAttachment(
+  container: Container,
+  { addresses, ports }: { addresses: string[]; ports?: PortMapping[] },
+): Container {
+  if (ports === undefined || ports.length === 0) return { ...container, addresses };
+  return { ...container, addresses, settings: { ...container.settings, ports } };
 }
 
 /**
@@ -185,7 +203,9 @@ export async function describeEnd(
       return ended(
         container,
         refused,
-        `The kernel refused to run ${program}, the command of the container`,
+        refused === exitCodes.notFound
+          ? `The command of the container, ${program}, is not in its image, or the interpreter that it names is not`
+          : `The kernel refused to run ${program}, the command of the container`,
       );
     }
   }

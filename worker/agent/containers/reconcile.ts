@@ -7,7 +7,7 @@ import { removeBundle } from './bundle.ts';
 import { type Container, isLive } from './container.ts';
 import { readExit } from './exits.ts';
 import { bundleOf } from './layout.ts';
-import { describeEnd, ended, halt, knownToRuntime } from './lifecycle.ts';
+import { describeEnd, ended, halt, knownToRuntime, withAttachment } from './lifecycle.ts';
 import { sweepVolumes } from './named-volumes.ts';
 import { planRestart } from './restarts.ts';
 import { type ContainerServices, containerLabel } from './services.ts';
@@ -77,8 +77,13 @@ export async function observe(
   const state = isKnown ? await (await services.tools()).runc.state(container.instance) : undefined;
   if (state?.status === 'running' || state?.status === 'paused') {
     if (hasStarted) return undefined;
-    const addresses = await services.bridge.addressesOf(container.instance);
-    return { ...container, state: 'running', pid: state.pid, addresses, startedAt: new Date() };
+    const attached = await services.bridge.attachmentOf(container.instance);
+    return {
+      ...withAttachment(container, attached),
+      state: 'running',
+      pid: state.pid,
+      startedAt: new Date(),
+    };
   }
   return !hasStarted
     ? ended(container, exitCodes.failed, 'The agent ended while the container was being started')

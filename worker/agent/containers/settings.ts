@@ -1,10 +1,12 @@
 import { posix } from 'node:path';
 import type { MountPoint } from '../../../shared/agent/containers.ts';
-import type {
-  HealthcheckOptions,
-  MountRequest,
-  NetworkMode,
-  RunOptions,
+import {
+  exposedPort,
+  type HealthcheckOptions,
+  type MountRequest,
+  type NetworkMode,
+  type PortRequest,
+  type RunOptions,
 } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import type { ImageConfig } from '../../../shared/image/config.ts';
@@ -25,12 +27,56 @@ export function settle(
   return {
     labels: { ...image.Labels, ...options.labels },
     network: options.network ?? defaultNetwork,
-    exposedPorts: Object.keys(image.ExposedPorts ?? {}).filter((port) =>
-      /^\d{1,5}(-\d{1,5})?(\/(tcp|udp|sctp))?$/.test(port),
-    ),
+    exposedPorts: exposedPorts(image, options),
     mounts: mountRequests(image, options).map(mountPoint),
     ...(healthcheck === undefined ? {} : { healthcheck }),
   };
+}
+
+function exposedPorts(image: ProcessConfig, { expose = [] }: RunOptions): string[] {
+  const own = Object.keys(image.ExposedPorts ?? {}).filter((port) => exposedPort.test(port));
+  return [...new Set([...own, ...expose])];
+}
+
+/** The ports that are to lead to a container. @throws CONFIG_INVALID for more than a node can have rules for */
+export function portRequests(
+  options: RunOptions,
+  { exposedPorts }: Pick<ContainerSettings, 'exposedPorts'>,
+): PortRequest[] {
+  const asked = options.ports ?? [];
+  if (options.publishAll !== true) return asked;
+  const keyOf = ({ containerPort, protocol }: PortRequest) => `${containerPort}/${protocol}`;
+  const own = exposedPorts.flatMap((text) => {
+    const [, low = '', high = low, protocol = 'tcp'] = exposedPort.exec(text) ?? [];
+    const [first, last] = [Math.max(1, Number(low)), Math.min(65_535, Number(high))];
+    if (last - first >= mostPublished) throw tooMany();
+    return Array.from(
+      { length: Math.max(0, last - first + 1) },
+      (_, index): PortRequest => ({
+        containerPort: first + index,
+        protocol: protocol as PortRequest['protocol'],
+      }),
+    );
+  });
+  const published = new Set(asked.map(keyOf));
+  const more = new Map(own.map((port) => [keyOf(port), port]));
+  const all = [
+    ...asked,
+    ...[...more].filter(([key]) => !published.has(key)).map(([, port]) => port),
+  ];
+  if (all.length > mostPublished) throw tooMany();
+  return all;
+}
+
+/** Ports that one container may have of the node: each is some rules of the kernel. */
+const mostPublished = 1000;
+
+function tooMany(): DrayError {
+  return new DrayError(
+    'CONFIG_INVALID',
+    `--publish-all would publish more than ${mostPublished} ports of the image`,
+    { hint: 'Name those that are needed: --publish 80' },
+  );
 }
 
 /** The caller's mounts, and a volume of its own for each that the image wants elsewhere. @throws CONFIG_INVALID */

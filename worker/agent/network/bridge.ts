@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { PortMapping } from '../../../shared/agent/run-options.ts';
+import type { PortMapping, PortRequest } from '../../../shared/agent/run-options.ts';
 import { errnoOf } from '../../../shared/errors.ts';
 import { findTool } from '../runtime/tools.ts';
 import {
@@ -12,7 +12,7 @@ import {
   type NetworkList,
 } from './cni.ts';
 import { holdNamespace, isNamespaceHeld, releaseNamespace } from './namespace.ts';
-import { PortTable, requireFree } from './ports.ts';
+import { PortTable } from './ports.ts';
 
 export interface BridgeOptions {
   /** The name of the bridge's device. */
@@ -25,6 +25,14 @@ export interface BridgeOptions {
   folder: string;
   /** The addresses in use, shared by all that use this bridge; a reboot empties it too. */
   addresses: string;
+}
+
+/** What a container has on the bridge. */
+export interface BridgeAttachment {
+  addresses: string[];
+  ports: PortMapping[];
+  /** The bridge's own address. */
+  gateway?: string;
 }
 
 const interfaceName = 'eth0';
@@ -69,18 +77,20 @@ export class BridgeNetwork {
 
   /**
    * Gives the network namespace of a container's process an address, and lets ports of the node lead there.
+   * @param requests those without a port of the node get one that is free
+   * @param former the ports that it had before
    * @returns its addresses and the bridge's
    * @throws CONFLICT for a port that is taken, RUNTIME_FAILED, TOOL_MISSING; nothing is left then
    */
   async attach(
     owner: string,
     pid: number,
-    ports: readonly PortMapping[],
-  ): Promise<{ addresses: string[]; gateway?: string }> {
+    requests: readonly PortRequest[],
+    former: readonly PortMapping[] = [],
+  ): Promise<BridgeAttachment> {
     await this.requireTools();
-    this.#ports.take(owner, ports);
     try {
-      for (const port of ports) await requireFree(port);
+      const ports = await this.#ports.assign(owner, requests, former);
       const record: AttachmentRecord = { list: this.#list(ports), ports: [...ports] };
       // Before the first plugin does anything: what a crash leaves is known.
       await this.#write(owner, record);
@@ -90,6 +100,7 @@ export class BridgeNetwork {
       const gateway = result.ips?.[0]?.gateway;
       return {
         addresses: addressesIn(result),
+        ports,
         ...(gateway === undefined ? {} : { gateway }),
       };
     } catch (error) {
@@ -110,9 +121,10 @@ export class BridgeNetwork {
     this.#ports.release(owner);
   }
 
-  /** The addresses of a container. */
-  async addressesOf(owner: string): Promise<string[]> {
-    return addressesIn((await this.#read(owner))?.result);
+  /** What a container has here. */
+  async attachmentOf(owner: string): Promise<BridgeAttachment> {
+    const record = await this.#read(owner);
+    return { addresses: addressesIn(record?.result), ports: record?.ports ?? [] };
   }
 
   /** Who is attached, or was when an agent died. */

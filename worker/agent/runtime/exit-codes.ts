@@ -85,5 +85,12 @@ export function refusedCommand(exitCode: number, stderrLine: string): number | u
   }
   // The interpreter that its first line names.
   if (/^exec \/\S*: no such file or directory$/.test(stderrLine)) return exitCodes.notFound;
-  return undefined;
+  return refusedByInit(stderrLine);
+}
+
+/** The same of a command that an init was to run: see init.ts. */
+function refusedByInit(stderrLine: string): number | undefined {
+  const [, why] = /^ERROR \(catatonit:\d+\): failed to exec pid1: (.*)$/.exec(stderrLine) ?? [];
+  if (why === undefined) return undefined;
+  return why === 'No such file or directory' ? exitCodes.notFound : exitCodes.notInvokable;
 }

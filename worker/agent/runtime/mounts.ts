@@ -97,13 +97,15 @@ async function requestedMount(request: PlainMountRequest, target: string): Promi
     });
     return bindMount(source, target, request.readonly ?? false);
   }
-  const { mode = 0o1777, size, readonly, exec = false } = request;
+  const { mode = 0o1777, size, readonly, exec = false, uid, gid } = request;
   return mount(
     target,
     'tmpfs',
     'tmpfs',
     ...['nosuid', 'nodev', ...(exec ? [] : ['noexec']), `mode=${mode.toString(8)}`],
     ...(size === undefined ? [] : [`size=${size}`]),
+    ...(uid === undefined ? [] : [`uid=${uid}`]),
+    ...(gid === undefined ? [] : [`gid=${gid}`]),
     ...(readonly === true ? ['ro'] : []),
   );
 }

@@ -152,11 +152,11 @@ function namespacesFor({ options, network, host }: SpecRequest): Spec['linux']['
 }
 
 function checkNamespaces({ options, network }: SpecRequest): void {
-  const { userMapping, privileged = false, ports = [] } = options;
+  const { userMapping, privileged = false, ports = [], publishAll = false } = options;
   const refuse = (message: string, hint: string): never => {
     throw new DrayError('CONFIG_INVALID', message, { hint });
   };
-  if (ports.length > 0 && network !== 'bridge') {
+  if ((ports.length > 0 || publishAll) && network !== 'bridge') {
     refuse(
       `Ports can't be published: the network of the container is "${network}"`,
       network === 'host'

@@ -117,9 +117,10 @@ describe('options of dray run', () => {
         { type: 'tmpfs', target: '/t', size: 1024, mode: 0o700, exec: true },
       ],
       ['/t:ro', { type: 'tmpfs', target: '/t', readonly: true }],
+      ['/t:uid=1000,gid=0', { type: 'tmpfs', target: '/t', uid: 1000, gid: 0 }],
     ];
     for (const [text, wanted] of tmpfs) assert.deepEqual(parseTmpfs(text), wanted, text);
-    for (const text of ['t', '/t:size=x', '/t:mode=8', '/t:huge']) {
+    for (const text of ['t', '/t:size=x', '/t:mode=8', '/t:huge', '/t:uid=alice', '/t:gid=-1']) {
       assert.throws(() => parseTmpfs(text), { code: 'USAGE' }, text);
     }
   });
@@ -132,7 +133,8 @@ describe('options of dray run', () => {
       ...more,
     });
     const table: [string, object[]][] = [
-      ['80', [port(80, 80)]],
+      ['80', [{ containerPort: 80, protocol: 'tcp' }]],
+      ['127.0.0.1::53/udp', [{ hostIP: '127.0.0.1', containerPort: 53, protocol: 'udp' }]],
       ['8080:80', [port(8080, 80)]],
       ['53:53/udp', [port(53, 53, { protocol: 'udp' })]],
       ['127.0.0.1:8080:80', [port(8080, 80, { hostIP: '127.0.0.1' })]],
