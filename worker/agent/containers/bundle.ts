@@ -6,7 +6,11 @@ import type { IDMapping, NetworkMode, RunOptions } from '../../../shared/agent/r
 import { DrayError } from '../../../shared/errors.ts';
 import { readHost } from '../runtime/host.ts';
 import { findInit, withInit } from '../runtime/init.ts';
-import { type NetworkFilesRequest, writeNetworkFiles } from '../runtime/network-files.ts';
+import {
+  type NetworkFilesRequest,
+  networkFiles,
+  writeNetworkFiles,
+} from '../runtime/network-files.ts';
 import { decodeSpec, encodeSpec, type Spec } from '../runtime/runtime-spec.ts';
 import { createSpec } from '../runtime/spec.ts';
 import { formatIDMap, idMapLabel } from '../snapshot/mapped-overlay.ts';
@@ -19,21 +23,21 @@ import { mountRequests } from './settings.ts';
 import { makeVolumes } from './volumes.ts';
 
 /**
- * Makes all that a container needs before it can start: its writable snapshot, mounted, and its bundle. Small files
- * are written at once: that takes microseconds, and each turn through the pool of threads milliseconds on a node that
- * is busy.
+ * Makes what a container needs before it can start: its writable snapshot, mounted, and its bundle, but for the files
+ * of {@link writeBundle}.
  * When anything fails, what was made is undone in reverse order.
+ * @returns the container's command, and the text of its config.json
  */
 export async function makeBundle(
   services: ContainerServices,
   container: Pick<Container, 'id' | 'instance' | 'options' | 'settings'>,
   image: ContainerImage,
   options: { signal?: AbortSignal; warn?: (message: string) => void } = {},
-): Promise<Spec> {
+): Promise<{ args: string[]; config: string }> {
   const { layout, snapshots } = services;
   const { id, instance } = container;
   const { userMapping } = container.options;
-  const { bundle, rootfs, config, log, volumes } = bundleOf(layout, instance);
+  const { bundle, rootfs, log, volumes } = bundleOf(layout, instance);
   const init = container.options.init === true ? await findInit() : undefined;
   const host = readHost(options);
   host.catch(() => {});
@@ -81,16 +85,27 @@ export async function makeBundle(
     hostname,
     host: await host,
     cgroupsPath: `${layout.cgroupPrefix}${instance}`,
-    networkFiles: writeNetworkFiles(networkFilesOf(container, bundle)),
+    networkFiles: networkFiles(networkFilesOf(container, bundle)),
     ...options,
-  });
-  writeFileSync(config, encodeSpec(init === undefined ? spec : withInit(spec, init)), {
-    mode: 0o600,
   });
   closeSync(openSync(log, 'a', 0o640));
   options.signal?.throwIfAborted();
   undo.move();
-  return spec;
+  const config = encodeSpec(init === undefined ? spec : withInit(spec, init));
+  return { args: spec.process.args, config };
+}
+
+/**
+ * Writes the files of a bundle, before each start: nobody waits until they are on the disk, so a power cut may have
+ * undone what was written before. They are small, and written at once: that takes microseconds, and each turn through
+ * the pool of threads milliseconds on a node that is busy.
+ */
+export function writeBundle({ layout, rows }: ContainerServices, container: Container): void {
+  const { instance } = container;
+  const { bundle, config } = bundleOf(layout, instance);
+  const spec = rows.spec(instance);
+  if (spec !== undefined) writeFileSync(config, spec, { mode: 0o600 });
+  writeNetworkFiles(networkFilesOf(container, bundle));
 }
 
 /** Where the root is mounted: that of a container with ids of its own lies where a reboot takes it away. */
@@ -115,7 +130,10 @@ export async function removeBundle(services: ContainerServices, instance: string
 
 /** The container's config.json. */
 export async function readSpec(services: ContainerServices, instance: string): Promise<Spec> {
-  return decodeSpec(await readFile(bundleOf(services.layout, instance).config, 'utf8'));
+  const { layout, rows } = services;
+  return decodeSpec(
+    rows.spec(instance) ?? (await readFile(bundleOf(layout, instance).config, 'utf8')),
+  );
 }
 
 /** What a container's network files are made from, but for its addresses. */

@@ -32,6 +32,10 @@ const steps = [
   ALTER TABLE containers ADD COLUMN health TEXT`,
   'ALTER TABLE containers ADD COLUMN backoff INTEGER NOT NULL DEFAULT 0',
   'ALTER TABLE containers ADD COLUMN kill_at INTEGER',
+  `CREATE TABLE container_specs (
+    instance TEXT PRIMARY KEY REFERENCES containers (instance) ON DELETE CASCADE,
+    spec TEXT NOT NULL
+  ) STRICT`,
 ];
 
 /** The rows of the node's containers. */
@@ -92,6 +96,24 @@ export class ContainerRows {
     throw new DrayError('CONFLICT', `There is a container ${container.id} already`, {
       hint: `Choose another id, or remove it: dray rm ${container.id}`,
     });
+  }
+
+  /** Writes that a container is made, and the text of its config.json, both or neither. */
+  made(container: Container, spec: string): void {
+    this.#database.transaction(() => {
+      this.update(container);
+      this.#database.run(
+        'INSERT INTO container_specs (instance, spec) VALUES (?, ?)',
+        container.instance,
+        spec,
+      );
+    });
+  }
+
+  /** The text of a container's config.json; undefined for one of a version of drayage that kept it in the bundle alone. */
+  spec(instance: string): string | undefined {
+    const row = this.#database.get('SELECT spec FROM container_specs WHERE instance = ?', instance);
+    return row === undefined ? undefined : String(row.spec);
   }
 
   /**

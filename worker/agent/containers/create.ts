@@ -60,12 +60,12 @@ export async function createContainer(
     warnings.push('The image exposes no port, so --publish-all publishes none');
   }
   try {
-    const spec = await makeBundle(services, container, image, {
+    const { args, config } = await makeBundle(services, container, image, {
       ...options,
       warn: (message) => warnings.push(message),
     });
-    const created: Container = { ...container, state: 'created', args: spec.process.args };
-    rows.update(created);
+    const created: Container = { ...container, state: 'created', args };
+    rows.made(created, config);
     return { container: created, warnings };
   } catch (error) {
     rows.delete(container.instance);

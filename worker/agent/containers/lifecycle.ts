@@ -9,7 +9,7 @@ import { exitCodes, refusedCommand } from '../runtime/exit-codes.ts';
 import { createMonitored, findMonitors, isMonitorAlive } from '../runtime/monitor.ts';
 import { writeNetworkFiles } from '../runtime/network-files.ts';
 import { forgetBootBefore } from './boot.ts';
-import { makeRootFolder, networkFilesOf } from './bundle.ts';
+import { makeRootFolder, networkFilesOf, writeBundle } from './bundle.ts';
 import type { Container } from './container.ts';
 import { bundleOf, type Layout } from './layout.ts';
 import { openLog } from './log.ts';
@@ -45,6 +45,7 @@ export async function launch(
   try {
     const tools = await services.tools(options.runtime);
     for (const file of [files.exit, files.oom]) rmSync(file, { force: true });
+    writeBundle(services, container);
     makeRootFolder(files.rootfs, options.userMapping);
     await allDone([services.bridge.detach(instance), snapshots.mount(instance, files.rootfs)]);
     // From here on nothing is cancelled: a runtime that is cut off half-way leaves more behind.

@@ -10,6 +10,7 @@ import type {
 } from '../../../shared/agent/run-options.ts';
 import { DrayError, errnoOf } from '../../../shared/errors.ts';
 import { systemPath } from '../linux/spawn.ts';
+import { syncfs } from '../linux/sync.ts';
 import type { PlainMountRequest } from '../runtime/mounts.ts';
 import { resolveInRoot } from '../runtime/rooted.ts';
 
@@ -73,6 +74,8 @@ async function makeVolume(
   try {
     const content = join(making, 'content');
     await fill(content, target, request);
+    // The container's row, which leads to it, outlives a power cut.
+    if (await hasContent(content)) await syncfs(content);
     // Nothing is awaited in between: whoever has it mounted keeps what it has.
     if (!isKept()) renameSync(content, place);
     return place;

@@ -59,8 +59,11 @@ export async function createMonitored(
     ...(request.terminal || !request.stdinOnce ? ['--leave-stdin-open'] : []),
     ...['--log-level', 'warning'],
   ];
-  // That of a monitor before this one: from here on there is none, or it is this one's.
-  rmSync(monitorPidFile(bundle), { force: true });
+  // That of a monitor before this one: from here on there is none, or it is this one's. And what a runtime that was
+  // cut off has left of its own, which the next one would refuse to write over.
+  for (const file of [monitorPidFile(bundle), join(bundle, '.container.pid')]) {
+    rmSync(file, { force: true });
+  }
   const report = await runMonitor([...tools.conmon, ...args], request);
   if (report.data > 0) return report.data;
   const message = runtimeMessage(report.message ?? '') || 'the runtime gave no reason';
@@ -152,7 +155,8 @@ async function readAll(source: Readable, signal: AbortSignal): Promise<string> {
 function readMonitorPid(bundle: string): string | undefined {
   try {
     const text = readFileSync(monitorPidFile(bundle), 'utf8').trim();
-    return text === '' ? undefined : text;
+    // A power cut may leave an empty file, or one of zero bytes.
+    return /^\d+$/.test(text) ? text : undefined;
   } catch {
     return undefined;
   }

@@ -17,7 +17,7 @@ const localHosts = [
 const resolvedServers = '/run/systemd/resolve/resolv.conf';
 
 export interface NetworkFilesRequest {
-  /** Where the files are written. */
+  /** The folder of the files. */
   bundle: string;
   hostname: string;
   network: NetworkMode;
@@ -31,27 +31,37 @@ export interface NetworkFilesRequest {
   gateway?: string;
 }
 
+/** A file of the node that a container has as one of its own. */
+export interface NetworkFile {
+  source: string;
+  target: string;
+  text: string;
+}
+
 /**
- * Writes a container's own /etc/hostname, /etc/hosts and /etc/resolv.conf: in the node's network as the
- * node has them, with an address of its own as far as they mean something there, else with what a loopback
- * device answers to.
+ * A container's own /etc/hostname, /etc/hosts and /etc/resolv.conf: in the node's network as the node has them, with
+ * an address of its own as far as they mean something there, else with what a loopback device answers to.
  * @throws CONFIG_INVALID
  */
-export function writeNetworkFiles(
-  request: NetworkFilesRequest,
-): { source: string; target: string }[] {
+export function networkFiles(request: NetworkFilesRequest): NetworkFile[] {
   const { bundle, hostname } = request;
   const files = {
     hostname: `${hostname}\n`,
     hosts: hostsFor(request),
     'resolv.conf': resolverFor(request),
   };
-  return Object.entries(files).map(([name, text]) => {
-    const source = join(bundle, name);
-    // In place: a file that is mounted already is the same file.
+  return Object.entries(files).map(([name, text]) => ({
+    source: join(bundle, name),
+    target: `/etc/${name}`,
+    text,
+  }));
+}
+
+/** Writes {@link networkFiles}. In place: a file that is mounted already is the same file. @throws CONFIG_INVALID */
+export function writeNetworkFiles(request: NetworkFilesRequest): void {
+  for (const { source, text } of networkFiles(request)) {
     writeFileSync(source, text, { mode: 0o644 });
-    return { source, target: `/etc/${name}` };
-  });
+  }
 }
 
 function hostsFor(request: NetworkFilesRequest): string {

@@ -5,7 +5,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { AgentClient } from '../../../../producer/agent/client.ts';
 import { until } from '../../../support/until.ts';
-import { openNode, removeRoot, temporaryRoot } from './node.ts';
+import { openNode, removeRoot, removeRun, temporaryRoot } from './node.ts';
 
 /** An agent as a process of its own, and a client of its API. */
 export interface TestAgent extends AsyncDisposable {
@@ -19,15 +19,16 @@ export interface TestAgent extends AsyncDisposable {
 }
 
 /**
- * Starts one on a temporary root; at the end agent, containers, mounts and folder go.
+ * Starts one on a temporary root; at the end agent, containers, mounts and what is in the root go.
+ * @param options.root a root of the caller's, which stays
  * @param options.within a program with arguments that becomes the agent
  * @param options.prepare what is done to the root before
  */
 export async function startTestAgent(
-  options: { within?: string[]; prepare?: (root: string) => void } = {},
+  options: { root?: string; within?: string[]; prepare?: (root: string) => void } = {},
 ): Promise<TestAgent> {
   const { within = [], prepare = () => {} } = options;
-  const root = await temporaryRoot();
+  const root = options.root ?? (await temporaryRoot());
   prepare(root);
   const socket = path.join(root, 'run', 'agent.sock');
   let child = await startProcess(within, root, socket);
@@ -51,7 +52,8 @@ export async function startTestAgent(
         await node.containers.remove(id, { force: true });
       }
       await node[Symbol.asyncDispose]();
-      await removeRoot(root);
+      if (options.root === undefined) await removeRoot(root);
+      else await removeRun(root);
     },
   };
 }
@@ -68,7 +70,7 @@ export async function assertNothingLeft({ client, root }: TestAgent): Promise<vo
         ...(await readdir(path.join(root, 'containers'))),
         ...(await readdir(path.join(root, 'exits'))),
         ...(await readdir(path.join(root, 'snapshots'))).filter((name) => name !== '1'),
-        ...mounts.filter((line) => line.includes(root)),
+        ...mounts.filter((line) => line.includes(`${root}/`)),
         ...(await monitorsOf(root)),
       ];
       return left.length === 0;

@@ -131,8 +131,13 @@ export async function temporaryRoot(): Promise<string> {
 
 /** Removes a root folder on which nothing runs any more. */
 export async function removeRoot(root: string): Promise<void> {
-  const run = path.dirname(layoutOf(root).runtime);
   await rm(root, { recursive: true, force: true });
+  await removeRun(root);
+}
+
+/** Removes what a root folder's containers had in /run, as a reboot does. */
+export async function removeRun(root: string): Promise<void> {
+  const { run } = layoutOf(root);
   await rm(run, { recursive: true, force: true });
   await rmdir(path.dirname(run)).catch(() => {});
 }
