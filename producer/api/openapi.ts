@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Route } from './route.ts';
 import { problem } from './schemas/common.ts';
+import { pullEnded } from './schemas/pull.ts';
 
 type Json = Record<string, unknown>;
 
@@ -76,12 +77,38 @@ export function openApiDocument(routes: readonly Route[], version: string): Json
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     paths,
+    webhooks: { pullEnded: webhookOf(schemaOf(pullEnded, 'output')) },
     components: {
       schemas,
       responses: { Problem: problems },
       securitySchemes: {
         token: { type: 'http', scheme: 'bearer', description: 'Made with: dray token create' },
       },
+    },
+  };
+}
+
+/** What a service is asked that is named as the webhook of a pull. */
+function webhookOf(schema: Json): Json {
+  const header = (name: string, description: string) => ({
+    ...{ name, in: 'header', required: true, description, schema: { type: 'string' } },
+  });
+  return {
+    post: {
+      operationId: 'pullEnded',
+      summary: 'A pull has ended',
+      description:
+        'As Standard Webhooks has it. Redirects are not followed. What is not answered with 200 to 299 within 10 s is tried again for half an hour, but after 410.',
+      parameters: [
+        header('webhook-id', 'The same each time that the message is sent: take it once'),
+        header('webhook-timestamp', 'Seconds since 1970: refuse what is older than five minutes'),
+        header(
+          'webhook-signature',
+          '`v1,` and the base64 of the HMAC-SHA256 over `webhook-id.webhook-timestamp.body`, by the key that `webhooks.key` has in base64',
+        ),
+      ],
+      requestBody: { required: true, content: { 'application/json': { schema } } },
+      responses: { '2XX': { description: 'It was heard' } },
     },
   };
 }

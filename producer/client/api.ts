@@ -501,6 +501,30 @@ export type PullBlob = {
   error?: Fault;
 };
 
+/** What the webhook of a pull is told once it has ended */
+export type PullEnded = {
+  type: 'pull.ready' | 'pull.partial' | 'pull.failed' | 'pull.cancelled';
+  /** When the pull ended */
+  timestamp: string;
+  data: {
+    id: string;
+    reference: string;
+    platform: string;
+    /** ready: every node can run it; partial: some can, the others failed or never began */
+    state: 'queued' | 'resolving' | 'fetching' | 'unpacking' | 'ready' | 'partial' | 'failed' | 'cancelled';
+    createdAt: string;
+    finishedAt?: string;
+    /** What the reference was resolved to */
+    target?: Descriptor;
+    nodes: {
+      total: number;
+      ready: number;
+      failed: number;
+    };
+    error?: Fault;
+  };
+};
+
 export type PullList = {
   items: PullSummary[];
   /** The cursor of the next page */

@@ -175,3 +175,18 @@ export const pullRequest = z
   .meta({ id: 'PullRequest' });
 
 export const pullList = pagesOf(pullSummary).meta({ id: 'PullList' });
+
+/** What the webhook of a pull is told; `worker/fleet/webhook` makes it. */
+export const pullEnded = z
+  .object({
+    type: z.enum(['pull.ready', 'pull.partial', 'pull.failed', 'pull.cancelled']),
+    timestamp: time.meta({ description: 'When the pull ended' }),
+    data: z.object({
+      ...{ id: common.id, reference: common.reference, platform: common.platform },
+      ...{ state: common.state, createdAt: time, finishedAt: time.optional() },
+      target: descriptor.optional().meta({ description: 'What the reference was resolved to' }),
+      nodes: z.object({ total: count, ready: count, failed: count }),
+      error: fault.optional(),
+    }),
+  })
+  .meta({ id: 'PullEnded', description: 'What the webhook of a pull is told once it has ended' });

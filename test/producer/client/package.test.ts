@@ -13,6 +13,7 @@ import { startApi, type TestApi } from '../api/support.ts';
 const root = path.resolve(import.meta.dirname, '../../..');
 const client = path.join(root, 'producer/client');
 const service = path.join(import.meta.dirname, 'example/service.ts');
+const receiver = path.join(import.meta.dirname, 'example/webhook.ts');
 const run = promisify(execFile);
 
 describe('the package of the client', () => {
@@ -59,13 +60,14 @@ describe('the package of the client', () => {
       'drayage',
     ]);
     await copyFile(service, path.join(folder, 'service.ts'));
+    await copyFile(receiver, path.join(folder, 'webhook.ts'));
     // What its own package says must be enough for who checks libraries too.
     const types = ['--typeRoots', path.join(root, 'node_modules/@types'), '--types', 'node'];
     const options = ['--noEmit', '--strict', '--skipLibCheck', 'false', '--module', 'nodenext'];
     const target = ['--target', 'es2023', '--exactOptionalPropertyTypes'];
     await run(
       path.join(root, 'node_modules/.bin/tsc'),
-      [...options, ...target, ...types, 'service.ts'],
+      [...options, ...target, ...types, 'service.ts', 'webhook.ts'],
       { cwd: folder },
     ).catch((error: { stdout?: string }) => assert.fail(error.stdout));
     const env = { ...process.env, DRAY_URL: api.url };

@@ -8,6 +8,8 @@ import { addressRefused, guardedLookup, isAllowed, literalOf } from '../registry
 
 /** Milliseconds in which the receiver must have answered. */
 const answerTimeout = 10_000;
+/** Bytes of the key, at least: with a shorter one, or none, others could sign as well. */
+const leastKey = 24;
 
 /**
  * Posts a message as Standard Webhooks has it: `webhook-id`, `webhook-timestamp`, and `webhook-signature`, the
@@ -76,7 +78,7 @@ async function post(url: URL, body: string, options: RequestOptions): Promise<nu
   }
 }
 
-/** The key: base64, with or without `whsec_` before it. */
+/** The key: base64, with or without `whsec_` before it, of as many bytes as Standard Webhooks wants. */
 async function readKey(file: string): Promise<Buffer> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     throw new DrayError(
@@ -85,11 +87,21 @@ async function readKey(file: string): Promise<Buffer> {
       {
         retryable: true,
         cause: error,
-        hint: `On every worker: openssl rand -base64 32 > ${file}, the same for all, or set DRAY_WEBHOOK_KEY.`,
+        hint: `On every worker: ${makeKey(file)}`,
       },
     );
   });
-  return Buffer.from(text.trim().replace(/^whsec_/, ''), 'base64');
+  const key = Buffer.from(text.trim().replace(/^whsec_/, ''), 'base64');
+  if (key.length >= leastKey) return key;
+  throw new DrayError(
+    'WEBHOOK_FAILED',
+    `The webhooks' key ${file} has ${key.length} bytes in base64, and needs ${leastKey}`,
+    { retryable: true, hint: `On every worker: ${makeKey(file)}` },
+  );
+}
+
+function makeKey(file: string): string {
+  return `openssl rand -base64 32 > ${file}, the same for all, or set DRAY_WEBHOOK_KEY.`;
 }
 
 function refused(url: URL, address: string): DrayError {
