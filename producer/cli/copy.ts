@@ -78,6 +78,11 @@ async function copyFrom(
     isFolder: type === 'folder',
     isContents: isContents(source.path),
   });
+  if ((await lookUpHere(place.folder)) !== 'folder') {
+    throw new DrayError('NOT_FOUND', `There is no folder ${place.folder} here`, {
+      hint: `Make it first: mkdir -p ${place.folder}`,
+    });
+  }
   const bytes = await client.containers.copyOut(source.id, { ...request, name: place.name });
   const owner = archive ? '--same-owner' : '--no-same-owner';
   const tar = spawn('tar', ['-x', '-f', '-', '-C', place.folder, owner], {

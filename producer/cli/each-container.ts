@@ -20,7 +20,11 @@ export async function eachContainer(
   for (const id of ids) {
     await work(client, id, connect).catch((error: unknown) => failures.push(error));
   }
-  const last = failures.pop();
-  for (const failure of failures) process.stderr.write(`${messageOf(failure)}\n`);
-  if (last !== undefined) throw last;
+  throwFailures(failures);
+}
+
+/** Says what failed, and throws the last of it, if there is any. */
+export function throwFailures(failures: readonly unknown[]): void {
+  for (const failure of failures.slice(0, -1)) process.stderr.write(`${messageOf(failure)}\n`);
+  if (failures.length > 0) throw failures.at(-1);
 }

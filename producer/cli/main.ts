@@ -75,6 +75,12 @@ async function main(args: string[]): Promise<number> {
     return 0;
   }
   const known = program.commands.find((command) => command.name() === called);
+  const instead =
+    known === undefined && called !== undefined
+      ? (await import('./docker-words.ts')).insteadOf(called)
+      : undefined;
+  // What only looks alike would lead astray.
+  if (instead !== undefined) program.showSuggestionAfterError(false);
   try {
     if (args[0] === 'help' && called !== undefined && known === undefined) {
       program.error(`error: unknown command '${called}'`);
@@ -92,7 +98,9 @@ async function main(args: string[]): Promise<number> {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return 0;
       // Its message is printed already.
-      process.stderr.write(`  hint: ${helpFor(program, known, args)}\n`);
+      const { insteadOfOption } = await import('./docker-words.ts');
+      const hint = instead ?? insteadOfOption(error.message) ?? helpFor(program, known, args);
+      process.stderr.write(`  hint: ${hint}\n`);
       // Nobody shall take it for the exit code of a container's command.
       return called === 'run' || called === 'exec' ? 125 : 2;
     }

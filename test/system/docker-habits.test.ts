@@ -207,6 +207,38 @@ describe('what people are used to from docker', { concurrency: false }, () => {
     await cli.dray('rm', 'slow');
   });
 
+  test('what docker does in another way is met with what to do here', async (t) => {
+    if (!requireAll(t)) return;
+    const refused: [string[], number, RegExp][] = [
+      [['rmi', image], 2, /unknown command 'rmi'\n {2}hint: dray images rm REF/],
+      [['container', 'ls'], 2, /hint: The verbs of containers stand alone: dray ps/],
+      [['run', '--rm=true', image], 125, /hint: It takes no value: write --rm/],
+      [['inspect', image], 2, /hint: Of an image: dray config /],
+      [['run', '--rm', '--dns', 'here', image, 'true'], 125, /--dns "here" is not an address/],
+      [['run', '--rm', '-v', '/etc/passwd:/etc', image, 'true'], 125, /one is a file, the other/],
+      [
+        ['run', '--rm', '--sysctl', 'kernel.shmmax=much', image, 'true'],
+        125,
+        /the kernel refused the setting kernel\.shmmax/,
+      ],
+    ];
+    for (const [args, exitCode, message] of refused) {
+      const ended = await cli.tryDray(...args);
+      assert.equal(ended.exitCode, exitCode, args.join(' '));
+      assert.match(ended.stderr, message);
+    }
+    const unlimited = ['-m', '0', '--cpus', '0', '--cpu-shares', '0', '--shm-size', '0'];
+    await cli.dray('run', '--rm', ...unlimited, '--memory-swap', '0', image, 'true');
+    await cli.dray('run', '-d', '--name', 'here', image, 'sleep', '1000');
+    assert.equal((await cli.dray('start', 'here')).stdout, 'here\n');
+    const some = await cli.tryDray('inspect', 'here', 'gone');
+    assert.equal(some.exitCode, 1);
+    assert.match(some.stderr, /There is no container gone/);
+    const [found] = JSON.parse(some.stdout) as { id: string }[];
+    assert.equal(found?.id, 'here');
+    await cli.dray('rm', '-f', 'here');
+  });
+
   test('run --pull never takes what is there, and asks no registry for what is not', async (t) => {
     if (!requireAll(t)) return;
     await cli.dray('run', '--rm', '--pull', 'never', image, 'true');

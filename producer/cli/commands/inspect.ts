@@ -14,10 +14,7 @@ export function register(program: Command): void {
       "\nExamples:\n  dray inspect web\n  dray inspect web | jq -r '.[].state, .[].network.addresses[]'",
     )
     .action(async (ids: string[], _options: object, command: Command) => {
-      const { openContext } = await import('../context.ts');
-      const client = await (await openContext(command)).agent();
-      const found = [];
-      for (const id of ids) found.push(await client.containers.inspect(id));
-      process.stdout.write(`${JSON.stringify(found, undefined, 2)}\n`);
+      const { inspectContainers } = await import('../inspect.ts');
+      await inspectContainers(command, ids);
     });
 }

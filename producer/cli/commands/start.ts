@@ -23,9 +23,16 @@ export function register(program: Command): void {
         process.exitCode = await startAttached(command, ids, options);
         return;
       }
-      const { eachContainer } = await import('../each-container.ts');
-      await eachContainer(command, ids, async (client, id) => {
-        await client.containers.start(id);
+      const [{ eachContainer }, { DrayError }] = await Promise.all([
+        import('../each-container.ts'),
+        import('../../../shared/errors.ts'),
+      ]);
+      await eachContainer(command, ids, async ({ containers }, id) => {
+        await containers.start(id).catch(async (error: unknown) => {
+          const mayRun = error instanceof DrayError && error.code === 'CONFLICT';
+          // What runs already is as it was asked for.
+          if (!mayRun || (await containers.inspect(id)).state !== 'running') throw error;
+        });
         process.stdout.write(`${id}\n`);
       });
     });

@@ -3,32 +3,36 @@ import { DrayError } from '../../../shared/errors.ts';
 import type { RunFlags } from './flags.ts';
 import { parseBytes, parseWhole } from './quantities.ts';
 
-/** What the options say of memory, processors and processes. @throws USAGE */
+/** What the options say of memory, processors and processes; 0 is what it is without the option. @throws USAGE */
 export function resourcesOf(flags: RunFlags): ResourceLimits {
   const { cpus, cpuShares, cpusetCpus, memory, memorySwap, pidsLimit, shmSize } = flags;
-  return {
-    ...(cpus === undefined ? {} : { cpus: parseCpus(cpus) }),
-    ...(cpuShares === undefined
-      ? {}
-      : { cpuShares: parseWhole('--cpu-shares', cpuShares, { least: 2, most: 262_144 }) }),
+  const given: ResourceLimits = {
+    cpus: cpus === undefined ? 0 : parseCpus(cpus),
+    cpuShares: cpuShares === undefined ? 0 : parseShares(cpuShares),
     ...(cpusetCpus === undefined ? {} : { cpuset: cpusetCpus }),
-    ...(memory === undefined ? {} : { memory: parseBytes('--memory', memory) }),
-    ...(memorySwap === undefined
-      ? {}
-      : { memorySwap: memorySwap === '-1' ? -1 : parseBytes('--memory-swap', memorySwap) }),
-    ...(pidsLimit === undefined
-      ? {}
-      : { pids: parseWhole('--pids-limit', pidsLimit, { least: -1 }) || -1 }),
-    ...(shmSize === undefined ? {} : { shmSize: parseBytes('--shm-size', shmSize) }),
+    memory: memory === undefined ? 0 : parseBytes('--memory', memory),
+    memorySwap:
+      memorySwap === undefined
+        ? 0
+        : memorySwap === '-1'
+          ? -1
+          : parseBytes('--memory-swap', memorySwap),
+    pids: pidsLimit === undefined ? 0 : parseWhole('--pids-limit', pidsLimit, { least: -1 }) || -1,
+    shmSize: shmSize === undefined ? 0 : parseBytes('--shm-size', shmSize),
   };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== 0));
 }
 
 function parseCpus(text: string): number {
   const cpus = Number(text);
-  if (/^\d+(\.\d+)?$/.test(text) && cpus >= 0.01) return cpus;
+  if (/^\d+(\.\d+)?$/.test(text) && (cpus >= 0.01 || cpus === 0)) return cpus;
   throw new DrayError('USAGE', `--cpus "${text}" is not a number of processors`, {
     hint: 'Write --cpus 1.5; the least is 0.01.',
   });
+}
+
+function parseShares(text: string): number {
+  return text === '0' ? 0 : parseWhole('--cpu-shares', text, { least: 2, most: 262_144 });
 }
 
 /** Parses `--ulimit`: `NAME=SOFT[:HARD]`, where -1 and unlimited are no limit. @throws USAGE */

@@ -58,7 +58,7 @@ export function parseMount(text: string): MountRequest {
   const size = fields.get('size');
   const mode = fields.get('mode');
   if (mode !== undefined && !/^[0-7]{1,4}$/.test(mode)) refuse('has a mode that is not octal');
-  return { type, target, ...readonly, ...tmpfsOf('tmpfs-size of --mount', size, mode) };
+  return { type, target, ...readonly, ...tmpfsOf('--mount type=tmpfs,tmpfs-size=', size, mode) };
 }
 
 /** The largest id of a user or group. */
@@ -128,7 +128,7 @@ export function parseTmpfs(text: string): TmpfsMountRequest {
     ...owner('gid'),
     ...(flags.has('ro') ? { readonly: true } : {}),
     ...(flags.has('exec') ? { exec: true } : {}),
-    ...tmpfsOf('size of --tmpfs', values.get('size'), mode),
+    ...tmpfsOf(`--tmpfs ${target}:size=`, values.get('size'), mode),
   };
 }
 

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { networkModes, type RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import { environmentOf, parsePairs, parseWorkdir } from './environment.ts';
@@ -56,7 +57,7 @@ export async function runOptionsOf(
     hostname: flags.hostname,
     // docker takes either.
     hosts: flags.addHost?.map((entry) => entry.replace(/^([^:=]+)=/, '$1:')),
-    dns: flags.dns,
+    dns: flags.dns?.map(parseAddress),
     resources: Object.keys(resources).length === 0 ? undefined : resources,
     ulimits: flags.ulimit?.map(parseUlimit),
     capAdd: flags.capAdd,
@@ -80,6 +81,13 @@ function parseNetwork(text: string): RunOptions['network'] {
   if (found !== undefined) return found;
   throw new DrayError('USAGE', `There is no network "${text}"`, {
     hint: "Choose bridge (an address of its own), host (the node's network) or none (only loopback).",
+  });
+}
+
+function parseAddress(text: string): string {
+  if (isIP(text) !== 0) return text;
+  throw new DrayError('USAGE', `--dns "${text}" is not an address`, {
+    hint: 'Write the address of a name server: --dns 192.0.2.53.',
   });
 }
 

@@ -14,7 +14,7 @@ export function parseBytes(option: string, text: string): number {
   const bytes = Math.floor(Number(digits) * (sizeUnits[unit.toLowerCase()] ?? 1));
   if (digits !== undefined && bytes <= Number.MAX_SAFE_INTEGER) return bytes;
   throw new DrayError('USAGE', `${option} "${text}" is not a size`, {
-    hint: `Write bytes, or a number with k, m, g or t behind it: ${option} 64m`,
+    hint: `Write bytes, or a number with k, m, g or t behind it: ${option}${option.endsWith('=') ? '' : ' '}64m`,
   });
 }
 

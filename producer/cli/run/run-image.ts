@@ -105,6 +105,7 @@ async function createRequest(request: RunRequest): Promise<CreateContainerReques
     throw new DrayError(
       'USAGE',
       '--rm and --restart are at odds: what is removed is not restarted',
+      { hint: 'Leave out one of them.' },
     );
   }
   const image = isDigest(reference) ? reference : formatReference(parseReference(reference));

@@ -156,5 +156,7 @@ function hostnameOf(id: string, options: RunOptions, network: NetworkMode): stri
   const name = options.hostname ?? (network === 'host' ? nodeName() : id);
   if (/^[A-Za-z0-9_.-]{1,64}$/.test(name)) return name;
   if (options.hostname === undefined) return name.replaceAll(/[^A-Za-z0-9_.-]/g, '-').slice(0, 64);
-  throw new DrayError('CONFIG_INVALID', `"${name.slice(0, 70)}" is not a host name`);
+  throw new DrayError('CONFIG_INVALID', `"${name.slice(0, 70)}" is not a host name`, {
+    hint: 'It has up to 64 letters, digits, "-", "_" and ".".',
+  });
 }

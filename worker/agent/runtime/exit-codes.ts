@@ -38,6 +38,8 @@ type Limits = readonly Pick<Ulimit, 'name' | 'soft'>[];
 
 function setUpError(what: string, message: string, limits: Limits): DrayError {
   const low = lowLimits(message, limits);
+  const known = mountError(what, message) ?? sysctlError(what, message);
+  if (known !== undefined) return known;
   if (low.length === 0) return failure(exitCodes.failed, `${what}: ${message.slice(0, 2000)}`);
   return failure(
     exitCodes.failed,
@@ -93,4 +95,27 @@ function refusedByInit(stderrLine: string): number | undefined {
   const [, why] = /^ERROR \(catatonit:\d+\): failed to exec pid1: (.*)$/.exec(stderrLine) ?? [];
   if (why === undefined) return undefined;
   return why === 'No such file or directory' ? exitCodes.notFound : exitCodes.notInvokable;
+}
+
+/** A file at the place of a folder, or the reverse. */
+function mountError(what: string, message: string): DrayError | undefined {
+  const [, source, target] =
+    /error mounting "([^"]*)" to rootfs at "([^"]*)".*not a directory/s.exec(message) ?? [];
+  if (source === undefined) return undefined;
+  return failure(
+    exitCodes.failed,
+    `${what}: ${source} and ${target} in the image are not of one kind: one is a file, the other a folder`,
+    'Choose another target with --volume or --mount.',
+  );
+}
+
+function sysctlError(what: string, message: string): DrayError | undefined {
+  const [, path = '', why] = /(?:write|open) \/proc\/sys\/(\S+): (.*)$/s.exec(message) ?? [];
+  if (why === undefined) return undefined;
+  const name = path.replaceAll('/', '.');
+  return failure(
+    exitCodes.failed,
+    `${what}: the kernel refused the setting ${name}: ${why}`,
+    'Correct --sysctl.',
+  );
 }

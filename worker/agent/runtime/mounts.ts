@@ -91,7 +91,7 @@ async function requestedMount(request: PlainMountRequest, target: string): Promi
     const source = checkPath(request.source, 'source');
     await stat(source).catch((error: unknown) => {
       throw new DrayError('CONFIG_INVALID', `The source ${source} of a mount is not on this node`, {
-        hint: 'Make it first, or correct --mount.',
+        hint: 'Make it first, or correct --volume or --mount.',
         cause: error,
       });
     });

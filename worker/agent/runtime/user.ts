@@ -130,6 +130,6 @@ function parseID(text: string, whole: string): number | undefined {
 
 function unknown(kind: string, name: string, file: string): DrayError {
   return new DrayError('USER_UNKNOWN', `The image has no ${kind} "${name.slice(0, 100)}"`, {
-    hint: `Its ${file} does not name it. Choose another with --user, or give its number.`,
+    hint: `Its ${file} does not name it. Choose another, or give its number.`,
   });
 }
