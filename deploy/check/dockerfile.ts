@@ -44,6 +44,10 @@ export async function checkDockerfile(found: Findings): Promise<void> {
         if (!allowed.includes(name)) problems.push(`${name} is left out by .dockerignore`);
       }
     }
+    for (const line of lines.filter((line) => line.startsWith('COPY --from='))) {
+      const [, stage = ''] = /^COPY --from=(\S+)/.exec(line) ?? [];
+      if (!all.some(({ name }) => name === stage)) problems.push(`${stage} is no stage`);
+    }
     for (const line of lines.filter((line) => line.startsWith('ENV '))) {
       const names = [...line.matchAll(/\b([A-Z][A-Z_0-9]+)=/g)].map(([, name]) => name ?? '');
       problems.push(...names.filter((name) => !knownVariables().has(name)));

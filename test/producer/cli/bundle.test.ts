@@ -59,6 +59,23 @@ describe('the command in one file', () => {
     }
   });
 
+  test('is used in an image, whose layers keep times in whole seconds', async () => {
+    const dockerfile = await readFile(path.join(checkout, 'deploy/Dockerfile'), 'utf8');
+    const touch = /^RUN (find .* -exec touch .* \{\} \+)/m.exec(dockerfile)?.[1];
+    assert.ok(touch !== undefined);
+    const image = await mkdtemp(path.join(tmpdir(), 'dray-image-'));
+    try {
+      await run('sh', ['-c', touch], { cwd: folder });
+      await build(folder);
+      await markBundle(folder);
+      // GNU's own form of an archive has no fractions of a second, as a layer has none.
+      await run('sh', ['-c', 'tar -c --format=gnu . | tar -x -C "$0"', image], { cwd: folder });
+      assert.match((await help(image)).stdout, /BUNDLE Moves/);
+    } finally {
+      await rm(image, { recursive: true, force: true });
+    }
+  });
+
   test('is not used once a source changed, and is again when it was made anew', async () => {
     await append(folder, '// changed\n');
     assert.doesNotMatch((await help(folder)).stdout, /BUNDLE/);
