@@ -6,11 +6,20 @@ import { checkCompose } from './compose.ts';
 import { checkDockerfile } from './dockerfile.ts';
 import { checkKubernetes } from './kubernetes.ts';
 import { checkMonitoring } from './monitoring.ts';
+import { checkPages } from './pages.ts';
 import { Findings } from './project.ts';
 import { checkUnits } from './units.ts';
 
 const found = new Findings();
-for (const check of [checkMonitoring, checkUnits, checkDockerfile, checkCompose, checkKubernetes]) {
+const checks = [
+  checkMonitoring,
+  checkUnits,
+  checkDockerfile,
+  checkCompose,
+  checkKubernetes,
+  checkPages,
+];
+for (const check of checks) {
   await check(found);
 }
 process.exitCode = found.report();

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
+import { unknownNames } from '../../deploy/check/pages.ts';
 import { read, readYaml, unknownMetrics } from '../../deploy/check/project.ts';
 import { checkReferences } from '../../deploy/check/references.ts';
 import type { Resource } from '../../deploy/check/resource.ts';
@@ -64,6 +65,17 @@ describe('what is in deploy/', () => {
     for (const [change, problem] of cases) {
       assert.match(problemsOf(change(whole)).join('\n'), problem);
     }
+  });
+
+  test('a page that names what there is not does not', () => {
+    assert.deepEqual(
+      unknownNames('`dray pull`, `dray_pulls_*`, DRAY_STORE, `dray_gc_runs_total`'),
+      [],
+    );
+    assert.deepEqual(
+      unknownNames('`dray pulll`, `dray_pull_*s_x`, DRAY_STORES, dray_gc_run_total'),
+      ['no setting DRAY_STORES', 'no metric dray_gc_run_total', 'no command dray pulll'],
+    );
   });
 
   test('an expression on a metric that no program serves does not', () => {
