@@ -149,8 +149,7 @@ async function transfer(
       patientMs,
       waiting: (why) => void tellWaiting(digest, why, services),
     });
-    // What was read back from the store may be what is wrong.
-    const resumed = ingest.offset > 0;
+    const resumedAt = ingest.offset;
     try {
       const attributes = {
         digest,
@@ -158,7 +157,7 @@ async function transfer(
         registry: source.reference.registry,
       };
       await traced('fetch', { attributes }, async (span) => {
-        span.set({ resumedAt: ingest.offset });
+        span.set({ resumedAt });
         await fetchBlob(client, source.reference, source.descriptor, ingest, {
           ...options,
           credential: source.credential,
@@ -174,13 +173,13 @@ async function transfer(
       const { code } = asDrayError(error);
       if (code !== 'DIGEST_MISMATCH' && code !== 'SIZE_MISMATCH') throw error;
       mismatches.inc();
-      if (resumed) chance++;
+      // What was read back from the store may be what is wrong; it was dropped.
+      const isFree = resumedAt > 0 && code === 'DIGEST_MISMATCH';
+      if (isFree) chance++;
       if (chance <= 0) throw wrongBytes(asDrayError(error), source.reference);
       services.log.warn(
         { err: error, digest },
-        resumed
-          ? 'wrong bytes; fetching anew'
-          : 'the registry sent wrong bytes; fetching once more',
+        isFree ? 'wrong bytes; fetching anew' : 'the registry sent wrong bytes; fetching once more',
       );
     }
   }

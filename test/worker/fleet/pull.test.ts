@@ -254,6 +254,22 @@ describe('pulling into the store', () => {
     assert.deepEqual(await Array.fromAsync(store.content.ingests()), []);
   });
 
+  test('3: a blob that ends before its size, again and again, fails the pull', async () => {
+    await using hostile = await startHostileRegistry();
+    const right = randomBytes(300_000);
+    const digest = digestOf(right);
+    const reference = await hostileImage(hostile, { mediaType: gzipLayer, digest, size: 300_000 });
+    hostile.on(`/v2/image/blobs/${digest}`, (request, response) => {
+      if (request.headers.range !== undefined) response.writeHead(416).end();
+      // In chunks, so that nobody says before how many there are.
+      else response.writeHead(200).end(right.subarray(0, 200_000));
+    });
+    const status = await pull(reference);
+    assert.equal(status.error?.code, 'SIZE_MISMATCH');
+    await using store = await openStore(fleet.config.store);
+    assert.equal(await store.content.info(digest), undefined);
+  });
+
   test('a single object is fetched by its digest, without a name', async () => {
     const blob = await pushBlob(registry.host, 'objects', randomBytes(5_000), gzipLayer);
     const reference = `${registry.host}/objects@${blob.digest}`;
