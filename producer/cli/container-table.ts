@@ -39,8 +39,8 @@ function statusOf(container: ContainerStatus, now: Date): string {
     const checked = health === undefined ? '' : ` (health: ${health.state})`;
     return `running ${ageOf(new Date(startedAt), now)}${stopping}${checked}`;
   }
-  if (state === 'exited' && finishedAt !== undefined) {
-    return `exited (${exitCode ?? '?'}) ${formatAge(new Date(finishedAt), now)}`;
+  if ((state === 'exited' || state === 'restarting') && finishedAt !== undefined) {
+    return `${state} (${exitCode ?? '?'}) ${formatAge(new Date(finishedAt), now)}`;
   }
   return state;
 }

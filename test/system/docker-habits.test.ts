@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -253,7 +254,9 @@ describe('what people are used to from docker', { concurrency: false }, () => {
     if (!requireAll(t)) return;
     for (const name of ['once', 'twice']) {
       const held = await heldRuntime(cli.state, 'start', name);
-      const options = ['--rm', '--name', name, '--runtime', held.program];
+      const cidFile = path.join(cli.state, `cid-${name}`);
+      const own = ['--name', name, '--cidfile', cidFile];
+      const options = ['--rm', ...own, '--runtime', held.program];
       // It ignores SIGINT, as the first process of a container.
       const args = ['run', ...options, image, 'sh', '-c', 'echo ready; exec sleep 1000'];
       using screen = startOnTerminal(launcher, args, { env: cli.env });
@@ -271,6 +274,7 @@ describe('what people are used to from docker', { concurrency: false }, () => {
         assert.equal(await screen.ended, 137, 'it is the second that was passed on, which kills');
       }
       await until('that it is gone', async () => (await ids()).length === 0);
+      assert.equal(existsSync(cidFile), name === 'once', 'it names what has run');
     }
   });
 

@@ -28,12 +28,17 @@ export async function withCidFile<T>(
           cause: error,
         });
   }
+  const forget = () => rmSync(file, { force: true });
+  // Who leaves before it runs leaves none behind.
+  process.once('exit', forget);
   try {
     return await make();
   } catch (error) {
     // One that could not be started is there all the same.
-    if (await isAbsent(id, connect)) rmSync(file, { force: true });
+    if (await isAbsent(id, connect)) forget();
     throw error;
+  } finally {
+    process.off('exit', forget);
   }
 }
 
