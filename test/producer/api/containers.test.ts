@@ -183,6 +183,32 @@ describe('containers by the API', { concurrency: false }, () => {
     await containers.remove(id);
   });
 
+  test('what dray run has options for is asked for here too: an init, exposed and free ports', async (t) => {
+    if (!requireAll(t) || !requireTool(t, 'catatonit')) return;
+    const containers = client.containers('far');
+    const args = [
+      'sh',
+      '-c',
+      'stat -c %u:%g:%a /own; trap "exit 3" TERM; while :; do sleep 0.05; done',
+    ];
+    const mounts = [{ type: 'tmpfs' as const, target: '/own', uid: 1000, gid: 5, mode: 0o750 }];
+    const options = { ...base, args, mounts, init: true, expose: ['80', '53/udp'] };
+    const { id, network } = await containers.run({ image, options });
+    assert.deepEqual(network.exposedPorts, ['80', '53/udp']);
+    await output(id, '1000:5:750\n', { stream: 'stdout' });
+    const { stdout } = await containers.exec(id, { args: ['cat', '/proc/1/cmdline'] });
+    assert.match(stdout, /^\/sbin\/dray-init\0--\0sh\0/);
+    // The script may not have come to its trap yet.
+    const { exitCode } = await containers.stop(id, { timeoutMs: 60_000 });
+    assert.ok([3, 143].includes(exitCode), `${exitCode}`);
+    await containers.remove(id);
+    await assert.rejects(containers.run({ image, options: { ...options, publishAll: true } }), {
+      code: 'CONFIG_INVALID',
+      message: /Ports can't be published/,
+    });
+    assert.deepEqual(await containers.list(), []);
+  });
+
   test('all nodes are asked, and those that can not say are named', async (t) => {
     if (!requireAll(t)) return;
     const made = await client.containers('far').run({ image, options: base, start: false });
