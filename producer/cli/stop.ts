@@ -15,7 +15,8 @@ export async function stopContainer(id: string, { connect, timeout }: StopOption
   };
   const say = (message: string) => process.stderr.write(`${message}\n`);
   try {
-    await outlastAgent({ connect, say }, id, stop, (client) => goOn(client, id, stop));
+    const what = `container ${id} is stopped all the same`;
+    await outlastAgent({ connect, say }, what, stop, (client) => goOn(client, id, stop));
   } catch (error) {
     if (!(error instanceof DrayError) || error.code !== 'AGENT_UNAVAILABLE') throw error;
     throw new DrayError('AGENT_UNAVAILABLE', error.message, {

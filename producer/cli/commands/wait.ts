@@ -17,8 +17,10 @@ export function register(program: Command): void {
       ]);
       const say = (message: string) => process.stderr.write(`${message}\n`);
       await eachContainer(command, ids, async (_, id, connect) => {
-        const { exitCode } = await outlastAgent({ connect, say }, id, ({ containers }) =>
-          containers.wait(id),
+        const { exitCode } = await outlastAgent(
+          { connect, say },
+          `container ${id} runs on`,
+          ({ containers }) => containers.wait(id),
         );
         process.stdout.write(`${exitCode}\n`);
       });

@@ -34,6 +34,7 @@ export function nodeChecks(config: Config): Check[] {
     { name: 'conmon', look: conmon },
     { name: 'CNI plugins', look: () => cni(network.plugins) },
     { name: 'iptables', look: iptables },
+    { name: 'init', look: init },
     { name: 'disk', look: () => disk(root) },
   ];
 }
@@ -145,6 +146,15 @@ async function iptables(): Promise<Outcome> {
   return warning(
     'iptables is not installed',
     'Containers on a bridge (--net bridge) and their ports need it: apt-get install iptables',
+  );
+}
+
+async function init(): Promise<Outcome> {
+  const output = await versionOf('catatonit');
+  if (output !== undefined) return ok(`catatonit: ${firstLine(output)}`);
+  return warning(
+    'catatonit is not installed',
+    'Containers with an init (--init) need it: apt-get install catatonit',
   );
 }
 

@@ -111,6 +111,7 @@ describe('dray doctor', () => {
     assert.equal(of('root')?.state, process.getuid?.() === 0 ? 'ok' : 'failed');
     assert.match(of('kernel')?.found ?? '', /^Linux \d+\..*overlayfs/);
     assert.match(of('disk')?.found ?? '', /free at/);
+    assert.match(of('init')?.found ?? '', /catatonit/);
     const plugins = of('CNI plugins');
     assert.equal(plugins?.state, 'warning');
     assert.match(plugins?.hint ?? '', /containernetworking-plugins/);
