@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -46,6 +46,21 @@ describe('the package of the client', () => {
     for (const kind of ['dependencies', 'peerDependencies', 'optionalDependencies']) {
       assert.equal(own[kind], undefined);
     }
+  });
+
+  test('the whole is no package: who packs it, or has it below node_modules, is told what is', async () => {
+    await assert.rejects(
+      run('npm', ['pack', '--dry-run'], { cwd: root }),
+      /npm pack \.\/producer\/client/,
+    );
+    const cli = path.join(folder, 'node_modules/whole/producer/cli');
+    await mkdir(cli, { recursive: true });
+    await copyFile(path.join(root, 'producer/cli/dray'), path.join(cli, 'dray'));
+    await assert.rejects(
+      run(path.join(cli, 'dray'), ['--version']),
+      /no TypeScript below node_modules/,
+    );
+    await rm(path.join(folder, 'node_modules'), { recursive: true });
   });
 
   test('packed and installed in an empty folder, it type-checks and runs the example service', async () => {
