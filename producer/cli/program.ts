@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { loadConfig } from '../../shared/config/load.ts';
 import { DrayError } from '../../shared/errors.ts';
 import type { Context } from './context.ts';
 
@@ -17,7 +18,7 @@ export const serveOptions = ['--max-semi-space-size=32'];
 
 /**
  * Becomes a program of the fleet: the same process, so that signals and the exit code are its own.
- * @throws USAGE without a configured Redis, NOT_ROOT for an agent
+ * @throws USAGE without a configured Redis, or for settings that are wrong; NOT_ROOT for an agent
  */
 export function becomeProgram(
   context: Context,
@@ -34,6 +35,8 @@ export function becomeProgram(
       hint: 'Start it with sudo, or as a systemd service.',
     });
   }
+  // What its options say is checked here, where a person is told of it.
+  loadConfig({ env: { ...process.env, ...env } });
   const { execve } = process;
   if (execve === undefined) {
     throw new DrayError('INTERNAL', `Node ${process.version} has no execve`);

@@ -16,7 +16,7 @@ import type { ApiServices } from '../services.ts';
 
 const name = z
   .string()
-  .refine(isQueueName, 'no queue: resolve, fetch-blob or unpack@NODE')
+  .refine(isQueueName, 'no queue: GET /v1/queues lists them')
   .meta({ description: 'As GET /v1/queues lists it' });
 const jobId = z.string().regex(/^[\w.-]{1,255}$/, 'not the id of a job');
 const byName = z.strictObject({ queue: name });

@@ -121,6 +121,13 @@ describe('dray', () => {
     }
   });
 
+  test('an option of a program that is wrong is told as any other', async () => {
+    const env = { REDIS_URL: 'redis://127.0.0.1:1' };
+    const { code, stderr } = await dray(['serve', '--listen', '127.0.0.1:99999999'], { env });
+    assert.equal(code, 2);
+    assert.match(stderr, /^dray: error: The setting api\.listen .* HOST:PORT\n {2}hint: /);
+  });
+
   test('a reader that goes away ends the command', async () => {
     const { code } = await dray(['-c', `"${launcher}" --help | head -1`], {
       env,
