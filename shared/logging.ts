@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Logger, pino, stdTimeFunctions } from 'pino';
 import type { LogLevel } from './config/config.ts';
-import { encodeError } from './errors.ts';
+import { DrayError, encodeError } from './errors.ts';
 import { redact } from './redact.ts';
 import { traceIds } from './telemetry/trace.ts';
 
@@ -33,11 +33,7 @@ export async function createLogger(name: string, level: LogLevel): Promise<Logge
     // What a child logger is bound to passes by the formatter.
     redact: { paths: ['password', 'authorization', 'token', 'secret', 'auth'], censor: '[secret]' },
     serializers: {
-      err: (error: unknown) =>
-        redact({
-          ...encodeError(error),
-          ...(error instanceof Error && error.stack !== undefined ? { stack: error.stack } : {}),
-        }),
+      err: (error: unknown) => redact({ ...encodeError(error), ...stackOf(error) }),
     },
   };
   if (process.stderr.isTTY) {
@@ -48,4 +44,11 @@ export async function createLogger(name: string, level: LogLevel): Promise<Logge
   // A log that can't be written, since its disk is full for one, ends nobody's work.
   destination.on('error', () => {});
   return pino(options, destination);
+}
+
+/** Where it came from, for what nobody has foreseen: the others say all in their message and hint. */
+function stackOf(error: unknown): { stack?: string } {
+  const isForeseen = error instanceof DrayError && error.code !== 'INTERNAL';
+  if (isForeseen || !(error instanceof Error) || error.stack === undefined) return {};
+  return { stack: error.stack };
 }

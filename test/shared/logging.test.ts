@@ -50,6 +50,22 @@ describe('logging', () => {
   });
 });
 
+test('what was foreseen is logged with its hint, what was not with where it came from', async () => {
+  const lines = await logged(`
+    const { DrayError } = await import('${path.resolve(import.meta.dirname, '../../shared/errors.ts')}');
+    for (const code of ['USAGE', 'INTERNAL']) log.error({ err: new DrayError(code, 'w', { hint: 'h' }) }, 'x');
+    log.error({ err: new TypeError('bug') }, 'x');`);
+  const errors = lines.map((line) => (JSON.parse(line) as { err: Record<string, unknown> }).err);
+  assert.deepEqual(
+    errors.map(({ code, hint, stack }) => [code, hint, stack !== undefined]),
+    [
+      ['USAGE', 'h', false],
+      ['INTERNAL', 'h', true],
+      ['INTERNAL', undefined, true],
+    ],
+  );
+});
+
 /** The lines that a program logs to a pipe. */
 async function logged(body: string): Promise<string[]> {
   const script = `import { createLogger, loggedAs } from '${logging}';
