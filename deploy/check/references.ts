@@ -2,7 +2,12 @@ import { knownVariables, unknownMetrics } from './project.ts';
 import { matches, type Resource, type Workload, workloads } from './resource.ts';
 
 /** Secrets that the operator makes, as OPERATIONS.md says. */
-const madeByHand = ['drayage-registries', 'drayage-api-tokens', 'drayage-webhook'];
+const madeByHand = [
+  'drayage-registries',
+  'drayage-api-tokens',
+  'drayage-webhook',
+  'drayage-agent-secrets',
+];
 
 const versions: Record<string, string> = {
   Namespace: 'v1',

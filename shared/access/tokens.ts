@@ -1,6 +1,7 @@
 import { hash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chown, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { z } from 'zod';
 import { DrayError, errnoOf, messageOf } from '../errors.ts';
 
@@ -194,6 +195,7 @@ async function changeTokens(
     // What a change that died has left may have other rights.
     await rm(temporary, { force: true });
     await writeFile(temporary, `${JSON.stringify({ tokens }, undefined, 2)}\n`, { mode: 0o600 });
+    await giveToFolder(temporary);
     await rename(temporary, file);
   } catch (error) {
     if (error instanceof DrayError) throw error;
@@ -202,6 +204,13 @@ async function changeTokens(
       cause: error,
     });
   }
+}
+
+/** Root makes tokens for an API that runs as somebody else, and has to read them: whose the folder is. */
+async function giveToFolder(file: string): Promise<void> {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = await stat(path.dirname(file));
+  await chown(file, uid, gid);
 }
 
 function digestOfToken(token: string): string {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { chown, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest, type RequestOptions as TlsOptions } from 'node:https';
 import { connect } from 'node:net';
@@ -74,6 +74,18 @@ describe('who may ask the API, and how often', () => {
     const made = (await Promise.allSettled(taken)).filter(({ status }) => status === 'fulfilled');
     assert.equal(made.length, 1);
     assert.equal((await stat(file)).mode & 0o777, 0o600);
+  });
+
+  test('tokens that root makes can be read by who has their folder', async (t) => {
+    if (process.getuid?.() !== 0) return t.skip('only root gives files away');
+    const own = path.join(folder, 'own');
+    await mkdir(own);
+    await chown(own, 12_345, 12_346);
+    const file = path.join(own, 'tokens.json');
+    await createToken(file, { name: 'one', scopes: ['read'] });
+    await removeToken(file, 'one');
+    const { uid, gid, mode } = await stat(file);
+    assert.deepEqual([uid, gid, mode & 0o777], [12_345, 12_346, 0o600]);
   });
 
   test('each token has its own share of requests a second', async () => {
