@@ -1,33 +1,32 @@
-import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { errnoOf } from '../../shared/errors.ts';
 
-const blockBytes = 64 * 1024;
+/** What leads to all of it, from Redis 7 on and before. */
+const appendOnlyFiles = ['appendonlydir/appendonly.aof.manifest', 'appendonly.aof'];
+/** Milliseconds for a file of some gigabytes. */
+const bound = 300_000;
 
 /**
- * Cuts off the zero bytes at the end of a Redis' append-only files: a power cut leaves them where the file system had
- * kept the length of a file, and not yet its last bytes. Redis does not start with them; a command that breaks off
- * there it drops by itself (`aof-load-truncated`). No command ends in a zero byte.
- * @param folder Redis' own; from version 7 on the files are in one below
+ * Has Redis' own tool cut its append-only file off where a command is not whole. After a power cut there may be zero
+ * bytes, where the file system kept the length of a file and not yet all of its bytes, and Redis does not start with
+ * them: by itself it drops only a command that the file breaks off in. Whatever becomes of it, Redis has the last word.
+ * @param folder Redis' own
  */
-export async function dropZeroTails(folder: string): Promise<void> {
-  for (const name of await readdir(folder, { recursive: true })) {
-    if (!name.endsWith('.aof')) continue;
-    await using file = await open(path.join(folder, name), 'r+');
-    const { size } = await file.stat();
-    const end = await endOf(file, size);
-    if (end < size) await file.truncate(end);
+export async function repairAppendOnlyFile(folder: string): Promise<void> {
+  const file = appendOnlyFiles.map((name) => path.join(folder, name)).find(existsSync);
+  if (file === undefined) return;
+  const tool = spawn('redis-check-aof', ['--fix', file], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    timeout: bound,
+  });
+  // Whether it may. It asks nothing where all is whole.
+  tool.stdin.on('error', () => {}).end('y\n');
+  try {
+    await once(tool, 'exit');
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
   }
-}
-
-/** The length of a file without the zero bytes at its end. */
-async function endOf(file: FileHandle, size: number): Promise<number> {
-  const block = Buffer.alloc(blockBytes);
-  for (let end = size; end > 0; ) {
-    const start = Math.max(0, end - blockBytes);
-    const { bytesRead } = await file.read(block, 0, end - start, start);
-    const last = block.subarray(0, bytesRead).findLastIndex((byte) => byte !== 0);
-    if (last !== -1) return start + last + 1;
-    end = start;
-  }
-  return 0;
 }

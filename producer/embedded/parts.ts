@@ -19,8 +19,8 @@ export interface Part {
   stopBound: number;
   /** Removed before it is started: what would make a new one look ready. */
   stale: string[];
-  /** A folder with append-only files of it, which may be in folders below. */
-  appendOnly?: string;
+  /** Mends what a crash of the machine left of its files, before it is started. */
+  repair?: () => Promise<void>;
   /** Whether that process takes work, as far as files tell. */
   isReady: (pid: number) => boolean;
 }
@@ -59,14 +59,16 @@ export function partsOf(config: Config): Part[] {
         // Written before it is answered, so that nothing accepted dies with Redis. "everysec" answers first while the
         // disk is slow to sync; what a crash of the machine costs beyond that is history, and pulls that died with it.
         ...['--appendonly', 'yes', '--appendfsync', 'no', '--save', ''],
-        ...['--aof-load-truncated', 'yes'],
         // Losing a key of a queue loses a job: rather refuse new ones.
         ...['--maxmemory-policy', 'noeviction'],
       ],
       env: {},
       stopBound: 15_000,
       stale: [socket],
-      appendOnly: folder,
+      repair: async () => {
+        const { repairAppendOnlyFile } = await import('./append-only-file.ts');
+        await repairAppendOnlyFile(folder);
+      },
       isReady: () => existsSync(socket),
     },
     program('worker', 'worker/fleet/main.ts', []),

@@ -5,7 +5,6 @@ import { open, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DrayError } from '../../shared/errors.ts';
-import { dropZeroTails } from './append-only-file.ts';
 import { type Part, runningPart } from './parts.ts';
 import { readPidFile } from './process-identity.ts';
 
@@ -30,7 +29,7 @@ read -r boot </proc/sys/kernel/random/boot_id
 export async function startPart(part: Part): Promise<void> {
   const program = findProgram(part.program);
   for (const file of [part.pidFile, ...part.stale]) await rm(file, { force: true });
-  if (part.appendOnly !== undefined) await dropZeroTails(part.appendOnly);
+  await part.repair?.();
   await rotate(part.logFile);
   const log = await open(part.logFile, 'a', 0o640);
   try {
