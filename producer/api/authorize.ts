@@ -1,5 +1,11 @@
 import type { FastifyRequest } from 'fastify';
-import { allows, type Scope, type TokenFile, unauthorized } from '../../shared/access/tokens.ts';
+import {
+  allows,
+  type Scope,
+  type TokenFile,
+  type TokenRecord,
+  unauthorized,
+} from '../../shared/access/tokens.ts';
 import { DrayError } from '../../shared/errors.ts';
 import type { Authorize } from './route.ts';
 
@@ -17,7 +23,12 @@ const cookieName = 'dray_token';
 /** Lets those in whose token has the scope; without tokens, whoever is on this machine. */
 export function authorizer(tokens: TokenFile): Authorize {
   return async (request, scope, { needsToken = false } = {}) => {
-    const record = await tokens.identify(tokenOf(request), tokenMissing);
+    let record: TokenRecord | undefined;
+    try {
+      record = await tokens.identify(tokenOf(request), tokenMissing);
+    } catch (error) {
+      throw isOfFile(error) ? tokensUnreadable(error, request) : error;
+    }
     if (record === undefined) {
       refuseOtherSites(request);
       if (needsToken) throw tokenNeeded(scope);
@@ -34,6 +45,19 @@ export function authorizer(tokens: TokenFile): Authorize {
 /** For what a request may ask for only with a token, though its path is open to all on this machine. @throws DENIED */
 export function requireToken({ caller }: FastifyRequest, scope: Scope): void {
   if (caller === undefined) throw tokenNeeded(scope);
+}
+
+function isOfFile(error: unknown): boolean {
+  return error instanceof DrayError && error.code === 'USAGE';
+}
+
+/** No fault of the caller, who need not know where the file is either. */
+function tokensUnreadable(error: unknown, request: FastifyRequest): DrayError {
+  request.log.error({ err: error }, 'nobody gets in');
+  return new DrayError('INTERNAL', 'The API can not read its tokens', {
+    hint: 'Its log says why.',
+    cause: error,
+  });
 }
 
 function tokenMissing(): DrayError {

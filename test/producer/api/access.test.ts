@@ -57,6 +57,11 @@ describe('who may ask the API, and how often', () => {
     assert.equal(await status(token), 200);
     await rm(file);
     assert.equal(await status(), 401);
+    // No fault of who asks.
+    await writeFile(file, 'no JSON');
+    const { status: answered, json } = await api.call('GET', '/v1/nodes', { token: `${token}x` });
+    assert.equal(answered, 500);
+    assert.doesNotMatch(JSON.stringify(json), /first\.json/);
   });
 
   test('tokens that are made and removed at once are all made and removed', async () => {
