@@ -61,8 +61,8 @@ export class Appender {
       this.#filling ??= this.#spareSlot();
       const slot = this.#filling;
       if (slot === undefined) return rest;
-      const taken = Math.min(rest.length, slot.length - this.#filled);
-      slot.set(rest.subarray(0, taken), this.#filled);
+      // Not by set, which copies to shared memory word by word.
+      const taken = Buffer.from(rest.buffer, rest.byteOffset, rest.length).copy(slot, this.#filled);
       this.#filled += taken;
       rest = rest.subarray(taken);
       if (this.#filled === slot.length) this.#send();

@@ -1,11 +1,16 @@
 import dns from 'node:dns';
 import type { LookupFunction } from 'node:net';
-import { Agent, type Dispatcher, Pool, ProxyAgent } from 'undici';
+import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici';
 import { addressRefused, guardedLookup, isAllowed, literalOf } from './address.ts';
+import { onread, readInPlace } from './in-place.ts';
+import { straightOrCopied } from './straight.ts';
 import { connectOptions, type TlsSettings, tlsKey } from './tls.ts';
 
 /** Sets of connections at most; those that were not used for longest are closed when they are done. */
 const maxAgents = 128;
+
+/** One blob a connection: streams that share one would share its window and its fate. */
+const allowH2 = false;
 
 export interface Timeouts {
   /** Milliseconds until a connection stands. */
@@ -38,12 +43,22 @@ export class Agents {
   direct(allowPrivate: boolean, tls: TlsSettings | undefined): Dispatcher {
     return this.#agent(`direct ${allowPrivate} ${tlsKey(tls)}`, () => {
       const settings = this.#settings(tls);
+      const options = {
+        allowH2,
+        lookup: guardedLookup(allowPrivate, this.#options.lookup),
+        timeout: settings.connectMs,
+        ...connectOptions(settings),
+      };
+      const secure = buildConnector(options);
+      const plain = buildConnector({ ...options, onread });
       return new Agent({
         ...this.#poolOptions(),
-        connect: {
-          lookup: guardedLookup(allowPrivate, this.#options.lookup),
-          timeout: settings.connectMs,
-          ...connectOptions(settings),
+        connect: (to, callback) => {
+          if (to.protocol === 'https:') return secure(to, callback);
+          plain(to, (...made) => {
+            if (made[0] === null) readInPlace(made[1]);
+            callback(...made);
+          });
         },
       });
     });
@@ -83,7 +98,7 @@ export class Agents {
   }
 
   #agent(key: string, create: () => Dispatcher): Dispatcher {
-    const agent = this.#agents.get(key) ?? create();
+    const agent = this.#agents.get(key) ?? create().compose(straightOrCopied);
     // The last one is the one that was used last.
     this.#agents.delete(key);
     this.#agents.set(key, agent);
@@ -107,8 +122,7 @@ export class Agents {
   #poolOptions() {
     const { timeouts } = this.#options;
     return {
-      // One blob a connection: streams that share one would share its window and its fate.
-      allowH2: false,
+      allowH2,
       pipelining: 1,
       keepAliveTimeout: 15_000,
       headersTimeout: timeouts.headersMs,

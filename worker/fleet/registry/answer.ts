@@ -12,12 +12,15 @@ import { headerOf } from './header.ts';
 import { hostAndPort, networkError } from './network-error.ts';
 import { printable } from './printable.ts';
 import { retryAfterMs } from './rate-limit.ts';
+import type { Straight } from './straight.ts';
 
 /** What a server answered. Its body must be read, discarded or destroyed. */
 export interface Answer {
   status: number;
   headers: IncomingHttpHeaders;
   body: Dispatcher.ResponseData['body'];
+  /** The way of its chunks past the stream. */
+  straight: Straight;
   /** Who answered in the end. */
   url: URL;
   /** The headers of the first answer, which is the one of whom was asked; others where it redirected. */

@@ -99,7 +99,9 @@ function bodyOf(
           (error: unknown) => Promise.reject(failed(error)),
         );
       };
-      await flow(body, takeInTime, failed);
+      // Not past a decoder.
+      const straight = body === answer.body ? answer.straight : undefined;
+      await flow(body, takeInTime, { failed, straight });
     },
     [Symbol.dispose]: () => {
       body.on('error', () => {}).destroy();

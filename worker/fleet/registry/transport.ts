@@ -8,6 +8,7 @@ import { Agents, type Timeouts } from './agents.ts';
 import { type Answer, discard } from './answer.ts';
 import { networkError } from './network-error.ts';
 import type { ProxyRule } from './proxy.ts';
+import { Straight, type StraightOptions } from './straight.ts';
 import { type TlsSettings, withoutClient } from './tls.ts';
 
 export type { Timeouts } from './agents.ts';
@@ -125,7 +126,9 @@ export class Transport {
         proxy === undefined
           ? this.#agents.direct(allowPrivate, tls)
           : await this.#agents.through(proxy, url, allowPrivate, tls);
-      const answer = await request(url, {
+      const straight = new Straight();
+      const options: Parameters<typeof request>[1] & StraightOptions = {
+        straight,
         method,
         dispatcher,
         headers: {
@@ -138,8 +141,10 @@ export class Transport {
         ...(body === undefined ? {} : { body }),
         highWaterMark: bodyBuffer,
         signal: signal ?? null,
-      });
-      return { status: answer.statusCode, headers: answer.headers, body: answer.body, url };
+      };
+      const answer = await request(url, options);
+      const { statusCode: status, headers: received } = answer;
+      return { status, headers: received, body: answer.body, straight, url };
     } catch (error) {
       throw networkError(error, `${method} ${url.pathname}`, url, signal, proxy);
     }

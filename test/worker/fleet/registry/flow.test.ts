@@ -11,7 +11,7 @@ function quietBody(): Readable {
   return new Readable({ read: () => {} });
 }
 
-const unchanged = (error: unknown) => error;
+const unchanged = { failed: (error: unknown) => error };
 
 describe('flow', () => {
   test('gives all chunks in order, one after the other', async () => {
@@ -91,10 +91,7 @@ describe('flow', () => {
     for (const take of takers) {
       const body = quietBody();
       body.push('bytes');
-      await assert.rejects(
-        flow(body, take, () => new Error('not the body')),
-        full,
-      );
+      await assert.rejects(flow(body, take, { failed: () => new Error('not the body') }), full);
       assert.ok(body.destroyed);
     }
   });
@@ -103,11 +100,9 @@ describe('flow', () => {
     const body = quietBody();
     const gate = Promise.withResolvers<void>();
     let settled = false;
-    const flowing = flow(
-      body,
-      () => gate.promise,
-      (error) => new Error('told', { cause: error }),
-    ).finally(() => {
+    const flowing = flow(body, () => gate.promise, {
+      failed: (error) => new Error('told', { cause: error }),
+    }).finally(() => {
       settled = true;
     });
     flowing.catch(() => {});
