@@ -1,9 +1,10 @@
 import { hash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chown, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chown, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { DrayError, errnoOf, messageOf } from '../errors.ts';
+import { syncFolder } from '../sync-folder.ts';
 
 /** What a token allows. `admin` includes the others, and `pull` and `run` include `read`. */
 export const scopes = ['read', 'pull', 'run', 'admin'] as const;
@@ -194,9 +195,13 @@ async function changeTokens(
     const tokens = change(await readTokens(file));
     // What a change that died has left may have other rights.
     await rm(temporary, { force: true });
-    await writeFile(temporary, `${JSON.stringify({ tokens }, undefined, 2)}\n`, { mode: 0o600 });
+    await using written = await open(temporary, 'wx', 0o600);
+    await written.writeFile(`${JSON.stringify({ tokens }, undefined, 2)}\n`);
     await giveToFolder(temporary);
+    // A token that was told removed is so after a power cut, too.
+    await written.sync();
     await rename(temporary, file);
+    await syncFolder(path.dirname(file));
   } catch (error) {
     if (error instanceof DrayError) throw error;
     throw new DrayError('USAGE', `The tokens ${file} can't be written: ${messageOf(error)}`, {

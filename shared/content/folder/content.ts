@@ -1,11 +1,12 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Digest } from '../../image/digest.ts';
+import { syncFolder } from '../../sync-folder.ts';
 import type { CallOptions, ContentInfo, ContentStore, IngestInfo } from '../store.ts';
 import { ifThere, inFolder } from './errors.ts';
 import { followFile, followInFolder } from './follow.ts';
 import { openFolderIngest } from './ingest.ts';
-import { algorithms, digestOfName, type Layout, syncFolder } from './layout.ts';
+import { algorithms, digestOfName, type Layout } from './layout.ts';
 import { readBlob } from './read.ts';
 import { sweep } from './sweep.ts';
 import { verify } from './verify.ts';

@@ -3,6 +3,7 @@ import { chmod, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { DrayError } from '../../errors.ts';
 import { type Digest, isDigest, splitDigest } from '../../image/digest.ts';
+import { syncFolder } from '../../sync-folder.ts';
 import { ifThere } from './errors.ts';
 
 /** Where everything stands in the folder: an OCI image layout (image-spec, image-layout.md) with some folders more. */
@@ -114,14 +115,4 @@ export async function replaceFile(file: string, text: string): Promise<void> {
     throw error;
   }
   await syncFolder(path.dirname(file));
-}
-
-/** Makes the names in a folder durable. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

@@ -1,10 +1,11 @@
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../../errors.ts';
+import { syncFolder } from '../../sync-folder.ts';
 import { type RecordForm, recordKey } from '../record-form.ts';
 import type { RecordStore } from '../store.ts';
 import { ifThere, inFolder } from './errors.ts';
-import { type Layout, replaceFile, syncFolder, temporaryPrefix } from './layout.ts';
+import { type Layout, replaceFile, temporaryPrefix } from './layout.ts';
 
 /** Files that are looked at at once. */
 const batch = 64;

@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { open, rename, stat, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { type Digest, splitDigest } from '../../image/digest.ts';
+import { syncFolder } from '../../sync-folder.ts';
 import type { Verdict, VerifyOptions } from '../store.ts';
 import { hasDigest } from '../verify.ts';
 import { ifThere } from './errors.ts';
-import { type Layout, syncFolder } from './layout.ts';
+import type { Layout } from './layout.ts';
 import { readFileFrom } from './read.ts';
 
 /** See ContentStore.verify. */

@@ -1,19 +1,16 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { copyFile, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
-import { promisify } from 'node:util';
 import type { RunOptions } from '../../../../shared/agent/run-options.ts';
 import { findMonitors } from '../../../../worker/agent/runtime/monitor.ts';
+import { makeDisk, mountDisk, unmount } from '../../../support/disk.ts';
 import { requireTool } from '../../../support/requirements.ts';
 import { until } from '../../../support/until.ts';
 import { temporaryFolder } from '../snapshot/agent-root.ts';
 import { assertNothingLeft, startTestAgent, type TestAgent } from './agent.ts';
 import { heldRuntime } from './held-runtime.ts';
 import { imageName, outputOf, removeRun, requireContainers } from './node.ts';
-
-const run = promisify(execFile);
 
 const script = (text: string, options: RunOptions = {}): RunOptions => ({
   args: ['/bin/sh', '-c', text],
@@ -124,13 +121,9 @@ async function startNode(): Promise<TestNode> {
   await using undo = new AsyncDisposableStack();
   const folder = undo.use(await temporaryFolder());
   const [disk, root] = [path.join(folder.path, 'disk'), path.join(folder.path, 'root')];
-  await run('truncate', ['-s', '32M', disk]);
-  await run('mkfs.ext4', ['-q', '-F', '-O', 'has_journal', disk]);
-  await mkdir(root);
-  await run('mount', ['-o', 'loop,noinit_itable', disk, root]);
-  undo.defer(async () => {
-    await until('that nothing uses the disk', () => unmount(root));
-  });
+  await makeDisk(disk, '32M');
+  let mounted = await mountDisk(disk, root);
+  undo.defer(() => mounted[Symbol.asyncDispose]());
   const agent = undo.use(await startTestAgent({ root }));
   const all = undo.move();
   const written = path.join(root, 'node.db-wal');
@@ -141,9 +134,9 @@ async function startNode(): Promise<TestNode> {
       await copyFile(disk, `${disk}-then`);
       await agent.kill();
       await endAll(root);
-      await until('that nothing uses the disk', () => unmount(root));
+      await mounted[Symbol.asyncDispose]();
       await rename(`${disk}-then`, disk);
-      await run('mount', ['-o', 'loop,noinit_itable', disk, root]);
+      mounted = await mountDisk(disk, root);
       if (database !== undefined) await writeFile(written, database);
       await agent.start();
     },
@@ -162,12 +155,4 @@ async function endAll(root: string): Promise<void> {
     await until('that nothing uses its root', () => unmount(path.join(bundle, 'rootfs')));
   }
   await removeRun(root);
-}
-
-/** @returns false where it is in use still; what is not mounted is success */
-async function unmount(place: string): Promise<boolean> {
-  return await run('umount', [place]).then(
-    () => true,
-    (error: Error) => /not mounted|no mount point/.test(error.message),
-  );
 }

@@ -6,6 +6,7 @@ import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { makeDisk, mountDisk } from '../../../support/disk.ts';
 import { requireRoot, requireTool } from '../../../support/requirements.ts';
 import { openRoot, stackOf, temporaryFolder } from './agent-root.ts';
 
@@ -87,8 +88,7 @@ describe('after a crash of the machine', () => {
     if (!requireRoot(t) || !requireTool(t, 'mkfs.ext4')) return;
     await using folder = await temporaryFolder();
     const disk = join(folder.path, 'disk');
-    await run('truncate', ['-s', '64M', disk]);
-    await run('mkfs.ext4', ['-q', '-F', '-O', 'has_journal', disk]);
+    await makeDisk(disk, '64M');
     const content = Buffer.alloc(300_000, 'content');
     {
       await using mounted = await mountDisk(disk, join(folder.path, 'mounted'));
@@ -98,7 +98,6 @@ describe('after a crash of the machine', () => {
       for (let i = 0; i < 20; i++) {
         await writeFile(join(staging.directory, 'folder', `${i}`), content);
       }
-      // What of the disk's bytes has got to it is what a crash leaves: the rest is in memory.
       await copyFile(disk, join(folder.path, 'crashed-before'));
       const rebase = () => writeFile(join(staging.directory, 'rebased'), content);
       await staging.commit({ diffID, bytes: content.length, entries: 22, rebase });
@@ -130,8 +129,7 @@ describe('after a crash of the machine', () => {
     if (!requireRoot(t) || !requireTool(t, 'mkfs.ext4')) return;
     await using folder = await temporaryFolder();
     const disk = join(folder.path, 'disk');
-    await run('truncate', ['-s', '32M', disk]);
-    await run('mkfs.ext4', ['-q', '-F', '-O', 'has_journal', disk]);
+    await makeDisk(disk, '32M');
     const stack = stackOf(Array.from({ length: 8 }, (_, i) => `layer ${i}`));
     const content = Buffer.alloc(400_000, 'content');
     const crashes: { image: string; told: number }[] = [];
@@ -201,15 +199,3 @@ describe('after a crash of the machine', () => {
     }
   });
 });
-
-/** Mounts a file with an ext4, whose journal is replayed where it was not unmounted. */
-async function mountDisk(file: string, place: string): Promise<{ path: string } & AsyncDisposable> {
-  await mkdir(place);
-  await run('mount', ['-o', 'loop,noinit_itable', file, place]);
-  return {
-    path: place,
-    async [Symbol.asyncDispose]() {
-      await run('umount', [place]);
-    },
-  };
-}

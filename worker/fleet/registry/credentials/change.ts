@@ -4,6 +4,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DrayError, errnoOf } from '../../../../shared/errors.ts';
 import { defaultRegistry } from '../../../../shared/image/reference.ts';
+import { syncFolder } from '../../../../shared/sync-folder.ts';
 import { fileVersion } from '../file-version.ts';
 import { CredentialFile, hostNames, normalizeKey, readDocument } from './file.ts';
 import type { CredentialHelpers } from './helper.ts';
@@ -144,6 +145,7 @@ async function replace(file: string, text: string, version: string): Promise<boo
     await chmod(fresh, 0o600);
     if ((await fileVersion(file)) !== version) return false;
     await rename(fresh, file);
+    await syncFolder(path.dirname(file));
     return true;
   } finally {
     await rm(fresh, { force: true });
