@@ -530,10 +530,6 @@ describe('what docker run would have put, and runc runs it', { concurrency: 4 },
       const id = `case-${index}`;
       const args = script === undefined ? {} : { args: ['/bin/sh', '-c', script] };
       await node.containers.create({ id, image: String(index), options: { ...args, ...options } });
-      if (spec !== undefined) {
-        const [pick, wanted] = spec;
-        assert.deepEqual(pick(await specOf(node, id)), wanted);
-      }
       const output = outputOf(node.containers, id);
       await node.containers.start(id);
       const { stdout, stderr } = await output;
@@ -541,6 +537,10 @@ describe('what docker run would have put, and runc runs it', { concurrency: 4 },
       assert.equal(exit.exitCode, exitCode, `${stdout}${stderr}${exit.error ?? ''}`);
       if (typeof prints === 'string') assert.equal(stdout.toString(), prints);
       else if (prints !== undefined) assert.match(stdout.toString(), prints);
+      if (spec !== undefined) {
+        const [pick, wanted] = spec;
+        assert.deepEqual(pick(await specOf(node, id)), wanted);
+      }
       await node.containers.remove(id);
     });
   }
