@@ -669,6 +669,7 @@ export type RunOptions = {
   hostname?: string;
   hosts?: string[];
   dns?: string[];
+  dnsSearch?: string[];
   labels?: Record<string, string>;
   terminal?: boolean;
   stdin?: boolean;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { exposedPort, networkModes } from './run-options.ts';
+import { domainName, exposedPort, networkModes } from './run-options.ts';
 
 const maxText = 4096;
 export const path = z.string().min(1).max(maxText);
@@ -71,6 +71,7 @@ export const runOptions = z.strictObject({
   hostname: z.string().max(64).optional(),
   hosts: few(name),
   dns: few(z.union([z.ipv4(), z.ipv6()])),
+  dnsSearch: few(z.string().regex(domainName)),
   labels: pairs,
   terminal: z.boolean().optional(),
   stdin: z.boolean().optional(),

@@ -55,6 +55,8 @@ export interface PortMapping {
 /** The form of a port that an image exposes: `80`, `80/tcp` or `8000-8010/udp`. */
 export const exposedPort = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp|sctp))?$/;
 
+export const domainName = /^[A-Za-z0-9_.-]{1,253}$/;
+
 /** A port of a container that is to be reached by one of the node. */
 export interface PortRequest extends Omit<PortMapping, 'hostPort'> {
   /** Default: one that is free, chosen when it starts; the one of its last run where that is free. */
@@ -156,6 +158,8 @@ export interface RunOptions {
   hosts?: string[];
   /** Addresses of name servers, instead of the node's. */
   dns?: string[];
+  /** Domains in which names are looked up, instead of the node's; `.`: in none. */
+  dnsSearch?: string[];
   labels?: Record<string, string>;
   /** Its standard streams are a terminal. */
   terminal?: boolean;

@@ -6,6 +6,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestDray } from '../support/dray.ts';
 import { requireRoot, requireTool } from '../support/requirements.ts';
 import { startOnTerminal } from '../support/terminal.ts';
@@ -75,6 +76,13 @@ describe('what people are used to from docker', { concurrency: false }, () => {
     const hosts = ['--add-host', 'one:1.2.3.4', '--add-host=two=5.6.7.8'];
     const found = await cli.dray('run', '--rm', ...hosts, image, 'cat', '/etc/hosts');
     assert.match(found.stdout, /^1\.2\.3\.4\tone\n5\.6\.7\.8\ttwo$/m);
+    const search = ['--dns-search', 'a.example', '--dns-search', 'b.example'];
+    const names = await cli.dray('run', '--rm', ...search, image, 'cat', '/etc/resolv.conf');
+    const lines = names.stdout.split('\n').filter((line) => /^(search|domain)/.test(line));
+    assert.deepEqual(lines, ['search a.example b.example']);
+    const node = await readFile('/etc/resolv.conf', 'utf8');
+    const servers = (text: string) => text.match(/^nameserver .*$/gm);
+    assert.deepEqual(servers(names.stdout), servers(node), 'which are reached by the network host');
   });
 
   test('a limit that is too low for the runtime itself is an error that says so', async (t) => {
@@ -264,7 +272,10 @@ describe('what people are used to from docker', { concurrency: false }, () => {
       screen.type('\x03');
       await screen.shows(/\^C/);
       if (name === 'twice') {
-        screen.type('\x03');
+        const ended = screen.ended.then(() => true);
+        // Two that come before the process gets to the first are one signal.
+        do screen.type('\x03');
+        while (!(await Promise.race([ended, sleep(200)])));
         assert.equal(await screen.ended, 130);
         await held.letGo();
       } else {

@@ -31,6 +31,9 @@ test('dray run --pull: what a tag is by missing, always and if-stale, and when t
   assert.equal(await said('--pull', 'if-stale=1s'), 'second');
   await push('third');
   assert.equal(await said('--pull', 'always'), 'third');
+  const quiet = ['-q', '--pull', 'always', '--net', 'none'];
+  const { stdout, stderr } = await fleet.dray('run', '--rm', ...quiet, reference);
+  assert.deepEqual([stdout, stderr], ['third\n', '']);
 
   await registry.stop();
   assert.equal(await said('--pull', 'missing'), 'third');

@@ -4,6 +4,7 @@ import { addRunFlags, containerCommand, type RunFlags } from '../run/flags.ts';
 interface Options extends RunFlags {
   name?: string;
   cidfile?: string;
+  quiet?: boolean;
   pull: string;
   platform?: string;
   rm?: boolean;

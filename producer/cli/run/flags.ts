@@ -28,6 +28,7 @@ export interface RunFlags {
   hostname?: string;
   addHost?: string[];
   dns?: string[];
+  dnsSearch?: string[];
   cpus?: string;
   cpuShares?: string;
   cpusetCpus?: string;
@@ -61,6 +62,7 @@ export function containerCommand(command: Command): Command {
     .passThroughOptions()
     .option('--id, --name <id>', "the container's id (default: twelve random digits)")
     .addOption(pullPolicyOption('missing', '; never: fail where the image is not there'))
+    .option('-q, --quiet', 'show no progress of a pull')
     .option('--platform <os/arch>', "of an index (default: this machine's)")
     .option('--cidfile <file>', 'write its id to a new file')
     .option('--rm', 'remove the container once it has ended');
@@ -112,6 +114,7 @@ export function addRunFlags(command: Command): Command {
     .option('--hostname <name>', "the container's host name")
     .option('--add-host <NAME:ADDRESS>', 'a line for /etc/hosts', collect)
     .option('--dns <address>', "a name server, instead of the node's", collect)
+    .option('--dns-search <domain>', "where names are looked up, instead of the node's", collect)
     .optionsGroup('Limits:')
     .option('--cpus <number>', 'CPU time, in processors')
     .option('--cpu-shares <weight>', 'against other containers (1024 is usual)')

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { networkModes, type RunOptions } from '../../../shared/agent/run-options.ts';
+import { domainName, networkModes, type RunOptions } from '../../../shared/agent/run-options.ts';
 import { DrayError } from '../../../shared/errors.ts';
 import { environmentOf, parsePairs, parseWorkdir } from './environment.ts';
 import type { RunFlags } from './flags.ts';
@@ -58,6 +58,7 @@ export async function runOptionsOf(
     // docker takes either.
     hosts: flags.addHost?.map((entry) => entry.replace(/^([^:=]+)=/, '$1:')),
     dns: flags.dns?.map(parseAddress),
+    dnsSearch: flags.dnsSearch?.map(parseDomain),
     resources: Object.keys(resources).length === 0 ? undefined : resources,
     ulimits: flags.ulimit?.map(parseUlimit),
     capAdd: flags.capAdd,
@@ -88,6 +89,13 @@ function parseAddress(text: string): string {
   if (isIP(text) !== 0) return text;
   throw new DrayError('USAGE', `--dns "${text}" is not an address`, {
     hint: 'Write the address of a name server: --dns 192.0.2.53.',
+  });
+}
+
+function parseDomain(text: string): string {
+  if (domainName.test(text)) return text;
+  throw new DrayError('USAGE', `--dns-search "${text}" is not a domain`, {
+    hint: 'Write --dns-search example.com, or . for none.',
   });
 }
 

@@ -24,6 +24,8 @@ export interface RunRequest extends RunFlags {
   name?: string;
   /** A file for its id. */
   cidfile?: string;
+  /** No progress of a pull is shown. */
+  quiet?: boolean;
   platform?: string;
   rm?: boolean;
   detach?: boolean;
@@ -147,7 +149,7 @@ async function withImage<T>(
 
 async function withPull<T>(
   context: Context,
-  { reference, platform, pull: policy }: RunRequest,
+  { reference, platform, pull: policy, quiet = false }: RunRequest,
   create: CreateContainerRequest,
   use: (agent: AgentClient, create: CreateContainerRequest) => Promise<T>,
 ): Promise<T> {
@@ -167,6 +169,7 @@ async function withPull<T>(
   const pull = await pullImage(context, {
     reference,
     policy,
+    ...(quiet ? { progress: 'none' as const } : {}),
     ...(platform === undefined ? {} : { platform }),
     ...(context.node === undefined ? {} : { nodes: [context.node] }),
   });

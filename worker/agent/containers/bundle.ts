@@ -141,13 +141,14 @@ export function networkFilesOf(
   { id, options, settings }: Pick<Container, 'id' | 'options' | 'settings'>,
   bundle: string,
 ): NetworkFilesRequest {
-  const { hosts, dns } = options;
+  const { hosts, dns, dnsSearch } = options;
   return {
     bundle,
     hostname: hostnameOf(id, options, settings.network),
     network: settings.network,
     ...(hosts === undefined ? {} : { hosts }),
     ...(dns === undefined ? {} : { dns }),
+    ...(dnsSearch === undefined ? {} : { dnsSearch }),
   };
 }
 

@@ -25,6 +25,8 @@ export interface NetworkFilesRequest {
   hosts?: readonly string[];
   /** Addresses of name servers, instead of the node's. */
   dns?: readonly string[];
+  /** Domains for names, instead of the node's; `.`: none. */
+  dnsSearch?: readonly string[];
   /** Once they are known. */
   addresses?: readonly string[];
   /** The node, as a container on its bridge sees it. */
@@ -85,18 +87,31 @@ function hostLine(entry: string, node: string): string {
   });
 }
 
-function resolverFor({ network, dns = [] }: NetworkFilesRequest): string {
+function resolverFor({ network, dns = [], dnsSearch = [] }: NetworkFilesRequest): string {
   if (network === 'none') return '';
   const node = readHostFile('/etc/resolv.conf') ?? '';
-  if (network === 'host' && dns.length === 0) return node;
-  const others = node.split('\n').filter((line) => !/^\s*nameserver\s/.test(line));
-  const servers = dns.length > 0 ? dns : reachableServers(node, { upstream: network === 'bridge' });
-  return `${[...servers.map((server) => `nameserver ${server}`), ...others].join('\n').trimEnd()}\n`;
+  if (network === 'host' && dns.length + dnsSearch.length === 0) return node;
+  const replaced = dnsSearch.length > 0 ? /^\s*(nameserver|search|domain)\s/ : /^\s*nameserver\s/;
+  const others = node.split('\n').filter((line) => !replaced.test(line));
+  const own = network === 'host' ? allServers(node) : undefined;
+  const servers =
+    dns.length > 0 ? dns : (own ?? reachableServers(node, { upstream: network === 'bridge' }));
+  const domains = dnsSearch.filter((domain) => domain !== '.');
+  const lines = [
+    ...servers.map((server) => `nameserver ${server}`),
+    ...(domains.length > 0 ? [`search ${domains.join(' ')}`] : []),
+    ...others,
+  ];
+  return `${lines.join('\n').trimEnd()}\n`;
+}
+
+function allServers(text: string): string[] {
+  return [...text.matchAll(/^\s*nameserver\s+(\S+)/gm)].map(([, server = '']) => server);
 }
 
 /** Those that are not on the node's own loopback device. */
 function reachableServers(node: string, options: { upstream: boolean }): string[] {
-  const servers = [...node.matchAll(/^\s*nameserver\s+(\S+)/gm)].map(([, server = '']) => server);
+  const servers = allServers(node);
   const reachable = servers.filter((server) => !/^(127\.|::1$)/.test(server));
   if (reachable.length > 0 || servers.length === 0 || !options.upstream) return reachable;
   const upstream = readHostFile(resolvedServers) ?? '';
