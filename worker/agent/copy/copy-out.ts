@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { once } from 'node:events';
 import { closeSync, constants, fstatSync, type Stats } from 'node:fs';
 import { open, readdir } from 'node:fs/promises';
@@ -62,7 +63,7 @@ export interface CopyOutOptions {
  * What stands at a path of a root file system, on which processes may run that are hostile, as a tar archive:
  * every file is looked up in a folder that is open, and nothing but a regular file is opened for reading. Sockets
  * are left out.
- * @throws NOT_FOUND at once
+ * @throws NOT_FOUND at once; USAGE, in the stream, for a name that is not UTF-8
  */
 export function copyOut(root: number, path: string, options: CopyOutOptions): Readable {
   const first = openPath(root, path, options.follow);
@@ -87,7 +88,8 @@ async function walk(archive: Pack, first: number, options: CopyOutOptions): Prom
         constants.O_RDONLY | constants.O_DIRECTORY,
       );
       const place = `/proc/self/fd/${folder.fd}`;
-      for (const entry of await readdir(place)) {
+      for (const bytes of await readdir(place, { encoding: 'buffer' })) {
+        const entry = textOf(bytes, `a name in ${name}`);
         let below: number;
         try {
           below = openInRoot(folder.fd, entry, pathOnly | constants.O_NOFOLLOW);
@@ -110,6 +112,14 @@ type NamedHeader = Partial<Header> & { name: string };
 function headerOf(stats: Stats, { idOf }: CopyOutOptions): Partial<Header> {
   const { mode, uid, gid, mtime } = stats;
   return { mode: mode & 0o7777, uid: idOf(uid), gid: idOf(gid), mtime };
+}
+
+/** An archive that is made here has texts. */
+function textOf(bytes: Buffer, what: string): string {
+  if (isUtf8(bytes)) return bytes.toString();
+  throw new DrayError('USAGE', `${what}, ${JSON.stringify(bytes.toString())}, is not UTF-8`, {
+    hint: 'Rename it, or copy by a program in the container, such as tar.',
+  });
 }
 
 async function addFile(archive: Pack, header: NamedHeader, fd: number): Promise<void> {
@@ -145,7 +155,8 @@ async function addSpecial(
 ): Promise<void> {
   if (stats.isSymbolicLink()) {
     // An empty name is the link that the descriptor names.
-    const linkname = Buffer.from(readLinkAt(fd, '') ?? '', 'latin1').toString();
+    const bytes = Buffer.from(readLinkAt(fd, '') ?? '', 'latin1');
+    const linkname = textOf(bytes, `what ${header.name} leads to`);
     await addEntry(archive, { ...header, type: 'symlink', linkname });
   } else if (stats.isFIFO()) {
     await addEntry(archive, { ...header, type: 'fifo' });

@@ -98,6 +98,19 @@ describe('copies into and out of a root folder', () => {
     });
   });
 
+  test('a name that is not UTF-8 is refused, not left out', async (t) => {
+    if (!requireRoot(t)) return;
+    await withRoot(async (root, fd) => {
+      await mkdir(path.join(root, 'a'));
+      const name = Buffer.concat([Buffer.from(path.join(root, 'a/')), Buffer.from([0x66, 0xff])]);
+      await writeFile(name, 'text');
+      await assert.rejects(read(fd, '/a'), isCode('USAGE'));
+      await rm(name);
+      await symlink(Buffer.from([0xfe]), path.join(root, 'a/link'));
+      await assert.rejects(read(fd, '/a'), isCode('USAGE'));
+    });
+  });
+
   test('nothing leads out: .., absolute links, links of links, hard links, devices', async (t) => {
     if (!requireRoot(t)) return;
     await withRoot(async (root, fd, outside) => {
