@@ -57,7 +57,9 @@ const sources = await Promise.all(
 );
 const next = `${bundle}.${process.pid}`;
 await mkdir(folder, { recursive: true });
-await writeFile(next, `const sources=${JSON.stringify(sources)};\n${outputFiles[0]?.text}`);
+await writeFile(next, `const sources=${JSON.stringify(sources)};\n${outputFiles[0]?.text}`, {
+  flush: true,
+});
 await rename(next, bundle);
 
 /** A file may have a `require` of its own. */

@@ -76,6 +76,12 @@ describe('the command in one file', () => {
     }
   });
 
+  test('is not used when it is empty, as a power cut may leave it', async () => {
+    await writeFile(bundleOf(folder), '');
+    assert.ok((await help(folder)).stdout.includes(saying));
+    await build(folder);
+  });
+
   test('is not used once a source changed, and is again when it was made anew', async () => {
     await append(folder, '// changed\n');
     assert.doesNotMatch((await help(folder)).stdout, /BUNDLE/);
@@ -106,12 +112,15 @@ async function build(folder: string): Promise<void> {
   await run(process.execPath, [path.join(folder, 'producer/cli/bundle/build.ts')]);
 }
 
+function bundleOf(folder: string): string {
+  return path.join(folder, 'node_modules/.cache/drayage/dray.cjs');
+}
+
 /** So that it tells when it runs: it is compared with the sources, not with itself. */
 async function markBundle(folder: string): Promise<void> {
-  const bundle = path.join(folder, 'node_modules/.cache/drayage/dray.cjs');
-  const text = await readFile(bundle, 'utf8');
+  const text = await readFile(bundleOf(folder), 'utf8');
   assert.ok(text.includes(saying));
-  await writeFile(bundle, text.replaceAll(saying, `BUNDLE ${saying}`));
+  await writeFile(bundleOf(folder), text.replaceAll(saying, `BUNDLE ${saying}`));
 }
 
 async function append(folder: string, text: string): Promise<void> {
