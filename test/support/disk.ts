@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir } from 'node:fs/promises';
+import { copyFile, mkdir, readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { until } from './until.ts';
 
@@ -12,6 +12,13 @@ const run = promisify(execFile);
 export async function makeDisk(file: string, size: string): Promise<void> {
   await run('truncate', ['-s', size, file]);
   await run('mkfs.ext4', ['-q', '-F', '-O', 'has_journal', file]);
+}
+
+/** Copies such a file as a power cut would leave it. */
+export async function copyDisk(file: string, copy: string): Promise<void> {
+  // What has not changed since it was copied is what there was at one moment.
+  do await copyFile(file, copy);
+  while (!(await readFile(file)).equals(await readFile(copy)));
 }
 
 /** Mounts such a file; its journal is replayed where it was not unmounted. */

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { copyFile } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
 import { createToken, readTokens, removeToken } from '../../../shared/access/tokens.ts';
-import { makeDisk, mountDisk } from '../../support/disk.ts';
+import { copyDisk, makeDisk, mountDisk } from '../../support/disk.ts';
 import { requireRoot, requireTool } from '../../support/requirements.ts';
 import { temporaryFolder } from '../../worker/agent/snapshot/agent-root.ts';
 
@@ -17,9 +16,9 @@ test('a token that was told made or removed is so after a power cut', async (t) 
     await using mounted = await mountDisk(disk, path.join(folder.path, 'mounted'));
     const file = path.join(mounted.path, 'tokens.json');
     for (const name of ['kept', 'taken']) await createToken(file, { name, scopes: ['read'] });
-    await copyFile(disk, after[0] ?? '');
+    await copyDisk(disk, after[0] ?? '');
     await removeToken(file, 'taken');
-    await copyFile(disk, after[1] ?? '');
+    await copyDisk(disk, after[1] ?? '');
   }
   const found = [];
   for (const image of after) {

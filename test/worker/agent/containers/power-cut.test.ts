@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { copyFile, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import type { RunOptions } from '../../../../shared/agent/run-options.ts';
 import { findMonitors } from '../../../../worker/agent/runtime/monitor.ts';
-import { makeDisk, mountDisk, unmount } from '../../../support/disk.ts';
+import { copyDisk, makeDisk, mountDisk, unmount } from '../../../support/disk.ts';
 import { requireTool } from '../../../support/requirements.ts';
 import { until } from '../../../support/until.ts';
 import { temporaryFolder } from '../snapshot/agent-root.ts';
@@ -131,7 +131,7 @@ async function startNode(): Promise<TestNode> {
     agent,
     database: () => readFile(written),
     cutPower: async (database) => {
-      await copyFile(disk, `${disk}-then`);
+      await copyDisk(disk, `${disk}-then`);
       await agent.kill();
       await endAll(root);
       await mounted[Symbol.asyncDispose]();
