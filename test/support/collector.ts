@@ -58,7 +58,7 @@ export async function startCollector(): Promise<TestCollector> {
     spans,
     until: async (isDone) => {
       for (let waited = 0; !isDone(spans); waited += 50) {
-        if (waited > 20_000) {
+        if (waited > 60_000) {
           const seen = spans.map(({ service, name }) => `${service}: ${name}`);
           throw new Error(`the collector has other spans:\n${seen.join('\n')}`);
         }

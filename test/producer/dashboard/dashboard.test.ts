@@ -149,14 +149,15 @@ describe('the dashboard, in Chromium', () => {
       assert.fail(`Tab does not lead to "${name}"`);
     };
     await press(`Remove job ${newest.id}`);
+    // It is said for some seconds from then on; text that is just being faded in is none yet.
+    await page.getByRole('status').filter({ hasText: 'removed' }).waitFor();
     await page.waitForSelector(`[data-job="${newest.id}"]`, { state: 'detached' });
-    assert.match(await page.innerText('[role=status]'), /removed/);
     await page.locator('[data-job] button:focus').waitFor();
     const [other] = await Array.fromAsync(client.listFailedJobs('resolve'));
     assert.ok(other !== undefined);
     await press(`Retry job ${other.id}`);
+    await page.getByRole('status').filter({ hasText: 'Pulled anew' }).waitFor();
     await page.waitForSelector(`[data-job="${other.id}"]`, { state: 'detached' });
-    assert.match(await page.innerText('[role=status]'), /Pulled anew/);
     const [pulled] = (await client.listPulls({ limit: 1 })).items;
     assert.equal(pulled?.reference, `${registry.host}/none:v1`);
     await fleet.ended(pulled.id);

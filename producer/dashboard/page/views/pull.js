@@ -253,11 +253,7 @@ function nodeItem({ name, platform, state, layers, error }) {
       ),
       platform !== undefined && h('p.waiting', { key: 'platform' }, platform),
       layers.length === 0
-        ? h(
-            'p.waiting',
-            {},
-            isOver ? 'It had begun with no layer.' : 'It has said nothing of its layers yet.',
-          )
+        ? !isOver && h('p.waiting', {}, 'It has said nothing of its layers yet.')
         : h(
             'ul',
             {},
