@@ -59,6 +59,9 @@ export interface DrayErrorOptions {
   context?: Record<string, string | number | boolean>;
 }
 
+/** On each of them: the command in one file has a copy of this module, and loads others that have their own. */
+const mark = Symbol.for('drayage.DrayError');
+
 /** The one error class. `message` says what happened and where; `hint` says what to do. */
 export class DrayError extends Error {
   override readonly name = 'DrayError';
@@ -73,6 +76,14 @@ export class DrayError extends Error {
     this.retryable = options.retryable ?? false;
     this.hint = options.hint;
     this.context = options.context ?? {};
+  }
+
+  get [mark](): true {
+    return true;
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return value instanceof Error && mark in value;
   }
 }
 

@@ -2,6 +2,11 @@ import { Socket } from 'node:net';
 
 /** Bytes that are read at once at most. */
 const bufferBytes = 256 << 10;
+/**
+ * A smaller chunk may end in the middle of an answer's headers, of which the parser keeps what it has read where that
+ * stands. They are 16 KiB at most, and nothing is before them: the next request goes out when the last one is over.
+ */
+const headerBytes = 32 << 10;
 const reader = Symbol('reader');
 
 type InPlaceSocket = Socket & { [reader]?: Reader };
@@ -48,7 +53,7 @@ class Reader {
 
   /** @returns whether the buffer may be read into again */
   arrived(chunk: Buffer): boolean {
-    this.#chunk = chunk;
+    this.#chunk = chunk.length > headerBytes ? chunk : Buffer.from(chunk);
     this.#socket.emit('readable');
     this.#stopped = this.#held || this.#chunk !== undefined;
     return !this.#stopped;

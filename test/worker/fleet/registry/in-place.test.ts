@@ -6,6 +6,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readAtMost } from '../../../../worker/fleet/registry/answer.ts';
 import { flow, type Take } from '../../../../worker/fleet/registry/flow.ts';
+import { headerOf } from '../../../../worker/fleet/registry/header.ts';
 import { Transport } from '../../../../worker/fleet/registry/transport.ts';
 import { makeCertificate, startHostileRegistry } from '../../../support/hostile-registry.ts';
 
@@ -95,6 +96,31 @@ for (const tls of [false, true]) {
         }
       });
     }
+
+    test('its headers come in drops: what came first is not overwritten by what comes later', async (t) => {
+      const { server, get } = await setUp(t, { tls });
+      const range = `bytes 0-${bytes.length - 1}/${bytes.length}`;
+      const head = [
+        ...[
+          'HTTP/1.1 206 Partial Content',
+          `Content-Range: ${range}`,
+          `X-Long: ${'x'.repeat(10_000)}`,
+        ],
+        ...[`Content-Length: ${bytes.length}`, 'Connection: close', '', ''],
+      ].join('\r\n');
+      server.on('/body', async (_request, { socket }) => {
+        for (let at = 0; at < head.length; at += 400) {
+          socket?.write(head.slice(at, at + 400));
+          await sleep(1);
+        }
+        socket?.end(bytes);
+      });
+      const { body, headers, straight } = await get('/body');
+      assert.equal(headerOf(headers, 'content-range'), range);
+      const taker = new Taker(() => undefined);
+      await flow(body, taker.take, { failed: (error) => error, straight });
+      assert.ok(taker.bytes.equals(bytes));
+    });
 
     test('read late, when it stands there already: nothing was lost', async (t) => {
       const { server, get } = await setUp(t, { tls });
