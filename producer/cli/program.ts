@@ -14,7 +14,7 @@ const programs = {
  * What hundreds of requests need lives as long as Redis takes to answer: where the young generation is too small for
  * them it is copied to the old one, which costs a third of all time, and memory.
  */
-export const serveOptions = ['--max-semi-space-size=32'];
+export const serveOptions = ['--max-semi-space-size=64'];
 
 /**
  * Becomes a program of the fleet: the same process, so that signals and the exit code are its own.

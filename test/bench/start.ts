@@ -23,8 +23,12 @@ await using dray = await startDray();
 await dray.dray('pull', reference);
 
 let runs = 0;
+const runByCtr = (...options: string[]) =>
+  containerd.ctr('run', '--rm', ...options, reference, `run-${runs++}`, '/bin/true');
 const ways: Record<string, () => Promise<unknown>> = {
-  ctr: () => containerd.ctr('run', '--rm', reference, `run-${runs++}`, '/bin/true'),
+  ctr: () => runByCtr(),
+  // As drayage has one.
+  'ctr, --seccomp': () => runByCtr('--seccomp'),
 };
 for (const network of values.networks.split(',')) {
   ways[`dray, --net ${network}`] = () =>

@@ -38,7 +38,7 @@ export async function makeBundle(
   const { id, instance } = container;
   const { userMapping } = container.options;
   const { bundle, rootfs, log, volumes } = bundleOf(layout, instance);
-  const init = container.options.init === true ? await findInit() : undefined;
+  const init = container.options.init === true ? findInit() : undefined;
   const host = readHost(options);
   host.catch(() => {});
   await using undo = new AsyncDisposableStack();

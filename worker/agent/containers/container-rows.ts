@@ -98,16 +98,22 @@ export class ContainerRows {
     });
   }
 
-  /** Writes that a container is made, and the text of its config.json, both or neither. */
-  made(container: Container, spec: string): void {
-    this.#database.transaction(() => {
-      this.update(container);
-      this.#database.run(
-        'INSERT INTO container_specs (instance, spec) VALUES (?, ?)',
-        container.instance,
-        spec,
-      );
-    });
+  /**
+   * Writes that a container is made, and the text of its config.json, both or neither.
+   * @param options.isRun it is started before anybody is told of it: that start waits for the disk
+   */
+  made(container: Container, spec: string, { isRun }: { isRun: boolean }): void {
+    const write = () =>
+      this.#database.transaction(() => {
+        this.update(container);
+        this.#database.run(
+          'INSERT INTO container_specs (instance, spec) VALUES (?, ?)',
+          container.instance,
+          spec,
+        );
+      });
+    if (isRun) this.#database.note(write);
+    else write();
   }
 
   /** The text of a container's config.json; undefined for one of a version of drayage that kept it in the bundle alone. */

@@ -101,9 +101,13 @@ export class Containers implements AsyncDisposable {
    * @throws IMAGE_UNKNOWN, NOT_FOUND when the image is not unpacked here, CONFLICT, CONFIG_INVALID,
    * USER_UNKNOWN, COMMAND_MISSING, TOOL_MISSING, NOT_ROOT
    */
-  async create(
+  create(request: CreateContainerRequest, options: CallOptions = {}): Promise<ContainerStatus> {
+    return this.#create(request, options);
+  }
+
+  async #create(
     request: CreateContainerRequest,
-    options: CallOptions = {},
+    options: CallOptions & { isRun?: boolean },
   ): Promise<ContainerStatus> {
     const id = parseContainerID(request.id);
     if (process.geteuid?.() !== 0) {
@@ -141,7 +145,7 @@ export class Containers implements AsyncDisposable {
    * @throws as {@link create} and {@link start}
    */
   async run(request: CreateContainerRequest, options: CallOptions = {}): Promise<RunningContainer> {
-    const { id, warnings = [] } = await this.create(request, options);
+    const { id, warnings = [] } = await this.#create(request, { ...options, isRun: true });
     const { instance } = this.#services.rows.require(id);
     await using opened = new AsyncDisposableStack();
     try {

@@ -18,6 +18,7 @@ import { portRequests, settle } from './settings.ts';
 /**
  * Makes a container with a checked id, under its lock: row, snapshot and bundle. Nothing of it is left when that
  * fails.
+ * @param options.isRun it is started before anybody is told of it
  * @returns it, and what was asked for and is less on this node
  * @throws IMAGE_UNKNOWN, NOT_FOUND, CONFLICT, CONFIG_INVALID, USER_UNKNOWN, COMMAND_MISSING, TOOL_MISSING
  */
@@ -25,7 +26,7 @@ export async function createContainer(
   services: ContainerServices,
   id: string,
   request: CreateContainerRequest,
-  options: { signal?: AbortSignal } = {},
+  { isRun = false, ...options }: { isRun?: boolean; signal?: AbortSignal } = {},
 ): Promise<{ container: Container; warnings: string[] }> {
   const { rows, defaultNetwork } = services;
   const runOptions = request.options ?? {};
@@ -65,7 +66,7 @@ export async function createContainer(
       warn: (message) => warnings.push(message),
     });
     const created: Container = { ...container, state: 'created', args };
-    rows.made(created, config);
+    rows.made(created, config, { isRun });
     return { container: created, warnings };
   } catch (error) {
     rows.delete(container.instance);

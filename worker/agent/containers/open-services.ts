@@ -44,8 +44,8 @@ export async function openServices(options: OpenContainersOptions): Promise<Cont
     snapshots: options.snapshots,
     images: options.images,
     tools: async (runtime = 'runc') => ({
-      conmon: [...(options.inContainer ? goAside : []), await findTool('conmon')],
-      runc: new Runc({ path: await findRuntime(runtime), root: layout.runtime }),
+      conmon: [...(options.inContainer ? goAside : []), findTool('conmon')],
+      runc: new Runc({ path: findRuntime(runtime), root: layout.runtime }),
     }),
     bridge,
     defaultNetwork: options.network.default ?? (await usualNetwork(bridge)),

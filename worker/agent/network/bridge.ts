@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { PortMapping, PortRequest } from '../../../shared/agent/run-options.ts';
@@ -72,7 +73,7 @@ export class BridgeNetwork {
     for (const type of ['bridge', 'host-local', 'portmap']) {
       await findPlugin(type, this.#options.plugins);
     }
-    await findTool('iptables');
+    findTool('iptables');
   }
 
   /**
@@ -111,6 +112,8 @@ export class BridgeNetwork {
 
   /** Frees the addresses and ports of a container. What is not there is success. @throws RUNTIME_FAILED */
   async detach(owner: string): Promise<void> {
+    // Nothing of it is here without its record, which is written first and removed last.
+    if (!existsSync(this.#file(owner))) return this.#ports.release(owner);
     const record = await this.#read(owner);
     if (record !== undefined) {
       const isHeld = await isNamespaceHeld(this.#namespace(owner));

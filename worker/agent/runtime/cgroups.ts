@@ -1,4 +1,4 @@
-import { access, readdir, readFile } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrayError } from '../../../shared/errors.ts';
 
@@ -13,44 +13,32 @@ export interface Cgroups {
 }
 
 /** Looks at what is mounted: the unified hierarchy (v2), or one folder a controller (v1, hybrid too). */
-export async function readCgroups(options: { signal?: AbortSignal } = {}): Promise<Cgroups> {
-  const listed = await readFile(join(root, 'cgroup.controllers'), {
-    encoding: 'utf8',
-    ...options,
-  }).catch(() => undefined);
-  options.signal?.throwIfAborted();
-  if (listed !== undefined) {
+export function readCgroups(): Cgroups {
+  const unified = join(root, 'cgroup.controllers');
+  if (existsSync(unified)) {
+    const listed = readFileSync(unified, 'utf8');
     return {
       version: 'v2',
       controllers: new Set(listed.split(/\s+/).filter((name) => name !== '')),
       // The root itself has no such file; a kernel that does not count swap has no swap in its statistics.
-      swap: await hasSwapStatistics(),
+      swap: foldersIn(root).some((name) => existsSync(join(root, name, 'memory.swap.max'))),
     };
   }
-  const folders = await readdir(root).catch(() => []);
-  const swap = join(root, 'memory', 'memory.memsw.limit_in_bytes');
   return {
     version: 'v1',
     // Two that are mounted together are one folder: cpu,cpuacct.
-    controllers: new Set(folders.flatMap((folder) => folder.split(','))),
-    swap: await access(swap).then(
-      () => true,
-      () => false,
-    ),
+    controllers: new Set(foldersIn(root).flatMap((name) => name.split(','))),
+    swap: existsSync(join(root, 'memory', 'memory.memsw.limit_in_bytes')),
   };
 }
 
-async function hasSwapStatistics(): Promise<boolean> {
-  for (const folder of await readdir(root, { withFileTypes: true })) {
-    if (!folder.isDirectory()) continue;
-    try {
-      await access(join(root, folder.name, 'memory.swap.max'));
-      return true;
-    } catch {
-      // This child does not have the controller.
-    }
+/** Where there is nothing, nothing can be limited. */
+function foldersIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
   }
-  return false;
 }
 
 /** @throws CONFIG_INVALID when the node has no such controller */

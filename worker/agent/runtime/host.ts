@@ -22,13 +22,12 @@ export async function readHost(options: { signal?: AbortSignal } = {}): Promise<
   const [status, limits, oomScoreAdj] = ['status', 'limits', 'oom_score_adj'].map((name) =>
     readFileSync(`/proc/self/${name}`, 'utf8'),
   ) as [string, string, string];
-  const [cgroups, seccomp] = await Promise.all([readCgroups(options), loadDefaultProfile(options)]);
   return {
     boundingSet: parseBoundingSet(status),
     oomScoreAdj: Number.parseInt(oomScoreAdj, 10),
     hardLimits: parseHardLimits(limits),
-    cgroups,
+    cgroups: readCgroups(),
     ...thisMachine(),
-    seccomp,
+    seccomp: await loadDefaultProfile(options),
   };
 }

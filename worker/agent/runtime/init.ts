@@ -6,8 +6,8 @@ import { findTool } from './tools.ts';
 const target = '/sbin/dray-init';
 
 /** The program of the node that is the first process of containers that ask for an init. @throws TOOL_MISSING */
-export async function findInit(): Promise<string> {
-  return await findTool('catatonit');
+export function findInit(): string {
+  return findTool('catatonit');
 }
 
 /** The same container with an init as its first process, and its command below that. @param program on the node */

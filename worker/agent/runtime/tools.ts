@@ -1,4 +1,4 @@
-import { access, constants } from 'node:fs/promises';
+import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
 import { DrayError } from '../../../shared/errors.ts';
 import { systemPath } from '../linux/spawn.ts';
@@ -7,14 +7,14 @@ import { systemPath } from '../linux/spawn.ts';
 const found = new Map<string, string>();
 
 /** The path of a program that the agent calls. @param debianPackage brings it. @throws TOOL_MISSING */
-export async function findTool(name: string, debianPackage = name): Promise<string> {
+export function findTool(name: string, debianPackage = name): string {
   const before = found.get(name);
-  if (before !== undefined && (await isProgram(before))) return before;
+  if (before !== undefined && isProgram(before)) return before;
   const folders = new Set([...(process.env.PATH ?? '').split(':'), ...systemPath.split(':')]);
   for (const folder of folders) {
     if (!folder.startsWith('/')) continue;
     const path = join(folder, name);
-    if (!(await isProgram(path))) continue;
+    if (!isProgram(path)) continue;
     found.set(name, path);
     return path;
   }
@@ -25,15 +25,15 @@ export async function findTool(name: string, debianPackage = name): Promise<stri
 }
 
 /** The program of an OCI runtime, by its name or its path on the node. @throws TOOL_MISSING, CONFIG_INVALID */
-export async function findRuntime(runtime: string): Promise<string> {
-  if (/^[a-z0-9][a-z0-9._-]*$/i.test(runtime)) return await findTool(runtime);
+export function findRuntime(runtime: string): string {
+  if (/^[a-z0-9][a-z0-9._-]*$/i.test(runtime)) return findTool(runtime);
   if (!runtime.startsWith('/') || runtime.includes('\0')) {
     throw new DrayError('CONFIG_INVALID', `"${runtime.slice(0, 100)}" is not a runtime`, {
       hint: 'Give the name of a program, as crun, or its whole path on the node.',
     });
   }
   try {
-    await access(runtime, constants.X_OK);
+    accessSync(runtime, constants.X_OK);
     return runtime;
   } catch (error) {
     throw new DrayError('TOOL_MISSING', `${runtime} is not a program on this node`, {
@@ -42,9 +42,11 @@ export async function findRuntime(runtime: string): Promise<string> {
   }
 }
 
-async function isProgram(path: string): Promise<boolean> {
-  return await access(path, constants.X_OK).then(
-    () => true,
-    () => false,
-  );
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
