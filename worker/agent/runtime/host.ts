@@ -14,6 +14,8 @@ export interface Host {
   cgroups: Cgroups;
   architecture: string;
   kernel: string;
+  /** Whether the kernel has system calls of x32. */
+  x32: boolean;
   seccomp: SeccompProfile;
 }
 

@@ -19,10 +19,16 @@ const host: Host = {
   cgroups: { version: 'v1', controllers: new Set(['cpu', 'cpuset', 'memory', 'pids']), swap: true },
   architecture: 'amd64',
   kernel: '6.1.0-test',
+  x32: true,
   seccomp: {
     defaultAction: 'SCMP_ACT_ERRNO',
     defaultErrnoRet: 38,
-    archMap: [{ architecture: 'SCMP_ARCH_X86_64', subArchitectures: ['SCMP_ARCH_X86'] }],
+    archMap: [
+      {
+        architecture: 'SCMP_ARCH_X86_64',
+        subArchitectures: ['SCMP_ARCH_X86', 'SCMP_ARCH_X32'],
+      },
+    ],
     syscalls: [
       { names: ['read'], action: 'SCMP_ACT_ALLOW', args: [] },
       { names: ['arm_only'], action: 'SCMP_ACT_ALLOW', includes: { arches: ['arm64'] } },
@@ -165,7 +171,7 @@ describe('createSpec', () => {
     assert.deepEqual(seccomp, {
       defaultAction: 'SCMP_ACT_ERRNO',
       defaultErrnoRet: 38,
-      architectures: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86'],
+      architectures: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86', 'SCMP_ARCH_X32'],
       syscalls: [
         { names: ['read'], action: 'SCMP_ACT_ALLOW' },
         { names: ['chroot'], action: 'SCMP_ACT_ALLOW' },
@@ -173,6 +179,9 @@ describe('createSpec', () => {
         { names: ['ptrace'], action: 'SCMP_ACT_ALLOW' },
       ],
     });
+    // Whose rules would take time, and filter nothing.
+    const without = (await specOf({ Cmd: ['a'] }, {}, { x32: false })).linux.seccomp;
+    assert.deepEqual(without, { ...seccomp, architectures: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86'] });
   });
 
   test('namespaces', async () => {
