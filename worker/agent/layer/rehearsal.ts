@@ -21,17 +21,17 @@ export async function rehearse(
 ): Promise<void> {
   const layer = await exampleLayer();
   await rm(folder, { recursive: true, force: true });
-  try {
-    await Promise.all(
-      Array.from({ length: layersAtOnce }, async (_, index) => {
-        const target = path.join(folder, `${index}`);
-        await mkdir(target, { recursive: true });
-        await applier.apply(bytesOf(layer), target, options);
-      }),
-    );
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  const applied = await Promise.allSettled(
+    Array.from({ length: layersAtOnce }, async (_, index) => {
+      const target = path.join(folder, `${index}`);
+      await mkdir(target, { recursive: true });
+      await applier.apply(bytesOf(layer), target, options);
+    }),
+  );
+  // Once no thread writes there any more.
+  await rm(folder, { recursive: true, force: true });
+  const failed = applied.find(({ status }) => status === 'rejected');
+  if (failed?.status === 'rejected') throw failed.reason;
 }
 
 async function exampleLayer(): Promise<Buffer> {
