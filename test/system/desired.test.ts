@@ -170,6 +170,7 @@ describe('desired sets', { skip: process.getuid?.() !== 0 }, () => {
       { config: fleet.config, redis: fleet.redis, store },
     );
     await until('its end', async () => (await store.desired.get('ended')) === undefined);
-    assert.ok(!(await sets.list()).some(({ name }) => name === 'ended'));
+    const isListed = async () => (await sets.list()).some(({ name }) => name === 'ended');
+    await until('the end of its copy in Redis', async () => !(await isListed()));
   });
 });
