@@ -25,8 +25,6 @@ for name in $(compgen -e | grep '^DRAY_' || true); do unset "$name"; done
 # The node's network: a bridge would stay behind on this machine.
 echo '{"agent":{"network":{"default":"host"}}}' >"$work/config.json"
 export DRAY_CONFIG=$work/config.json DRAY_STATE=$work/state
-# What its agent keeps until a reboot (worker/agent/containers/layout.ts).
-agent_run=/run/drayage/$(printf %s "$(realpath -m "$DRAY_STATE/node")" | sha256sum | cut -c 1-12)
 
 if [ -t 1 ]; then bold=$'\e[1m' plain=$'\e[0m'; else bold='' plain=''; fi
 tell() { printf '\n%s\n' "$*"; }
@@ -91,7 +89,7 @@ clean() {
     umount -l "$left"
   done
   # Never through a mount that would not go.
-  rm -rf --one-file-system "$work" "$agent_run"
+  rm -rf --one-file-system "$work"
   exit "$code"
 }
 trap clean EXIT

@@ -15,6 +15,7 @@ import { EventLog } from './events.ts';
 import { execInContainer } from './exec.ts';
 import { type ContainerInput, openInput } from './input.ts';
 import { bundleOf } from './layout.ts';
+import { removeRunFolders } from './lifecycle.ts';
 import { type OpenedLog, openLog, type ReadLogOptions } from './log.ts';
 import { createVolume, listVolumes, removeVolume } from './named-volumes.ts';
 import { type OpenContainersOptions, openServices } from './open-services.ts';
@@ -83,7 +84,7 @@ export class Containers implements AsyncDisposable {
 
   /** What the runtime prints of its version. @throws TOOL_MISSING */
   async runtimeVersion(options: CallOptions = {}): Promise<string> {
-    return await (await this.#services.tools()).runc.version(options);
+    return await this.#services.tools().runc.version(options);
   }
 
   /** Whether a container needs what is mounted at `target`, so that a sweep leaves it alone. */
@@ -308,8 +309,9 @@ export class Containers implements AsyncDisposable {
     });
   }
 
-  /** Ends the watching. Containers run on. */
+  /** Ends the watching. Containers run on; without any, nothing is left outside the root folder. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#supervisor[Symbol.asyncDispose]();
+    removeRunFolders(this.#services.layout);
   }
 }

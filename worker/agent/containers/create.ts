@@ -30,7 +30,7 @@ export async function createContainer(
 ): Promise<{ container: Container; warnings: string[] }> {
   const { rows, defaultNetwork } = services;
   const runOptions = request.options ?? {};
-  await services.tools(runOptions.runtime);
+  services.tools(runOptions.runtime);
   const image = await services.images.find(request.image, options);
   requirePlatform(image, request.platform);
   const stopSignal = runOptions.stopSignal ?? (image.config.config?.StopSignal || 'SIGTERM');

@@ -32,7 +32,7 @@ export async function execInContainer(
       hint: state === 'paused' ? `Let it go on: dray unpause ${id}` : `Start it: dray start ${id}`,
     });
   }
-  const { runc } = await services.tools(container.options.runtime);
+  const { runc } = services.tools(container.options.runtime);
   const spec = await readSpec(services, instance);
   using root = openProcessRoot(pid, spec.linux.cgroupsPath);
   const process = await processOf(spec.process, request, root, options);

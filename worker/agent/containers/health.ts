@@ -80,7 +80,7 @@ export class HealthChecks implements AsyncDisposable {
   ): Promise<HealthcheckResult> {
     const at = new Date().toISOString();
     try {
-      const { runc } = await this.#services.tools(options.runtime);
+      const { runc } = this.#services.tools(options.runtime);
       const { bundle } = bundleOf(this.#services.layout, instance);
       const request = { instance, command, timeoutMs: timeout, maxBytes: keptOutput, bundle };
       return { at, ...(await probe(runc, { ...request, signal })) };

@@ -1,14 +1,15 @@
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, rmdirSync, rmSync } from 'node:fs';
 import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PortMapping } from '../../../shared/agent/run-options.ts';
+import { allDone } from '../../../shared/all-done.ts';
 import { asDrayError, DrayError, errnoOf } from '../../../shared/errors.ts';
 import type { BridgeAttachment } from '../network/bridge.ts';
 import { exitCodes, refusedCommand } from '../runtime/exit-codes.ts';
 import { createMonitored, findMonitors, isMonitorAlive } from '../runtime/monitor.ts';
 import { writeNetworkFiles } from '../runtime/network-files.ts';
-import { forgetBootBefore } from './boot.ts';
+import { bootFile, forgetBootBefore } from './boot.ts';
 import { makeRootFolder, networkFilesOf, writeBundle } from './bundle.ts';
 import type { Container } from './container.ts';
 import { bundleOf, type Layout } from './layout.ts';
@@ -30,6 +31,18 @@ export async function makeFolders(layout: Layout): Promise<void> {
   for (const folder of [layout.shared, layout.run, layout.roots]) await chmod(folder, 0o711);
 }
 
+/** Removes those of them that a reboot empties, unless a container needs them. */
+export function removeRunFolders({ run, runtime, sockets, networks, roots }: Layout): void {
+  try {
+    for (const folder of [runtime, sockets, networks, roots]) rmdirSync(folder);
+    rmSync(bootFile(run));
+    rmdirSync(run);
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno !== 'ENOTEMPTY' && errno !== 'ENOENT') throw error;
+  }
+}
+
 /**
  * Starts a container whose bundle is there, in state starting.
  * @returns the container as it runs
@@ -43,7 +56,7 @@ export async function launch(
   const { instance, options, settings } = container;
   const files = bundleOf(layout, instance);
   try {
-    const tools = await services.tools(options.runtime);
+    const tools = services.tools(options.runtime);
     for (const file of [files.exit, files.oom]) rmSync(file, { force: true });
     writeBundle(services, container);
     makeRootFolder(files.rootfs, options.userMapping);
@@ -147,7 +160,7 @@ async function endProcesses(
   const { bundle } = bundleOf(layout, instance);
   const isKnown = (await knownToRuntime(services)).has(instance);
   if (isKnown || findMonitors(bundle).length > 0) {
-    const { runc } = await services.tools(runtime);
+    const { runc } = services.tools(runtime);
     await runc.delete(instance);
     // The monitor of a container that ran writes the exit code and ends by itself.
     if (isKnown) await until(() => !isMonitorAlive(bundle));
@@ -157,13 +170,6 @@ async function endProcesses(
     if (left.length > 0) await until(() => findMonitors(bundle).length === 0);
     if ((await knownToRuntime(services)).has(instance)) await runc.delete(instance);
     await rm(join(layout.sockets, instance), { force: true });
-  }
-}
-
-/** Waits for all of them, also when one has failed: what follows finds none at work. @throws the first failure */
-async function allDone(ways: readonly Promise<void>[]): Promise<void> {
-  for (const way of await Promise.allSettled(ways)) {
-    if (way.status === 'rejected') throw way.reason;
   }
 }
 

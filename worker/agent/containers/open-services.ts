@@ -43,7 +43,7 @@ export async function openServices(options: OpenContainersOptions): Promise<Cont
     rows: new ContainerRows(options.database),
     snapshots: options.snapshots,
     images: options.images,
-    tools: async (runtime = 'runc') => ({
+    tools: (runtime = 'runc') => ({
       conmon: [...(options.inContainer ? goAside : []), findTool('conmon')],
       runc: new Runc({ path: findRuntime(runtime), root: layout.runtime }),
     }),

@@ -28,7 +28,7 @@ export async function setPaused(
   container: Container,
   paused: boolean,
 ): Promise<Container> {
-  const { runc } = await services.tools(container.options.runtime);
+  const { runc } = services.tools(container.options.runtime);
   if (paused) await runc.pause(container.instance);
   else await runc.resume(container.instance);
   const changed: Container = { ...container, state: paused ? 'paused' : 'running' };

@@ -74,7 +74,7 @@ export async function observe(
   const hasStarted = container.state !== 'starting';
   if (hasStarted && isWatched) return undefined;
   const isKnown = (await knownToRuntime(services)).has(container.instance);
-  const state = isKnown ? await (await services.tools()).runc.state(container.instance) : undefined;
+  const state = isKnown ? await services.tools().runc.state(container.instance) : undefined;
   if (state?.status === 'running' || state?.status === 'paused') {
     if (hasStarted) return undefined;
     const attached = await services.bridge.attachmentOf(container.instance);

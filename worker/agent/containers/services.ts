@@ -30,7 +30,7 @@ export interface ContainerServices {
    * @param runtime the name or path of an OCI runtime; default: runc
    * @throws TOOL_MISSING
    */
-  tools: (runtime?: string) => Promise<RuntimeTools>;
+  tools: (runtime?: string) => RuntimeTools;
   bridge: BridgeNetwork;
   /** Of containers that ask for none. */
   defaultNetwork: NetworkMode;

@@ -105,7 +105,7 @@ async function sendSignal(
   container: Container,
   number: number,
 ): Promise<boolean> {
-  const { runc } = await tools(container.options.runtime);
+  const { runc } = tools(container.options.runtime);
   const endsIt =
     number === constants.signals.SIGKILL || number === parseSignal(container.stopSignal);
   // Before it is sent: the end may be noticed, and another start be planned, at once.

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
+import { allDone } from '../../../shared/all-done.ts';
 import type { LayerApplier } from './apply.ts';
 
 const folders = 20;
@@ -21,17 +22,17 @@ export async function rehearse(
 ): Promise<void> {
   const layer = await exampleLayer();
   await rm(folder, { recursive: true, force: true });
-  const applied = await Promise.allSettled(
-    Array.from({ length: layersAtOnce }, async (_, index) => {
-      const target = path.join(folder, `${index}`);
-      await mkdir(target, { recursive: true });
-      await applier.apply(bytesOf(layer), target, options);
-    }),
-  );
-  // Once no thread writes there any more.
-  await rm(folder, { recursive: true, force: true });
-  const failed = applied.find(({ status }) => status === 'rejected');
-  if (failed?.status === 'rejected') throw failed.reason;
+  try {
+    await allDone(
+      Array.from({ length: layersAtOnce }, async (_, index) => {
+        const target = path.join(folder, `${index}`);
+        await mkdir(target, { recursive: true });
+        await applier.apply(bytesOf(layer), target, options);
+      }),
+    );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 async function exampleLayer(): Promise<Buffer> {

@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { PortMapping, PortRequest } from '../../../shared/agent/run-options.ts';
 import { errnoOf } from '../../../shared/errors.ts';
@@ -62,7 +62,7 @@ export class BridgeNetwork {
     await mkdir(options.folder, { recursive: true, mode: 0o700 });
     const network = new BridgeNetwork(options);
     for (const owner of await network.attached()) {
-      const record = await network.#read(owner);
+      const record = network.#read(owner);
       if (record !== undefined) network.#ports.take(owner, record.ports);
     }
     return network;
@@ -112,13 +112,11 @@ export class BridgeNetwork {
 
   /** Frees the addresses and ports of a container. What is not there is success. @throws RUNTIME_FAILED */
   async detach(owner: string): Promise<void> {
+    const record = this.#read(owner);
     // Nothing of it is here without its record, which is written first and removed last.
-    if (!existsSync(this.#file(owner))) return this.#ports.release(owner);
-    const record = await this.#read(owner);
-    if (record !== undefined) {
-      const isHeld = await isNamespaceHeld(this.#namespace(owner));
-      await deleteNetwork(record.list, this.#attachment(owner, record, isHeld), record.result);
-    }
+    if (record === undefined) return this.#ports.release(owner);
+    const isHeld = await isNamespaceHeld(this.#namespace(owner));
+    await deleteNetwork(record.list, this.#attachment(owner, record, isHeld), record.result);
     await releaseNamespace(this.#namespace(owner));
     await rm(this.#file(owner), { force: true });
     this.#ports.release(owner);
@@ -126,7 +124,7 @@ export class BridgeNetwork {
 
   /** What a container has here. */
   async attachmentOf(owner: string): Promise<BridgeAttachment> {
-    const record = await this.#read(owner);
+    const record = this.#read(owner);
     return { addresses: addressesIn(record?.result), ports: record?.ports ?? [] };
   }
 
@@ -180,9 +178,9 @@ export class BridgeNetwork {
     return join(this.#options.folder, `${owner}.netns`);
   }
 
-  async #read(owner: string): Promise<AttachmentRecord | undefined> {
+  #read(owner: string): AttachmentRecord | undefined {
     try {
-      return JSON.parse(await readFile(this.#file(owner), 'utf8')) as AttachmentRecord;
+      return JSON.parse(readFileSync(this.#file(owner), 'utf8')) as AttachmentRecord;
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return undefined;
       throw error;

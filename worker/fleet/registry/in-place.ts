@@ -4,7 +4,8 @@ import { Socket } from 'node:net';
 const bufferBytes = 256 << 10;
 /**
  * A smaller chunk may end in the middle of an answer's headers, of which the parser keeps what it has read where that
- * stands. They are 16 KiB at most, and nothing is before them: the next request goes out when the last one is over.
+ * stands. Nothing is before them: the next request goes out when the last answer is over. The parser takes 16 KiB of
+ * names and values; whoever fills more around those garbles no other's than their own.
  */
 const headerBytes = 32 << 10;
 const reader = Symbol('reader');

@@ -1,14 +1,19 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { DrayError } from '../../../../shared/errors.ts';
+import { layoutOf } from '../../../../worker/agent/containers/layout.ts';
 import { until } from '../../../support/until.ts';
 import {
   imageName,
+  openNode,
   outputOf,
+  removeRoot,
   requireContainers,
   runToEnd,
   temporaryNode,
+  temporaryRoot,
   tinyImage,
 } from './node.ts';
 
@@ -49,6 +54,33 @@ describe('containers', () => {
     }
     const table = await readFile('/proc/self/mountinfo', 'utf8');
     assert(!table.includes(node.root), 'an ended container has nothing mounted');
+  });
+
+  test('an agent that stops leaves nothing in /run, unless a container runs', async (t) => {
+    if (!requireContainers(t)) return;
+    const root = await temporaryRoot();
+    const { run } = layoutOf(root);
+    const during = async (
+      work: (node: Awaited<ReturnType<typeof openNode>>) => Promise<unknown>,
+    ) => {
+      await using node = await openNode(root);
+      assert.ok(existsSync(run));
+      await work(node);
+    };
+    await during(async () => {});
+    assert.ok(!existsSync(run));
+    await during(async ({ containers }) => {
+      const options = { args: shell('sleep 600') };
+      await containers.create({ id: 'c', image: imageName, options });
+      await containers.start('c');
+    });
+    assert.ok(existsSync(run));
+    await during(async ({ containers }) => {
+      assert.equal(containers.inspect('c').state, 'running');
+      await containers.remove('c', { force: true });
+    });
+    assert.ok(!existsSync(run));
+    await removeRoot(root);
   });
 
   test('output is exact: binary, no newline at the end, both streams, larger than a pipe', async (t) => {

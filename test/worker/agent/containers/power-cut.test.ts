@@ -82,6 +82,33 @@ describe('after a power cut', () => {
     await assertNothingLeft(node.agent);
   });
 
+  test('a run of which nobody was told leaves nothing; one that was told is kept', async (t) => {
+    if (!requireNode(t)) return;
+    await using folder = await temporaryFolder();
+    const held = await heldRuntime(folder.path, 'create');
+    await using node = await startNode();
+    const { client } = node.agent;
+    const told = script('sleep 600', { restart: { name: 'always' } });
+    await client.containers.run({ id: 'told', image: imageName, options: told });
+    const options = script('sleep 600', { runtime: held.program });
+    const running = client.containers.run({ id: 'untold', image: imageName, options });
+    running.catch(() => {});
+    await held.reached();
+    assert.equal((await client.containers.inspect('untold')).state, 'starting');
+    await node.cutPower();
+    await assert.rejects(running);
+    await held.letGo();
+    assert.deepEqual(
+      (await client.containers.list()).map(({ id }) => id),
+      ['told'],
+    );
+    const state = async () => (await client.containers.inspect('told')).state;
+    await until('that it runs', async () => (await state()) === 'running');
+    await client.containers.run({ id: 'untold', image: imageName, options: script('sleep 600') });
+    for (const id of ['told', 'untold']) await client.containers.remove(id, { force: true });
+    await assertNothingLeft(node.agent);
+  });
+
   test('a container with --rm whose end and removal were only noted goes', async (t) => {
     if (!requireNode(t)) return;
     await using node = await startNode();
